@@ -1,0 +1,1 @@
+"""The API server: two doors (REST, gRPC) to one registry."""

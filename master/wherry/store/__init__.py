@@ -1,0 +1,1 @@
+"""The replicated key-value store: MVCC over Raft, etcd's model."""

@@ -1,0 +1,220 @@
+"""The store as its client sees it: etcd's data model.
+
+A *revision* counts mutating transactions; every key remembers the revision of its creation
+(`create_revision`) and last change (`mod_revision`), and its `version` (changes since
+creation). One transaction is one revision. Old revisions are readable and watchable until
+they are compacted.
+
+`Store` has three implementations, held to one contract suite: the Raft store over its
+socket (`wherry.store.client`), the state machine in this process (`wherry.store.memory`),
+and a real etcd v3 cluster (`wherry.store.etcd_client`).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from wherry.api.errors import WherryError
+
+
+class CompactedError(WherryError):
+    """The revision asked for is no longer kept; `compact_revision` is the oldest that is."""
+
+    def __init__(self, compact_revision: int) -> None:
+        super().__init__("required revision has been compacted")
+        self.compact_revision = compact_revision
+
+
+class FutureRevisionError(WherryError):
+    """The revision asked for does not exist yet."""
+
+
+class LeaseNotFoundError(WherryError):
+    """There is no such lease, or it has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyValue:
+    """One key at some revision."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    version: int
+    lease: int = 0
+
+
+class Target(StrEnum):
+    """What a comparison looks at. An absent key has version, create and mod revision 0."""
+
+    VERSION = "version"
+    CREATE = "create"
+    MOD = "mod"
+    VALUE = "value"
+    LEASE = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """`target of key  op  operand`, with op one of `=`, `!=`, `<`, `>`."""
+
+    key: bytes
+    target: Target
+    op: str
+    operand: int | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a key; `lease` 0 is none."""
+
+    key: bytes
+    value: bytes
+    lease: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRange:
+    """Delete `key`, or with `end` every key in [key, end)."""
+
+    key: bytes
+    end: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Read `key`, or with `end` every key in [key, end), as of `revision` (0: now)."""
+
+    key: bytes
+    end: bytes | None = None
+    limit: int = 0
+    revision: int = 0
+    keys_only: bool = False
+    count_only: bool = False
+
+
+Op = Put | DeleteRange | Range
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """Keys in order; `count` is the number in the range without the limit."""
+
+    revision: int
+    kvs: Sequence[KeyValue]
+    count: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """`prev` is what the key held before."""
+
+    prev: KeyValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteResult:
+    """What was deleted."""
+
+    deleted: Sequence[KeyValue] = ()
+
+
+OpResult = RangeResult | PutResult | DeleteResult
+
+
+@dataclass(frozen=True, slots=True)
+class TxnResult:
+    """`revision` is the store's after the transaction; one result for each op of the branch taken."""
+
+    revision: int
+    succeeded: bool
+    results: Sequence[OpResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A put (`kv.value` set) or, with `deleted`, a deletion; `prev` is the value before."""
+
+    kv: KeyValue
+    prev: KeyValue | None
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WatchBatch:
+    """Events of whole revisions, in order, up to `revision`; empty when it only tells progress."""
+
+    revision: int
+    events: Sequence[Event]
+
+
+class Store(Protocol):
+    """etcd's verbs. Every method raises `UnavailableError` when there is no quorum in time."""
+
+    async def range(self, request: Range, *, serializable: bool = False) -> RangeResult:
+        """Read; linearizable unless `serializable` (then the local replica answers).
+
+        Raises:
+            CompactedError: `request.revision` is compacted.
+            FutureRevisionError: `request.revision` is beyond the current one.
+        """
+        ...
+
+    async def txn(
+        self,
+        compares: Sequence[Compare],
+        success: Sequence[Op],
+        failure: Sequence[Op] = (),
+    ) -> TxnResult:
+        """If all comparisons hold perform `success`, else `failure`, atomically.
+
+        Applied exactly once however often the implementation had to retry. After
+        `UnavailableError` it may or may not have been applied.
+
+        Raises:
+            LeaseNotFoundError: a put names a lease that does not exist; nothing was applied.
+        """
+        ...
+
+    def watch(
+        self, key: bytes, end: bytes | None = None, *, revision: int, progress_s: float = 5.0
+    ) -> AsyncIterator[WatchBatch]:
+        """Yield changes in [key, end) after `revision`, with `prev` filled in.
+
+        An empty batch tells progress, at least every `progress_s` seconds. Survives the
+        death of a store by continuing on another.
+
+        Raises:
+            CompactedError: changes after `revision` are no longer kept, or this watcher was
+                too slow; read again and watch from there.
+        """
+        ...
+
+    async def lease_grant(self, ttl_s: int, lease: int = 0) -> int:
+        """Grant a lease of `ttl_s` seconds (id 0: the store chooses) and return its id."""
+        ...
+
+    async def lease_keepalive(self, lease: int) -> int:
+        """Renew and return the TTL in seconds; raises `LeaseNotFoundError`."""
+        ...
+
+    async def lease_revoke(self, lease: int) -> None:
+        """End the lease and delete its keys; raises `LeaseNotFoundError`."""
+        ...
+
+    async def compact(self, revision: int) -> None:
+        """Forget what is older than `revision`; raises `CompactedError`, `FutureRevisionError`."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """Return the `end` that makes [prefix, end) all keys with this prefix (a zero byte means all)."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b"\0"

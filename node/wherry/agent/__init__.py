@@ -1,0 +1,1 @@
+"""The agent: makes the pods of one node real."""

@@ -1,0 +1,1 @@
+"""The proxy: Services as iptables rules."""

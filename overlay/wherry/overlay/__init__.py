@@ -1,0 +1,1 @@
+"""The overlay network: one subnet lease per node, VXLAN or host-gw routes between them."""

@@ -1,0 +1,153 @@
+"""Label and field selectors, in the grammar of apimachinery `labels.Parse` and `fields.ParseSelector`.
+
+Both are parsed once and matched many times. An empty selector matches everything.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from wherry.api.errors import InvalidSelectorError
+
+_KEY = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
+_VALUE = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
+_SET = re.compile(rf"(?P<key>{_KEY})\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
+_EQUALITY = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})")
+_COMPARISON = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>[<>])\s*(?P<value>-?[0-9]+)")
+_EXISTS = re.compile(rf"(?P<no>!?)\s*(?P<key>{_KEY})")
+_VALUE_ONLY = re.compile(_VALUE)
+_COMMA = re.compile(r",(?![^(]*\))")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One condition: `op` is in, notin, exists, !exists, gt or lt."""
+
+    key: str
+    op: str
+    values: frozenset[str] = frozenset()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether `labels` meet the condition; `notin` also holds where the key is absent."""
+        value = labels.get(self.key)
+        match self.op:
+            case "in":
+                return value is not None and value in self.values
+            case "notin":
+                return value is None or value not in self.values
+            case "exists":
+                return value is not None
+            case "!exists":
+                return value is None
+            case _:
+                return self._compares(value)
+
+    def _compares(self, value: str | None) -> bool:
+        try:
+            number, bound = int(value or ""), int(next(iter(self.values)))
+        except ValueError:
+            return False
+        return number > bound if self.op == "gt" else number < bound
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """All requirements must hold."""
+
+    requirements: tuple[Requirement, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether every requirement holds for `labels`."""
+        return all(r.matches(labels) for r in self.requirements)
+
+    def __bool__(self) -> bool:
+        return bool(self.requirements)
+
+
+def parse_labels(text: str) -> LabelSelector:
+    """Parse `a=b,c!=d,e in (f,g),h,!i`.
+
+    Raises:
+        InvalidSelectorError: with the part that cannot be read.
+    """
+    parts = (p.strip() for p in _COMMA.split(text)) if text.strip() else ()
+    return LabelSelector(tuple(_requirement(p, text) for p in parts))
+
+
+def _requirement(part: str, text: str) -> Requirement:
+    if found := _SET.fullmatch(part):
+        values = [v.strip() for v in found["values"].split(",")]
+        if not all(_VALUE_ONLY.fullmatch(v) for v in values):
+            raise InvalidSelectorError(f"unable to parse requirement: invalid value in {part!r}")
+        return Requirement(found["key"], found["op"], frozenset(values))
+    if found := _EQUALITY.fullmatch(part):
+        op = "notin" if found["op"] == "!=" else "in"
+        return Requirement(found["key"], op, frozenset((found["value"],)))
+    if found := _COMPARISON.fullmatch(part):
+        op = "gt" if found["op"] == ">" else "lt"
+        return Requirement(found["key"], op, frozenset((found["value"],)))
+    if found := _EXISTS.fullmatch(part):
+        return Requirement(found["key"], "!exists" if found["no"] else "exists")
+    raise InvalidSelectorError(f"unable to parse requirement: {part!r} in selector {text!r}")
+
+
+_OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!exists"}
+
+
+def selector_from(
+    match_labels: Mapping[str, str],
+    match_expressions: Iterable[tuple[str, str, Iterable[str]]] = (),
+) -> LabelSelector:
+    """Build a selector from a `metav1.LabelSelector`'s two halves.
+
+    Args:
+        match_labels: `.matchLabels`.
+        match_expressions: (key, operator, values) of each `.matchExpressions`; operators
+            In, NotIn, Exists, DoesNotExist, and for node selectors Gt and Lt.
+    """
+    equal = [Requirement(k, "in", frozenset((v,))) for k, v in sorted(match_labels.items())]
+    rest = [
+        Requirement(key, _OPERATORS.get(op, op.lower()), frozenset(values))
+        for key, op, values in match_expressions
+    ]
+    return LabelSelector((*equal, *rest))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldTerm:
+    """`path = value`, or `path != value` where `negate`."""
+
+    path: str
+    value: str
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSelector:
+    """All terms must hold."""
+
+    terms: tuple[FieldTerm, ...] = ()
+
+    def matches(self, field: Callable[[str], str]) -> bool:
+        """Tell whether every term holds; `field` gives the value at a path, "" where unset."""
+        return all((field(t.path) == t.value) is not t.negate for t in self.terms)
+
+    def __bool__(self) -> bool:
+        return bool(self.terms)
+
+
+def parse_fields(text: str) -> FieldSelector:
+    """Parse `metadata.name=x,status.phase!=Failed`.
+
+    Raises:
+        InvalidSelectorError: a term has no operator.
+    """
+    terms = []
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        path, op, value = (
+            re.split(r"(!=|==|=)", part, maxsplit=1) if "=" in part else (part, "", "")
+        )
+        if not op or not path:
+            raise InvalidSelectorError(f"invalid selector: {text!r}; can't understand {part!r}")
+        terms.append(FieldTerm(path.strip(), value.strip(), negate=op == "!="))
+    return FieldSelector(tuple(terms))
