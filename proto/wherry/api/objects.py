@@ -19,7 +19,7 @@ class View(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Base of all views: absent and null both mean the default where the type allows None."""
 
 
-class OwnerReference(View):
+class OwnerReference(View, frozen=True, kw_only=True):
     """Entry of `.metadata.ownerReferences`."""
 
     api_version: str = ""
@@ -30,7 +30,7 @@ class OwnerReference(View):
     block_owner_deletion: bool = False
 
 
-class ObjectMeta(View):
+class ObjectMeta(View, frozen=True, kw_only=True):
     """`.metadata`, as the API server fills it."""
 
     name: str = ""
@@ -63,7 +63,7 @@ class ObjectMeta(View):
         return next((ref for ref in self.owner_references if ref.controller), None)
 
 
-class Meta(View):
+class Meta(View, frozen=True, kw_only=True):
     """Any object, only its identity and metadata."""
 
     api_version: str = ""
@@ -71,7 +71,7 @@ class Meta(View):
     metadata: ObjectMeta = ObjectMeta()
 
 
-class LabelSelectorRequirement(View):
+class LabelSelectorRequirement(View, frozen=True, kw_only=True):
     """Entry of `.matchExpressions`; also a node selector's."""
 
     key: str = ""
@@ -79,7 +79,7 @@ class LabelSelectorRequirement(View):
     values: list[str] = []
 
 
-class LabelSelector(View):
+class LabelSelector(View, frozen=True, kw_only=True):
     """metav1.LabelSelector."""
 
     match_labels: dict[str, str] = {}
@@ -92,7 +92,7 @@ class LabelSelector(View):
         )
 
 
-class Condition(View):
+class Condition(View, frozen=True, kw_only=True):
     """Entry of `.status.conditions` of any kind."""
 
     type: str = ""
@@ -106,7 +106,7 @@ class Condition(View):
     observed_generation: int = 0
 
 
-class Taint(View):
+class Taint(View, frozen=True, kw_only=True):
     """Entry of a Node's `.spec.taints`; effect NoSchedule, PreferNoSchedule or NoExecute."""
 
     key: str = ""
@@ -115,7 +115,7 @@ class Taint(View):
     time_added: str | None = None
 
 
-class Toleration(View):
+class Toleration(View, frozen=True, kw_only=True):
     """Entry of a Pod's `.spec.tolerations`; an empty effect means every effect."""
 
     key: str = ""
@@ -135,7 +135,7 @@ class Toleration(View):
         return bool(self.key) and self.value == taint.value
 
 
-class ContainerPort(View):
+class ContainerPort(View, frozen=True, kw_only=True):
     """Entry of a container's `.ports`."""
 
     container_port: int = 0
@@ -145,14 +145,14 @@ class ContainerPort(View):
     host_ip: str = msgspec.field(name="hostIP", default="")
 
 
-class ResourceRequirements(View):
+class ResourceRequirements(View, frozen=True, kw_only=True):
     """`.resources`: quantities by resource name, as text."""
 
     requests: dict[str, str | int | float] = {}
     limits: dict[str, str | int | float] = {}
 
 
-class Container(View):
+class Container(View, frozen=True, kw_only=True):
     """What scheduler, controllers and Services need of a container; the agent has its own view."""
 
     name: str = ""
@@ -162,27 +162,27 @@ class Container(View):
     restart_policy: str | None = None
 
 
-class NodeSelectorTerm(View):
+class NodeSelectorTerm(View, frozen=True, kw_only=True):
     """One alternative of a required node affinity."""
 
     match_expressions: list[LabelSelectorRequirement] = []
     match_fields: list[LabelSelectorRequirement] = []
 
 
-class NodeSelector(View):
+class NodeSelector(View, frozen=True, kw_only=True):
     """Alternatives, of which one must hold."""
 
     node_selector_terms: list[NodeSelectorTerm] = []
 
 
-class PreferredSchedulingTerm(View):
+class PreferredSchedulingTerm(View, frozen=True, kw_only=True):
     """A wish with a weight of 1..100."""
 
     weight: int = 1
     preference: NodeSelectorTerm = NodeSelectorTerm()
 
 
-class NodeAffinity(View):
+class NodeAffinity(View, frozen=True, kw_only=True):
     """`.spec.affinity.nodeAffinity`."""
 
     required: NodeSelector | None = msgspec.field(
@@ -193,13 +193,13 @@ class NodeAffinity(View):
     )
 
 
-class Affinity(View):
+class Affinity(View, frozen=True, kw_only=True):
     """`.spec.affinity`, as far as it is scheduled on."""
 
     node_affinity: NodeAffinity | None = None
 
 
-class PodSpec(View):
+class PodSpec(View, frozen=True, kw_only=True):
     """`.spec` of a Pod for those who place and count it."""
 
     node_name: str = ""
@@ -218,7 +218,7 @@ class PodSpec(View):
     termination_grace_period_seconds: int | None = None
 
 
-class ContainerState(View):
+class ContainerState(View, frozen=True, kw_only=True):
     """Which of waiting, running, terminated a container is in."""
 
     waiting: dict[str, Any] | None = None
@@ -226,7 +226,7 @@ class ContainerState(View):
     terminated: dict[str, Any] | None = None
 
 
-class ContainerStatus(View):
+class ContainerStatus(View, frozen=True, kw_only=True):
     """Entry of `.status.containerStatuses`."""
 
     name: str = ""
@@ -236,13 +236,13 @@ class ContainerStatus(View):
     state: ContainerState = ContainerState()
 
 
-class PodIP(View):
+class PodIP(View, frozen=True, kw_only=True):
     """Entry of `.status.podIPs`."""
 
     ip: str = ""
 
 
-class PodStatus(View):
+class PodStatus(View, frozen=True, kw_only=True):
     """`.status` of a Pod."""
 
     phase: str = ""
@@ -256,7 +256,7 @@ class PodStatus(View):
     start_time: str | None = None
 
 
-class Pod(View):
+class Pod(View, frozen=True, kw_only=True):
     """A Pod as scheduler, controllers, proxy and dns see it."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -279,7 +279,7 @@ class Pod(View):
         return not self.finished and not self.metadata.deleting
 
 
-class NodeSpec(View):
+class NodeSpec(View, frozen=True, kw_only=True):
     """`.spec` of a Node."""
 
     pod_cidr: str = msgspec.field(name="podCIDR", default="")
@@ -288,14 +288,14 @@ class NodeSpec(View):
     provider_id: str = msgspec.field(name="providerID", default="")
 
 
-class NodeAddress(View):
+class NodeAddress(View, frozen=True, kw_only=True):
     """Entry of `.status.addresses`."""
 
     type: str = ""
     address: str = ""
 
 
-class NodeStatus(View):
+class NodeStatus(View, frozen=True, kw_only=True):
     """`.status` of a Node."""
 
     capacity: dict[str, str] = {}
@@ -304,7 +304,7 @@ class NodeStatus(View):
     addresses: list[NodeAddress] = []
 
 
-class Node(View):
+class Node(View, frozen=True, kw_only=True):
     """A Node as scheduler, controllers, overlay and proxy see it."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -317,7 +317,7 @@ class Node(View):
         return next((a.address for a in self.status.addresses if a.type == "InternalIP"), "")
 
 
-class ServicePort(View):
+class ServicePort(View, frozen=True, kw_only=True):
     """Entry of a Service's `.spec.ports`; `target_port` is a number or a container port's name."""
 
     port: int = 0
@@ -328,19 +328,19 @@ class ServicePort(View):
     app_protocol: str | None = None
 
 
-class ClientIPConfig(View):
+class ClientIPConfig(View, frozen=True, kw_only=True):
     """How long ClientIP affinity lasts."""
 
     timeout_seconds: int | None = 10800
 
 
-class SessionAffinityConfig(View):
+class SessionAffinityConfig(View, frozen=True, kw_only=True):
     """`.spec.sessionAffinityConfig`."""
 
     client_ip: ClientIPConfig | None = msgspec.field(name="clientIP", default=None)
 
 
-class ServiceSpec(View):
+class ServiceSpec(View, frozen=True, kw_only=True):
     """`.spec` of a Service."""
 
     type: str = "ClusterIP"
@@ -357,14 +357,14 @@ class ServiceSpec(View):
     publish_not_ready_addresses: bool = False
 
 
-class Service(View):
+class Service(View, frozen=True, kw_only=True):
     """A Service."""
 
     metadata: ObjectMeta = ObjectMeta()
     spec: ServiceSpec = ServiceSpec()
 
 
-class EndpointConditions(View):
+class EndpointConditions(View, frozen=True, kw_only=True):
     """Of one endpoint; None means unknown and is treated as True for `ready`."""
 
     ready: bool | None = None
@@ -372,7 +372,7 @@ class EndpointConditions(View):
     terminating: bool | None = None
 
 
-class ObjectReference(View):
+class ObjectReference(View, frozen=True, kw_only=True):
     """A reference to another object."""
 
     api_version: str = ""
@@ -382,7 +382,7 @@ class ObjectReference(View):
     uid: str = ""
 
 
-class Endpoint(View):
+class Endpoint(View, frozen=True, kw_only=True):
     """Entry of an EndpointSlice's `.endpoints`."""
 
     addresses: list[str] = []
@@ -392,7 +392,7 @@ class Endpoint(View):
     target_ref: ObjectReference | None = None
 
 
-class EndpointPort(View):
+class EndpointPort(View, frozen=True, kw_only=True):
     """Entry of an EndpointSlice's `.ports`."""
 
     name: str | None = ""
@@ -400,7 +400,7 @@ class EndpointPort(View):
     port: int | None = None
 
 
-class EndpointSlice(View):
+class EndpointSlice(View, frozen=True, kw_only=True):
     """An EndpointSlice; its Service is named by label `kubernetes.io/service-name`."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -409,7 +409,7 @@ class EndpointSlice(View):
     ports: list[EndpointPort] = []
 
 
-class LeaseSpec(View):
+class LeaseSpec(View, frozen=True, kw_only=True):
     """`.spec` of a coordination Lease."""
 
     holder_identity: str | None = None
@@ -419,7 +419,7 @@ class LeaseSpec(View):
     lease_transitions: int | None = None
 
 
-class Lease(View):
+class Lease(View, frozen=True, kw_only=True):
     """A coordination Lease: a node's heartbeat, or a leader's claim."""
 
     metadata: ObjectMeta = ObjectMeta()
