@@ -1,0 +1,1 @@
+"""Generated from events.proto: containerd's own event stream."""
