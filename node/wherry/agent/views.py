@@ -1,0 +1,431 @@
+"""What the agent reads of API objects: the whole of a Pod that makes containers.
+
+The views are also what the checkpoint stores: encoding one gives the pod's JSON back, as
+far as the agent decides on it.
+"""
+
+from typing import Any
+
+import msgspec
+
+from wherry.api.objects import ContainerPort, ObjectMeta, PodStatus, ResourceRequirements, View
+
+Quantity = str | int | float
+
+
+class LocalObjectReference(View):
+    """The name of an object in the pod's namespace."""
+
+    name: str = ""
+
+
+class KeySelector(View):
+    """`configMapKeyRef` and `secretKeyRef`."""
+
+    name: str = ""
+    key: str = ""
+    optional: bool = False
+
+
+class FieldRef(View):
+    """A field of the pod, as `metadata.labels['app']`."""
+
+    field_path: str = ""
+
+
+class ResourceFieldRef(View):
+    """A request or limit of a container, as `limits.cpu`, in units of `divisor`."""
+
+    container_name: str = ""
+    resource: str = ""
+    divisor: Quantity = "0"
+
+
+class EnvVarSource(View):
+    """Where an environment variable's value comes from; one is set."""
+
+    config_map_key_ref: KeySelector | None = None
+    secret_key_ref: KeySelector | None = None
+    field_ref: FieldRef | None = None
+    resource_field_ref: ResourceFieldRef | None = None
+
+
+class EnvVar(View):
+    """Entry of `.env`."""
+
+    name: str = ""
+    value: str = ""
+    value_from: EnvVarSource | None = None
+
+
+class EnvSource(View):
+    """`configMapRef` or `secretRef` of an `.envFrom`."""
+
+    name: str = ""
+    optional: bool = False
+
+
+class EnvFrom(View):
+    """Entry of `.envFrom`: every key of an object, with a prefix."""
+
+    prefix: str = ""
+    config_map_ref: EnvSource | None = None
+    secret_ref: EnvSource | None = None
+
+
+class ExecAction(View):
+    """A command to run in the container."""
+
+    command: list[str] = []
+
+
+class HttpHeader(View):
+    """A header of an HTTP probe or hook."""
+
+    name: str = ""
+    value: str = ""
+
+
+class HttpGetAction(View):
+    """A request; `port` is a number or a container port's name."""
+
+    path: str = "/"
+    port: int | str = 0
+    host: str = ""
+    scheme: str = "HTTP"
+    http_headers: list[HttpHeader] = []
+
+
+class TcpSocketAction(View):
+    """A connection that has to open."""
+
+    port: int | str = 0
+    host: str = ""
+
+
+class GrpcAction(View):
+    """A `grpc.health.v1` check."""
+
+    port: int = 0
+    service: str = ""
+
+
+class SleepAction(View):
+    """A pause, as preStop hook."""
+
+    seconds: int = 0
+
+
+class Probe(View):
+    """A liveness, readiness or startup probe, with the API's defaults."""
+
+    exec: ExecAction | None = None
+    http_get: HttpGetAction | None = None
+    tcp_socket: TcpSocketAction | None = None
+    grpc: GrpcAction | None = None
+    initial_delay_seconds: int = 0
+    timeout_seconds: int = 1
+    period_seconds: int = 10
+    success_threshold: int = 1
+    failure_threshold: int = 3
+    termination_grace_period_seconds: int | None = None
+
+
+class LifecycleHandler(View):
+    """A postStart or preStop hook."""
+
+    exec: ExecAction | None = None
+    http_get: HttpGetAction | None = None
+    sleep: SleepAction | None = None
+
+
+class Lifecycle(View):
+    """`.lifecycle`."""
+
+    post_start: LifecycleHandler | None = None
+    pre_stop: LifecycleHandler | None = None
+
+
+class SeccompProfile(View):
+    """RuntimeDefault, Unconfined or Localhost."""
+
+    type: str = ""
+    localhost_profile: str = ""
+
+
+class Capabilities(View):
+    """Names without `CAP_`, or ALL."""
+
+    add: list[str] = []
+    drop: list[str] = []
+
+
+class SecurityContext(View):
+    """A container's `.securityContext`; None means: as the pod says."""
+
+    privileged: bool = False
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    read_only_root_filesystem: bool = False
+    allow_privilege_escalation: bool | None = None
+    capabilities: Capabilities | None = None
+    seccomp_profile: SeccompProfile | None = None
+
+
+class Sysctl(View):
+    """Entry of `.securityContext.sysctls`."""
+
+    name: str = ""
+    value: str = ""
+
+
+class PodSecurityContext(View):
+    """A pod's `.securityContext`."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    fs_group: int | None = None
+    supplemental_groups: list[int] = []
+    seccomp_profile: SeccompProfile | None = None
+    sysctls: list[Sysctl] = []
+
+
+class VolumeMount(View):
+    """Entry of `.volumeMounts`."""
+
+    name: str = ""
+    mount_path: str = ""
+    sub_path: str = ""
+    sub_path_expr: str = ""
+    read_only: bool = False
+    mount_propagation: str = ""
+
+
+class Container(View):
+    """A container, whole."""
+
+    name: str = ""
+    image: str = ""
+    image_pull_policy: str = ""
+    command: list[str] = []
+    args: list[str] = []
+    working_dir: str = ""
+    ports: list[ContainerPort] = []
+    env: list[EnvVar] = []
+    env_from: list[EnvFrom] = []
+    resources: ResourceRequirements = ResourceRequirements()
+    volume_mounts: list[VolumeMount] = []
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    lifecycle: Lifecycle = Lifecycle()
+    security_context: SecurityContext = SecurityContext()
+    termination_message_path: str = "/dev/termination-log"
+    termination_message_policy: str = "File"
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+    restart_policy: str | None = None
+
+    @property
+    def sidecar(self) -> bool:
+        """Tell whether an init container is one that keeps running."""
+        return self.restart_policy == "Always"
+
+
+class KeyToPath(View):
+    """Entry of `.items` of a projected object."""
+
+    key: str = ""
+    path: str = ""
+    mode: int | None = None
+
+
+class EmptyDirSource(View):
+    """A directory that lives as long as the pod."""
+
+    medium: str = ""
+    size_limit: Quantity | None = None
+
+
+class HostPathSource(View):
+    """A path of the node."""
+
+    path: str = ""
+    type: str = ""
+
+
+class ConfigMapSource(View):
+    """Keys of a ConfigMap as files."""
+
+    name: str = ""
+    items: list[KeyToPath] = []
+    default_mode: int = 0o644
+    optional: bool = False
+
+
+class SecretSource(View):
+    """Keys of a Secret as files."""
+
+    secret_name: str = ""
+    items: list[KeyToPath] = []
+    default_mode: int = 0o644
+    optional: bool = False
+
+
+class SecretProjection(View):
+    """As `SecretSource`, inside a projected volume, where the field is called `name`."""
+
+    name: str = ""
+    items: list[KeyToPath] = []
+    optional: bool = False
+
+
+class DownwardFile(View):
+    """A field of the pod as a file."""
+
+    path: str = ""
+    field_ref: FieldRef | None = None
+    resource_field_ref: ResourceFieldRef | None = None
+    mode: int | None = None
+
+
+class DownwardSource(View):
+    """`downwardAPI`."""
+
+    items: list[DownwardFile] = []
+    default_mode: int = 0o644
+
+
+class TokenProjection(View):
+    """A ServiceAccount token, bound to the pod."""
+
+    path: str = "token"
+    audience: str = ""
+    expiration_seconds: int = 3600
+
+
+class Projection(View):
+    """Entry of a projected volume's `.sources`; one is set."""
+
+    config_map: ConfigMapSource | None = None
+    secret: SecretProjection | None = None
+    downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
+    service_account_token: TokenProjection | None = None
+
+
+class ProjectedSource(View):
+    """Several sources in one directory."""
+
+    sources: list[Projection] = []
+    default_mode: int = 0o644
+
+
+class Volume(View):
+    """Entry of `.volumes`; one source is set, and an unknown one is none of these."""
+
+    name: str = ""
+    empty_dir: EmptyDirSource | None = None
+    host_path: HostPathSource | None = None
+    config_map: ConfigMapSource | None = None
+    secret: SecretSource | None = None
+    downward_api: DownwardSource | None = msgspec.field(name="downwardAPI", default=None)
+    projected: ProjectedSource | None = None
+
+
+class DnsOption(View):
+    """Entry of `.dnsConfig.options`."""
+
+    name: str = ""
+    value: str | None = None
+
+
+class PodDnsConfig(View):
+    """`.dnsConfig`."""
+
+    nameservers: list[str] = []
+    searches: list[str] = []
+    options: list[DnsOption] = []
+
+
+class HostAlias(View):
+    """Entry of `.hostAliases`: a line of /etc/hosts."""
+
+    ip: str = ""
+    hostnames: list[str] = []
+
+
+class ReadinessGate(View):
+    """A condition that somebody else sets and that Ready waits for."""
+
+    condition_type: str = ""
+
+
+class PodSpec(View):
+    """A Pod's `.spec`."""
+
+    node_name: str = ""
+    containers: list[Container] = []
+    init_containers: list[Container] = []
+    volumes: list[Volume] = []
+    restart_policy: str = "Always"
+    termination_grace_period_seconds: int = 30
+    active_deadline_seconds: int | None = None
+    dns_policy: str = "ClusterFirst"
+    dns_config: PodDnsConfig | None = None
+    host_network: bool = False
+    host_pid: bool = msgspec.field(name="hostPID", default=False)
+    host_ipc: bool = msgspec.field(name="hostIPC", default=False)
+    share_process_namespace: bool = False
+    security_context: PodSecurityContext = PodSecurityContext()
+    image_pull_secrets: list[LocalObjectReference] = []
+    hostname: str = ""
+    subdomain: str = ""
+    set_hostname_as_fqdn: bool = msgspec.field(name="setHostnameAsFQDN", default=False)
+    host_aliases: list[HostAlias] = []
+    enable_service_links: bool = True
+    service_account_name: str = ""
+    priority: int = 0
+    readiness_gates: list[ReadinessGate] = []
+
+
+class Pod(View):
+    """A Pod as the agent sees it; `.status` is what it (or an earlier agent) last wrote."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def full_name(self) -> str:
+        """Return `name_namespace(uid)`, as in messages."""
+        return f"{self.metadata.name}_{self.metadata.namespace}({self.metadata.uid})"
+
+    def container(self, name: str) -> Container | None:
+        """Return the app or init container of that name."""
+        both = (*self.spec.containers, *self.spec.init_containers)
+        return next((c for c in both if c.name == name), None)
+
+
+class ConfigMap(View):
+    """A ConfigMap; binary data is base64."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    data: dict[str, str] = {}
+    binary_data: dict[str, str] = {}
+
+
+class Secret(View):
+    """A Secret; data is base64."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    type: str = ""
+    data: dict[str, str] = {}
+
+
+class TokenRequest(View):
+    """What creating subresource `token` answers."""
+
+    status: dict[str, Any] = {}
