@@ -14,8 +14,12 @@ from typing import Any
 import orjson
 
 from wherry.api.clock import Clock
-from wherry.api.errors import AlreadyExistsError, ConflictError, NotFoundError
-from wherry.api.errors import UnsupportedMediaError
+from wherry.api.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    NotFoundError,
+    UnsupportedMediaError,
+)
 from wherry.api.kinds import Kind
 from wherry.api.selectors import parse_fields, parse_labels
 from wherry.api.times import format_time

@@ -1,0 +1,167 @@
+"""Issue certificates as Kubernetes reads them: common name = user, organisations = groups.
+
+Keys are EC P-256. This module makes PEM bytes and touches no disk; `now` and validity are
+arguments, serial numbers and keys come from the system's generator.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CA_DAYS: Final = 3650
+LEAF_DAYS: Final = 365
+_BACKDATE = timedelta(minutes=5)
+"""Hosts whose clocks are a little behind accept a fresh certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a certificate names: user, groups, and the addresses it may serve."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    server: bool = False
+    client: bool = True
+
+
+def create_ca(common_name: str, *, now_s: float) -> KeyPair:
+    """Create a self-signed certificate authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    builder = (
+        _builder(name, name, key.public_key(), now_s, CA_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return KeyPair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
+
+
+def issue(ca: KeyPair, subject: Subject, *, now_s: float, days: int = LEAF_DAYS) -> KeyPair:
+    """Issue a leaf certificate with a new key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return KeyPair(sign(ca, subject, key.public_key(), now_s=now_s, days=days), _key_pem(key))
+
+
+def sign(
+    ca: KeyPair,
+    subject: Subject,
+    public_key: ec.EllipticCurvePublicKey,
+    *,
+    now_s: float,
+    days: int = LEAF_DAYS,
+) -> bytes:
+    """Sign a public key for `subject`; returns the certificate, PEM."""
+    ca_certificate = x509.load_pem_x509_certificate(ca.certificate)
+    ca_key = serialization.load_pem_private_key(ca.key, password=None)
+    if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
+        raise TypeError("the CA key is not an EC key")
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH] * subject.server
+    uses += [ExtendedKeyUsageOID.CLIENT_AUTH] * subject.client
+    builder = (
+        _builder(ca_certificate.subject, _name(subject), public_key, now_s, days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(sign=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+    )
+    if subject.hosts:
+        names = x509.SubjectAlternativeName(_general_names(subject.hosts))
+        builder = builder.add_extension(names, critical=False)
+    return _pem(builder.sign(ca_key, hashes.SHA256()))
+
+
+def create_signing_key() -> bytes:
+    """Create the key that signs ServiceAccount tokens (ES256), PEM."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def identity(certificate: bytes) -> tuple[str, tuple[str, ...]]:
+    """Return (common name, organisations) of a PEM or DER certificate."""
+    load = (
+        x509.load_pem_x509_certificate
+        if certificate.startswith(b"-----")
+        else x509.load_der_x509_certificate
+    )
+    subject = load(certificate).subject
+    names = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = tuple(str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    return (names[0] if names else ""), groups
+
+
+def _builder(
+    issuer: x509.Name,
+    name: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    now_s: float,
+    days: int,
+) -> x509.CertificateBuilder:
+    now = datetime.fromtimestamp(now_s, UTC)
+    return (
+        x509.CertificateBuilder()
+        .issuer_name(issuer)
+        .subject_name(name)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATE)
+        .not_valid_after(now + timedelta(days=days))
+    )
+
+
+def _name(subject: Subject) -> x509.Name:
+    groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, g) for g in subject.groups]
+    return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, subject.user)])
+
+
+def _general_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = []
+    for host in hosts:
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(host)))
+        except ValueError:
+            names.append(x509.DNSName(host))
+    return names
+
+
+def _usage(*, sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=not sign,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=sign,
+        crl_sign=sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -1,0 +1,58 @@
+"""TLS contexts: 1.3 only, certificates of the cluster's own authority on both sides."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from wherry.api.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths of a certificate, its key, and the authority that peers must come from."""
+
+    cert: Path
+    key: Path
+    ca: Path
+
+    def check(self) -> None:
+        """Raise `ConfigError` naming the first file that cannot be read."""
+        for path in (self.cert, self.key, self.ca):
+            try:
+                path.read_bytes()
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot read {path}: {error.strerror}; run 'wherry init' to make certificates"
+                ) from error
+
+
+def server_context(files: TlsFiles, *, require_client: bool = True) -> ssl.SSLContext:
+    """Return a server's context; without `require_client` a client certificate is optional."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load(context, files)
+    context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
+    return context
+
+
+def client_context(files: TlsFiles, *, check_hostname: bool = True) -> ssl.SSLContext:
+    """Return a client's context.
+
+    Without `check_hostname` any certificate of the authority is accepted at this level:
+    then the caller checks whom the peer's certificate names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = check_hostname
+    _load(context, files)
+    return context
+
+
+def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
+    files.check()
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_cert_chain(files.cert, files.key)
+        context.load_verify_locations(files.ca)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"{files.cert}, {files.key} and {files.ca} do not belong together: {error.reason}"
+        ) from error

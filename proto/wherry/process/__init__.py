@@ -1,0 +1,1 @@
+"""What makes a component a process: flags, logs, signals, health, the real clock."""

@@ -1,0 +1,138 @@
+"""Flags: what every `wherry SUBCOMMAND` has, and those of every client of the API server.
+
+A process package has a `command.py` with
+
+    @process_command("scheduler", health_port=10259)
+    @client_options
+    @click.option(...)
+    def command(process: ProcessOptions, client: ClientOptions, ...) -> None:
+        run(main, process)
+
+`--config FILE` reads the same flags from YAML (`log-level: debug`); the command line wins.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from wherry.process.run import ProcessOptions
+
+Function = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOptions:
+    """How to reach the API servers: addresses of their gRPC doors and our certificate."""
+
+    endpoints: tuple[str, ...]
+    ca: Path
+    cert: Path
+    key: Path
+
+
+def process_command(name: str, *, health_port: int = 0) -> Callable[[Function], click.Command]:
+    """Make a click command of a function whose first argument is `process: ProcessOptions`."""
+
+    def decorate(function: Function) -> click.Command:
+        @functools.wraps(function)
+        def call(log_level: str, log_format: str, health_port: int, **flags: Any) -> None:
+            function(ProcessOptions(name, log_level, log_format, health_port), **flags)
+
+        options = [
+            click.option(
+                "--config",
+                type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                is_eager=True,
+                expose_value=False,
+                callback=_read_config,
+                help="YAML file with the same flags as keys; the command line wins.",
+            ),
+            click.option(
+                "--log-level",
+                type=click.Choice(["debug", "info", "warning", "error"]),
+                default="info",
+                show_default=True,
+            ),
+            click.option(
+                "--log-format",
+                type=click.Choice(["text", "json"]),
+                default="text",
+                show_default=True,
+            ),
+            click.option(
+                "--health-port",
+                type=click.IntRange(0, 65535),
+                default=health_port,
+                show_default=True,
+                help="Port of /healthz, /readyz and /metrics on 127.0.0.1; 0 for none.",
+            ),
+        ]
+        wrapped: Any = call
+        for option in reversed(options):
+            wrapped = option(wrapped)
+        return click.command(name, context_settings={"show_default": True})(wrapped)
+
+    return decorate
+
+
+def _read_config(context: click.Context, _param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise click.BadParameter(f"cannot read {path}: {error}") from error
+    if not isinstance(values, dict):
+        raise click.BadParameter(f"{path}: expected a mapping of flags to values")
+    given = {str(key).replace("-", "_"): value for key, value in values.items()}
+    known = {p.name for p in context.command.params}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        flags = ", ".join(u.replace("_", "-") for u in unknown)
+        raise click.BadParameter(f"{path}: no such flag: {flags}")
+    context.default_map = {**(context.default_map or {}), **given}
+
+
+def client_options(function: Function) -> Function:
+    """Add --apiserver, --ca-file, --cert-file and --key-file, given as `client: ClientOptions`."""
+
+    @functools.wraps(function)
+    def call(
+        *args: Any,
+        apiserver: tuple[str, ...],
+        ca_file: Path,
+        cert_file: Path,
+        key_file: Path,
+        **flags: Any,
+    ) -> None:
+        client = ClientOptions(tuple(apiserver), ca_file, cert_file, key_file)
+        function(*args, client=client, **flags)
+
+    file = click.Path(dir_okay=False, path_type=Path)
+    options = [
+        click.option(
+            "--apiserver",
+            multiple=True,
+            default=("127.0.0.1:6444",),
+            metavar="HOST:PORT",
+            help="gRPC door of an API server; repeat for each master.",
+        ),
+        click.option("--ca-file", type=file, required=True, help="The cluster's authority."),
+        click.option("--cert-file", type=file, required=True, help="Our certificate."),
+        click.option("--key-file", type=file, required=True, help="Our private key."),
+    ]
+    wrapped: Any = call
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]  # click is untyped here
+
+
+def default_identity() -> str:
+    """Return `host_pid`, the identity of this incarnation in an election."""
+    return f"{os.uname().nodename}_{os.getpid()}"
