@@ -1,0 +1,5 @@
+"""`python -m wherry.cli`."""
+
+from wherry.cli.main import main
+
+main()
