@@ -1,0 +1,156 @@
+"""Requests and answers as values, and the bounds that both are held to."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import orjson
+
+from wherry.api.errors import StatusError
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a client may ask of the server. Sizes in bytes, times in seconds."""
+
+    header_bytes: int = 64 * 1024
+    """Request line and headers together; kube-apiserver allows 1 MB."""
+    target_bytes: int = 16 * 1024
+    body_bytes: int = 3 * 1024 * 1024
+    """kube-apiserver's limit on write bodies."""
+    pipeline: int = 16
+    """Requests that one connection may have waiting behind the one being answered."""
+    in_flight: int = 400
+    """Requests being answered at once, streams not counted; then 429 (kube-apiserver's default)."""
+    connections: int = 10_000
+    handshake_s: float = 10.0
+    header_s: float = 10.0
+    """From the first byte of a request to the end of its headers (slowloris)."""
+    body_s: float = 60.0
+    idle_s: float = 180.0
+    """A kept-alive connection without a request; client-go reuses connections for 90 s."""
+    request_s: float = 60.0
+    """Until a handler has answered; longer is 504. Streams have no such bound."""
+    write_stall_s: float = 60.0
+    """A client that takes no byte of its answer for so long is cut off."""
+    drain_s: float = 10.0
+    gzip_bytes: int = 2048
+    """Larger bodies are compressed for clients that accept it."""
+
+
+@dataclass(slots=True)
+class Peer:
+    """The other end of a connection; lives as long as the connection does."""
+
+    address: str = ""
+    certificate: bytes | None = None
+    """The verified client certificate (DER), if it sent one."""
+    cache: dict[str, Any] = field(default_factory=dict)
+    """What a handler wants to remember of this connection (who it is)."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A complete request."""
+
+    method: str
+    target: str
+    """As it was sent: path and query, percent-encoded."""
+    headers: Mapping[str, str]
+    """Lower-case names; values of repeated headers joined with `, `."""
+    header_lines: Sequence[tuple[str, str]]
+    """Each line by itself, names in lower case."""
+    body: bytes
+    peer: Peer
+    keep_alive: bool = True
+    http_1_0: bool = False
+    upgrade: bool = False
+    """The client asks to switch protocols; bytes that followed are kept for the tunnel."""
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer whose body is known."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Sequence[tuple[str, str]] = ()
+    close: bool = False
+
+
+@dataclass(slots=True)
+class Stream:
+    """An answer whose body comes in pieces; each piece is sent as it comes.
+
+    The iterator is closed when the client goes away. When the server drains, it is cancelled
+    where it waits, and the answer ends properly.
+    """
+
+    chunks: AsyncGenerator[bytes, None]
+    status: int = 200
+    content_type: str = JSON
+    headers: Sequence[tuple[str, str]] = ()
+
+
+class Tunnel(Protocol):
+    """The raw connection after an upgrade."""
+
+    async def read(self) -> bytes:
+        """Return the next bytes, b"" when the client has closed."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send; returns when the client keeps up. Raises `ConnectionError` when it is gone."""
+        ...
+
+
+@dataclass(slots=True)
+class Upgrade:
+    """The connection becomes a byte stream: `run` owns it (and writes the 101 itself)."""
+
+    run: Callable[[Tunnel], Awaitable[None]]
+
+
+Reply = Response | Stream | Upgrade
+Handler = Callable[[Request], Awaitable[Reply]]
+
+
+def status_response(error: StatusError, *, close: bool = False) -> Response:
+    """Return the Kubernetes Status that tells a client of `error`."""
+    headers = [("Retry-After", str(error.retry_after_s))] if error.retry_after_s else []
+    return Response(error.code, orjson.dumps(error.to_status()), headers=headers, close=close)
+
+
+def refusal(code: int, reason: str, message: str) -> Response:
+    """Return the Status of a request that HTTP itself refuses; the connection ends with it."""
+    status = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason,
+        "code": code,
+    }
+    return Response(code, orjson.dumps(status), close=True)
+
+
+DEFAULT_LIMITS = Limits()
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_UNSAFE = str.maketrans({"\r": " ", "\n": " ", "\0": " "})
+
+
+def render_head(status: int, content_type: str, headers: Sequence[tuple[str, str]]) -> bytes:
+    """Render status line and headers; a line break inside a value becomes a space."""
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()
+    lines = [f"Content-Type: {content_type}\r\n"] if content_type else []
+    lines += [f"{name}: {value.translate(_UNSAFE)}\r\n" for name, value in headers]
+    lines.append("\r\n")
+    return line + "".join(lines).encode()

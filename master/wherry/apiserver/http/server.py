@@ -1,0 +1,107 @@
+"""Listening, deadlines, draining."""
+
+import asyncio
+import logging
+import ssl
+from email.utils import formatdate
+
+from wherry.api.clock import Clock
+from wherry.apiserver.http.connection import Connection
+from wherry.apiserver.http.message import DEFAULT_LIMITS, Handler, Limits
+
+log = logging.getLogger(__name__)
+
+_SWEEP_S = 1.0
+
+
+class HttpServer:
+    """An HTTP/1.1 server on one address.
+
+    `run` listens until it is cancelled, then drains: no new connections, idle ones close,
+    requests are answered, streams end, and after `limits.drain_s` what is left is cut.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        host: str,
+        port: int,
+        clock: Clock,
+        tls: ssl.SSLContext | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.in_flight = 0
+        self.draining = False
+        self.now = clock.monotonic()
+        self.date = formatdate(clock.now(), usegmt=True)
+        self.listening = asyncio.Event()
+        self.port = port
+        self._host = host
+        self._clock = clock
+        self._tls = tls
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            handshake_s = self.limits.handshake_s if self._tls else None
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self),
+                self._host,
+                self.port,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake_s,
+                backlog=1024,
+            )
+            self.port = server.sockets[0].getsockname()[1]
+            self.listening.set()
+            try:
+                await self._sweep()
+            finally:
+                server.close()
+                await self._drain()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self._tick()
+            for connection in tuple(self._connections):
+                connection.check(self.now)
+
+    def _tick(self) -> None:
+        self.now = self._clock.monotonic()
+        self.date = formatdate(self._clock.now(), usegmt=True)
+
+    async def _drain(self) -> None:
+        self.draining = True
+        for connection in tuple(self._connections):
+            connection.end()
+        try:
+            async with asyncio.timeout(self.limits.drain_s):
+                await self._empty.wait()
+        except TimeoutError:
+            log.warning("cutting %d connections that did not end", len(self._connections))
+            for connection in tuple(self._connections):
+                connection.abort()
+
+    # Host, to its connections
+
+    def opened(self, connection: Connection) -> asyncio.Task[None]:
+        """Start the connection's task; a connection too many is cut."""
+        if len(self._connections) >= self.limits.connections:
+            connection.abort()
+        self._connections.add(connection)
+        self._empty.clear()
+        return self._tasks.create_task(connection.serve())
+
+    def closed(self, connection: Connection) -> None:
+        """Forget the connection."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
