@@ -1,0 +1,1 @@
+"""The lab: a cluster of real processes whose hosts are network namespaces of one machine."""

@@ -1,0 +1,1 @@
+"""Container images made from Debian packages, without docker."""
