@@ -8,18 +8,18 @@ from typing import Any
 
 import msgspec
 
-from wherry.api.objects import ContainerPort, ObjectMeta, PodStatus, ResourceRequirements, View
+from wherry.api.objects import Condition, ContainerPort, ObjectMeta, ResourceRequirements, View
 
 Quantity = str | int | float
 
 
-class LocalObjectReference(View):
+class LocalObjectReference(View, frozen=True, kw_only=True):
     """The name of an object in the pod's namespace."""
 
     name: str = ""
 
 
-class KeySelector(View):
+class KeySelector(View, frozen=True, kw_only=True):
     """`configMapKeyRef` and `secretKeyRef`."""
 
     name: str = ""
@@ -27,13 +27,13 @@ class KeySelector(View):
     optional: bool = False
 
 
-class FieldRef(View):
+class FieldRef(View, frozen=True, kw_only=True):
     """A field of the pod, as `metadata.labels['app']`."""
 
     field_path: str = ""
 
 
-class ResourceFieldRef(View):
+class ResourceFieldRef(View, frozen=True, kw_only=True):
     """A request or limit of a container, as `limits.cpu`, in units of `divisor`."""
 
     container_name: str = ""
@@ -41,7 +41,7 @@ class ResourceFieldRef(View):
     divisor: Quantity = "0"
 
 
-class EnvVarSource(View):
+class EnvVarSource(View, frozen=True, kw_only=True):
     """Where an environment variable's value comes from; one is set."""
 
     config_map_key_ref: KeySelector | None = None
@@ -50,7 +50,7 @@ class EnvVarSource(View):
     resource_field_ref: ResourceFieldRef | None = None
 
 
-class EnvVar(View):
+class EnvVar(View, frozen=True, kw_only=True):
     """Entry of `.env`."""
 
     name: str = ""
@@ -58,14 +58,14 @@ class EnvVar(View):
     value_from: EnvVarSource | None = None
 
 
-class EnvSource(View):
+class EnvSource(View, frozen=True, kw_only=True):
     """`configMapRef` or `secretRef` of an `.envFrom`."""
 
     name: str = ""
     optional: bool = False
 
 
-class EnvFrom(View):
+class EnvFrom(View, frozen=True, kw_only=True):
     """Entry of `.envFrom`: every key of an object, with a prefix."""
 
     prefix: str = ""
@@ -73,20 +73,20 @@ class EnvFrom(View):
     secret_ref: EnvSource | None = None
 
 
-class ExecAction(View):
+class ExecAction(View, frozen=True, kw_only=True):
     """A command to run in the container."""
 
     command: list[str] = []
 
 
-class HttpHeader(View):
+class HttpHeader(View, frozen=True, kw_only=True):
     """A header of an HTTP probe or hook."""
 
     name: str = ""
     value: str = ""
 
 
-class HttpGetAction(View):
+class HttpGetAction(View, frozen=True, kw_only=True):
     """A request; `port` is a number or a container port's name."""
 
     path: str = "/"
@@ -96,27 +96,27 @@ class HttpGetAction(View):
     http_headers: list[HttpHeader] = []
 
 
-class TcpSocketAction(View):
+class TcpSocketAction(View, frozen=True, kw_only=True):
     """A connection that has to open."""
 
     port: int | str = 0
     host: str = ""
 
 
-class GrpcAction(View):
+class GrpcAction(View, frozen=True, kw_only=True):
     """A `grpc.health.v1` check."""
 
     port: int = 0
     service: str = ""
 
 
-class SleepAction(View):
+class SleepAction(View, frozen=True, kw_only=True):
     """A pause, as preStop hook."""
 
     seconds: int = 0
 
 
-class Probe(View):
+class Probe(View, frozen=True, kw_only=True):
     """A liveness, readiness or startup probe, with the API's defaults."""
 
     exec: ExecAction | None = None
@@ -131,7 +131,7 @@ class Probe(View):
     termination_grace_period_seconds: int | None = None
 
 
-class LifecycleHandler(View):
+class LifecycleHandler(View, frozen=True, kw_only=True):
     """A postStart or preStop hook."""
 
     exec: ExecAction | None = None
@@ -139,28 +139,28 @@ class LifecycleHandler(View):
     sleep: SleepAction | None = None
 
 
-class Lifecycle(View):
+class Lifecycle(View, frozen=True, kw_only=True):
     """`.lifecycle`."""
 
     post_start: LifecycleHandler | None = None
     pre_stop: LifecycleHandler | None = None
 
 
-class SeccompProfile(View):
+class SeccompProfile(View, frozen=True, kw_only=True):
     """RuntimeDefault, Unconfined or Localhost."""
 
     type: str = ""
     localhost_profile: str = ""
 
 
-class Capabilities(View):
+class Capabilities(View, frozen=True, kw_only=True):
     """Names without `CAP_`, or ALL."""
 
     add: list[str] = []
     drop: list[str] = []
 
 
-class SecurityContext(View):
+class SecurityContext(View, frozen=True, kw_only=True):
     """A container's `.securityContext`; None means: as the pod says."""
 
     privileged: bool = False
@@ -173,14 +173,14 @@ class SecurityContext(View):
     seccomp_profile: SeccompProfile | None = None
 
 
-class Sysctl(View):
+class Sysctl(View, frozen=True, kw_only=True):
     """Entry of `.securityContext.sysctls`."""
 
     name: str = ""
     value: str = ""
 
 
-class PodSecurityContext(View):
+class PodSecurityContext(View, frozen=True, kw_only=True):
     """A pod's `.securityContext`."""
 
     run_as_user: int | None = None
@@ -192,7 +192,7 @@ class PodSecurityContext(View):
     sysctls: list[Sysctl] = []
 
 
-class VolumeMount(View):
+class VolumeMount(View, frozen=True, kw_only=True):
     """Entry of `.volumeMounts`."""
 
     name: str = ""
@@ -203,7 +203,7 @@ class VolumeMount(View):
     mount_propagation: str = ""
 
 
-class Container(View):
+class Container(View, frozen=True, kw_only=True):
     """A container, whole."""
 
     name: str = ""
@@ -235,7 +235,7 @@ class Container(View):
         return self.restart_policy == "Always"
 
 
-class KeyToPath(View):
+class KeyToPath(View, frozen=True, kw_only=True):
     """Entry of `.items` of a projected object."""
 
     key: str = ""
@@ -243,21 +243,21 @@ class KeyToPath(View):
     mode: int | None = None
 
 
-class EmptyDirSource(View):
+class EmptyDirSource(View, frozen=True, kw_only=True):
     """A directory that lives as long as the pod."""
 
     medium: str = ""
     size_limit: Quantity | None = None
 
 
-class HostPathSource(View):
+class HostPathSource(View, frozen=True, kw_only=True):
     """A path of the node."""
 
     path: str = ""
     type: str = ""
 
 
-class ConfigMapSource(View):
+class ConfigMapSource(View, frozen=True, kw_only=True):
     """Keys of a ConfigMap as files."""
 
     name: str = ""
@@ -266,7 +266,7 @@ class ConfigMapSource(View):
     optional: bool = False
 
 
-class SecretSource(View):
+class SecretSource(View, frozen=True, kw_only=True):
     """Keys of a Secret as files."""
 
     secret_name: str = ""
@@ -275,7 +275,7 @@ class SecretSource(View):
     optional: bool = False
 
 
-class SecretProjection(View):
+class SecretProjection(View, frozen=True, kw_only=True):
     """As `SecretSource`, inside a projected volume, where the field is called `name`."""
 
     name: str = ""
@@ -283,7 +283,7 @@ class SecretProjection(View):
     optional: bool = False
 
 
-class DownwardFile(View):
+class DownwardFile(View, frozen=True, kw_only=True):
     """A field of the pod as a file."""
 
     path: str = ""
@@ -292,14 +292,14 @@ class DownwardFile(View):
     mode: int | None = None
 
 
-class DownwardSource(View):
+class DownwardSource(View, frozen=True, kw_only=True):
     """`downwardAPI`."""
 
     items: list[DownwardFile] = []
     default_mode: int = 0o644
 
 
-class TokenProjection(View):
+class TokenProjection(View, frozen=True, kw_only=True):
     """A ServiceAccount token, bound to the pod."""
 
     path: str = "token"
@@ -307,7 +307,7 @@ class TokenProjection(View):
     expiration_seconds: int = 3600
 
 
-class Projection(View):
+class Projection(View, frozen=True, kw_only=True):
     """Entry of a projected volume's `.sources`; one is set."""
 
     config_map: ConfigMapSource | None = None
@@ -316,14 +316,14 @@ class Projection(View):
     service_account_token: TokenProjection | None = None
 
 
-class ProjectedSource(View):
+class ProjectedSource(View, frozen=True, kw_only=True):
     """Several sources in one directory."""
 
     sources: list[Projection] = []
     default_mode: int = 0o644
 
 
-class Volume(View):
+class Volume(View, frozen=True, kw_only=True):
     """Entry of `.volumes`; one source is set, and an unknown one is none of these."""
 
     name: str = ""
@@ -335,14 +335,14 @@ class Volume(View):
     projected: ProjectedSource | None = None
 
 
-class DnsOption(View):
+class DnsOption(View, frozen=True, kw_only=True):
     """Entry of `.dnsConfig.options`."""
 
     name: str = ""
     value: str | None = None
 
 
-class PodDnsConfig(View):
+class PodDnsConfig(View, frozen=True, kw_only=True):
     """`.dnsConfig`."""
 
     nameservers: list[str] = []
@@ -350,20 +350,20 @@ class PodDnsConfig(View):
     options: list[DnsOption] = []
 
 
-class HostAlias(View):
+class HostAlias(View, frozen=True, kw_only=True):
     """Entry of `.hostAliases`: a line of /etc/hosts."""
 
     ip: str = ""
     hostnames: list[str] = []
 
 
-class ReadinessGate(View):
+class ReadinessGate(View, frozen=True, kw_only=True):
     """A condition that somebody else sets and that Ready waits for."""
 
     condition_type: str = ""
 
 
-class PodSpec(View):
+class PodSpec(View, frozen=True, kw_only=True):
     """A Pod's `.spec`."""
 
     node_name: str = ""
@@ -391,7 +391,30 @@ class PodSpec(View):
     readiness_gates: list[ReadinessGate] = []
 
 
-class Pod(View):
+class ContainerStatus(View, frozen=True, kw_only=True):
+    """What was last said of a container; states stay as they were written."""
+
+    name: str = ""
+    restart_count: int = 0
+    container_id: str = msgspec.field(name="containerID", default="")
+    state: dict[str, Any] = {}
+    last_state: dict[str, Any] = {}
+
+
+class PodStatus(View, frozen=True, kw_only=True):
+    """A Pod's `.status`, as far as the next one is made from it."""
+
+    phase: str = ""
+    reason: str = ""
+    message: str = ""
+    conditions: list[Condition] = []
+    pod_ip: str = msgspec.field(name="podIP", default="")
+    start_time: str | None = None
+    container_statuses: list[ContainerStatus] = []
+    init_container_statuses: list[ContainerStatus] = []
+
+
+class Pod(View, frozen=True, kw_only=True):
     """A Pod as the agent sees it; `.status` is what it (or an earlier agent) last wrote."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -409,7 +432,7 @@ class Pod(View):
         return next((c for c in both if c.name == name), None)
 
 
-class ConfigMap(View):
+class ConfigMap(View, frozen=True, kw_only=True):
     """A ConfigMap; binary data is base64."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -417,7 +440,7 @@ class ConfigMap(View):
     binary_data: dict[str, str] = {}
 
 
-class Secret(View):
+class Secret(View, frozen=True, kw_only=True):
     """A Secret; data is base64."""
 
     metadata: ObjectMeta = ObjectMeta()
@@ -425,7 +448,7 @@ class Secret(View):
     data: dict[str, str] = {}
 
 
-class TokenRequest(View):
+class TokenRequest(View, frozen=True, kw_only=True):
     """What creating subresource `token` answers."""
 
     status: dict[str, Any] = {}

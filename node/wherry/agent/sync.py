@@ -1,0 +1,440 @@
+"""The decision of the agent: what to do next for one pod.
+
+`sync_pod` is given the pod as the API server has it (None: it is gone), what the runtime has
+of it, and what the worker remembers; it says what to do and when to look again. It recomputes
+everything each time, so a lost or doubled event is harmless.
+
+    gone ------------------------> kill containers, stop and remove sandboxes
+    ending (deleted, finished,
+      deadline, rejected) -------> kill containers (apps, then sidecars), stop sandboxes
+    no ready sandbox ------------> kill what is left of the old one, run the next attempt
+    ready sandbox ---------------> init containers in order, then app containers,
+                                   each restarted as the restart policy says
+
+CrashLoopBackOff is written on the containers: attempt n carries, as an annotation, the seconds
+that attempt n+1 waits after n has ended: 0, 10, 20, ... 300; 0 again after a run of ten
+minutes. So an agent that was killed goes on where it was. Source: client-go's `flowcontrol.Backoff`
+as the kubelet uses it (the first restart is immediate).
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox
+from wherry.agent.views import Container, Pod
+from wherry.api.times import parse_time
+
+FIRST_BACKOFF_S: Final = 10.0
+MOST_BACKOFF_S: Final = 300.0
+FORGIVEN_AFTER_S: Final = 600.0
+"""A container that ran this long starts with a clean record."""
+GRACE_ANNOTATION: Final = "io.kubernetes.pod.terminationGracePeriod"
+"""On a container: its pod's grace period, for the time when the pod is no longer known."""
+DEADLINE_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A container that could not be started and left none behind; retried at `retry_at`."""
+
+    reason: str
+    message: str
+    retry_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why this node will not run the pod; it becomes Failed with these words."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that one decision looks at.
+
+    `unhealthy` maps the ids of containers that a probe condemned to what the probe said;
+    `started` are the ids of running containers whose startup probe has passed, or that have none.
+    """
+
+    pod: Pod | None
+    runtime: RuntimePod
+    now: float
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    unhealthy: Mapping[str, str] = field(default_factory=dict)
+    started: frozenset[str] = frozenset()
+    rejection: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSandbox:
+    """Make the pod's sandbox."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopSandbox:
+    """Kill what is in the sandbox and free its address."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSandbox:
+    """Forget the sandbox."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Pull if needed, create and start; `backoff_s` is what the attempt after this will wait."""
+
+    name: str
+    attempt: int
+    backoff_s: float
+    init: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KillContainer:
+    """preStop hook, signal, and after the grace period kill; `message` is for the event."""
+
+    id: str
+    name: str
+    grace_s: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    """Forget a dead container and its log."""
+
+    id: str
+    name: str
+    attempt: int
+
+
+Action = RunSandbox | StopSandbox | RemoveSandbox | StartContainer | KillContainer | RemoveContainer
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, in this order; look again at `wake_at` even if nothing happens.
+
+    `settled`: nothing of the pod runs any more and nothing will.
+    """
+
+    actions: tuple[Action, ...] = ()
+    wake_at: float | None = None
+    settled: bool = False
+
+
+def sync_pod(snapshot: Snapshot) -> Plan:
+    """Decide the next actions for one pod."""
+    pod = snapshot.pod
+    if pod is None:
+        return _remove_all(snapshot)
+    if ending(snapshot) is not None:
+        return _end(snapshot, pod)
+    sandbox = usable_sandbox(pod, snapshot.runtime)
+    plan = _replace_sandbox(snapshot, pod) if sandbox is None else _run(snapshot, pod, sandbox)
+    wakes = [t for t in (plan.wake_at, deadline(pod)) if t is not None]
+    garbage = tuple(_garbage(snapshot.runtime)) if not plan.actions else ()
+    return Plan((*plan.actions, *garbage), min(wakes, default=None), plan.settled)
+
+
+# -- questions that the status asks too ------------------------------------------------
+
+
+def deadline(pod: Pod) -> float | None:
+    """Return when activeDeadlineSeconds runs out, None where there is none."""
+    if pod.spec.active_deadline_seconds is None or pod.status.start_time is None:
+        return None
+    return parse_time(pod.status.start_time) + pod.spec.active_deadline_seconds
+
+
+def ending(snapshot: Snapshot) -> Rejection | None:
+    """Return why the pod is to be stopped, None while it shall run.
+
+    A pod that is deleted, or has come to its end, has no reason of its own: both are "".
+    """
+    pod = snapshot.pod
+    if pod is None or pod.metadata.deleting:
+        return Rejection("", "")
+    if snapshot.rejection is not None:
+        return snapshot.rejection
+    if pod.status.phase in ("Succeeded", "Failed"):
+        return Rejection(pod.status.reason, pod.status.message)
+    limit = deadline(pod)
+    if limit is not None and snapshot.now >= limit:
+        return Rejection("DeadlineExceeded", DEADLINE_MESSAGE)
+    return Rejection("", "") if finished(pod, snapshot.runtime) else None
+
+
+def usable_sandbox(pod: Pod, runtime: RuntimePod) -> Sandbox | None:
+    """Return the newest sandbox if it is ready and has an address."""
+    sandbox = runtime.sandbox
+    if sandbox is None or not sandbox.ready:
+        return None
+    return sandbox if sandbox.ip or pod.spec.host_network else None
+
+
+def restarts(policy: str, record: ContainerRecord) -> bool:
+    """Tell whether an app container that has ended is started again."""
+    return policy == "Always" or (policy == "OnFailure" and record.exit_code != 0)
+
+
+def init_restarts(container: Container, policy: str, record: ContainerRecord) -> bool:
+    """Tell whether an init container that has ended is started again."""
+    if container.sidecar:
+        return True
+    return record.exit_code != 0 and policy != "Never"
+
+
+def restart_at(record: ContainerRecord) -> float:
+    """Return when the successor of a container that has ended may start."""
+    return record.finished_at + (0.0 if _forgiven(record) else record.backoff_s)
+
+
+def next_backoff_s(record: ContainerRecord | None) -> float:
+    """Return the back-off to write on the successor of `record`."""
+    if record is None:
+        return 0.0
+    if _forgiven(record) or not record.backoff_s:
+        return FIRST_BACKOFF_S
+    return min(record.backoff_s * 2, MOST_BACKOFF_S)
+
+
+def _forgiven(record: ContainerRecord) -> bool:
+    return record.finished_at - record.created_at > FORGIVEN_AFTER_S
+
+
+def finished(pod: Pod, runtime: RuntimePod) -> bool:
+    """Tell whether every app container has ended for good, or an init container has failed so."""
+    policy = pod.spec.restart_policy
+    if policy == "Always":
+        return False
+    for init in pod.spec.init_containers:
+        record = newest(runtime, init.name)
+        if record is None or not _ended(record):
+            continue
+        if record.exit_code != 0 and not init_restarts(init, policy, record):
+            return True
+    records = [newest(runtime, c.name) for c in pod.spec.containers]
+    return bool(records) and all(
+        r is not None and _ended(r) and not restarts(policy, r) for r in records
+    )
+
+
+def newest(runtime: RuntimePod, name: str) -> ContainerRecord | None:
+    """Return the newest container of that name, alive or dead."""
+    return next((c for c in runtime.containers if c.name == name), None)
+
+
+def initialized(pod: Pod, runtime: RuntimePod, started: frozenset[str]) -> bool:
+    """Tell whether app containers may start: every init container is through, sidecars are up."""
+    sandbox = runtime.sandbox
+    if sandbox is None:
+        return not pod.spec.init_containers
+    here = {c.name for c in runtime.containers if c.sandbox_id == sandbox.id}
+    if any(c.name in here for c in pod.spec.containers):
+        return True
+    return all(_init_done(c, runtime, sandbox, started) for c in pod.spec.init_containers)
+
+
+def _init_done(
+    container: Container, runtime: RuntimePod, sandbox: Sandbox, started: frozenset[str]
+) -> bool:
+    record = newest(runtime, container.name)
+    if record is None or record.sandbox_id != sandbox.id:
+        return False
+    if container.sidecar:
+        return record.state is ContainerState.RUNNING and record.id in started
+    return _ended(record) and record.exit_code == 0
+
+
+def _ended(record: ContainerRecord) -> bool:
+    return record.state is ContainerState.EXITED
+
+
+# -- ending -----------------------------------------------------------------------------
+
+
+def _remove_all(snapshot: Snapshot) -> Plan:
+    kills = tuple(_kills(snapshot, None))
+    if kills:
+        return Plan(kills)
+    stops = [StopSandbox(s.id) for s in snapshot.runtime.sandboxes if s.ready]
+    removals = [RemoveSandbox(s.id) for s in snapshot.runtime.sandboxes]
+    loose = {s.id for s in snapshot.runtime.sandboxes}
+    strays = [
+        RemoveContainer(c.id, c.name, c.attempt)
+        for c in snapshot.runtime.containers
+        if c.sandbox_id not in loose
+    ]
+    actions: tuple[Action, ...] = (*stops, *removals, *strays)
+    return Plan(actions, settled=not actions)
+
+
+def _end(snapshot: Snapshot, pod: Pod) -> Plan:
+    kills = list(_kills(snapshot, pod))
+    sidecars = {c.name for c in pod.spec.init_containers if c.sidecar}
+    apps = tuple(k for k in kills if k.name not in sidecars)
+    if apps or kills:
+        return Plan(apps or tuple(kills))
+    stops = tuple(StopSandbox(s.id) for s in snapshot.runtime.sandboxes if s.ready)
+    return Plan(stops, settled=not stops)
+
+
+def _kills(snapshot: Snapshot, pod: Pod | None) -> Iterator[KillContainer]:
+    for record in snapshot.runtime.containers:
+        if record.state in (ContainerState.RUNNING, ContainerState.UNKNOWN):
+            yield KillContainer(
+                record.id, record.name, grace_s(pod, record), f"Stopping container {record.name}"
+            )
+
+
+def grace_s(pod: Pod | None, record: ContainerRecord) -> float:
+    """Return how long a container may take to end."""
+    if pod is None:
+        return float(record.annotations.get(GRACE_ANNOTATION, "30"))
+    given = pod.metadata.deletion_grace_period_seconds
+    if pod.metadata.deleting and given is not None:
+        return float(given)
+    return float(pod.spec.termination_grace_period_seconds)
+
+
+# -- running ----------------------------------------------------------------------------
+
+
+def _replace_sandbox(snapshot: Snapshot, pod: Pod) -> Plan:
+    runtime = snapshot.runtime
+    kills = [
+        KillContainer(
+            k.id, k.name, k.grace_s, "Pod sandbox changed, it will be killed and re-created."
+        )
+        for k in _kills(snapshot, pod)
+    ]
+    if kills:
+        return Plan(tuple(kills))
+    failure = snapshot.failures.get("")
+    if failure is not None and snapshot.now < failure.retry_at:
+        return Plan(wake_at=failure.retry_at)
+    stops = [StopSandbox(s.id) for s in runtime.sandboxes if s.ready]
+    attempt = runtime.sandbox.attempt + 1 if runtime.sandbox is not None else 0
+    return Plan((*stops, RunSandbox(attempt)))
+
+
+def _run(snapshot: Snapshot, pod: Pod, sandbox: Sandbox) -> Plan:
+    steps = [_init_step(snapshot, pod, sandbox)]
+    if initialized(pod, snapshot.runtime, snapshot.started):
+        steps += [_app_step(snapshot, pod, sandbox, c) for c in pod.spec.containers]
+    wakes = [s.wake_at for s in steps if s.wake_at is not None]
+    return Plan(tuple(a for s in steps for a in s.actions), min(wakes, default=None))
+
+
+def _init_step(snapshot: Snapshot, pod: Pod, sandbox: Sandbox) -> Plan:
+    """Look after sidecars that should be up, and start the first init container that is due."""
+    steps: list[Plan] = []
+    past = initialized(pod, snapshot.runtime, snapshot.started)
+    for container in pod.spec.init_containers:
+        done = _init_done(container, snapshot.runtime, sandbox, snapshot.started)
+        if container.sidecar or not (done or past):
+            steps.append(_init_container_step(snapshot, pod, sandbox, container))
+        if not (done or past):
+            break
+    wakes = [s.wake_at for s in steps if s.wake_at is not None]
+    return Plan(tuple(a for s in steps for a in s.actions), min(wakes, default=None))
+
+
+def _init_container_step(
+    snapshot: Snapshot, pod: Pod, sandbox: Sandbox, container: Container
+) -> Plan:
+    record = newest(snapshot.runtime, container.name)
+    through = (
+        record is not None
+        and record.sandbox_id == sandbox.id
+        and _ended(record)
+        and not init_restarts(container, pod.spec.restart_policy, record)
+    )
+    if through:
+        return Plan()
+    return _container_step(snapshot, pod, sandbox, container, init=True)
+
+
+def _app_step(snapshot: Snapshot, pod: Pod, sandbox: Sandbox, container: Container) -> Plan:
+    record = newest(snapshot.runtime, container.name)
+    if record is not None and _ended(record) and not restarts(pod.spec.restart_policy, record):
+        return Plan()
+    return _container_step(snapshot, pod, sandbox, container, init=False)
+
+
+def _container_step(
+    snapshot: Snapshot, pod: Pod, sandbox: Sandbox, container: Container, *, init: bool
+) -> Plan:
+    """Bring one container, that shall run or run again, one step nearer to it."""
+    name = container.name
+    record = newest(snapshot.runtime, name)
+    if record is not None and record.sandbox_id == sandbox.id:
+        match record.state:
+            case ContainerState.RUNNING if record.id in snapshot.unhealthy:
+                message = snapshot.unhealthy[record.id]
+                return Plan(
+                    (KillContainer(record.id, name, _probe_grace_s(pod, container), message),)
+                )
+            case ContainerState.RUNNING:
+                return Plan()
+            case ContainerState.UNKNOWN:
+                message = f"Container {name} is in unknown state, try killing it before restart"
+                return Plan((KillContainer(record.id, name, grace_s(pod, record), message),))
+            case ContainerState.CREATED:  # an agent died between create and start
+                again = StartContainer(name, record.attempt, record.backoff_s, init)
+                return Plan((RemoveContainer(record.id, name, record.attempt), again))
+            case ContainerState.EXITED:
+                pass
+    not_before = restart_at(record) if record is not None else 0.0
+    failure = snapshot.failures.get(name)
+    if failure is not None:
+        not_before = max(not_before, failure.retry_at)
+    if snapshot.now < not_before:
+        return Plan(wake_at=not_before)
+    attempt = record.attempt + 1 if record is not None else _first_attempt(pod, name)
+    return Plan((StartContainer(name, attempt, next_backoff_s(record), init),))
+
+
+def _probe_grace_s(pod: Pod, container: Container) -> float:
+    probe = container.liveness_probe
+    if probe is not None and probe.termination_grace_period_seconds is not None:
+        return float(probe.termination_grace_period_seconds)
+    return float(pod.spec.termination_grace_period_seconds)
+
+
+def _first_attempt(pod: Pod, name: str) -> int:
+    """Return the attempt of a container that the runtime knows nothing of.
+
+    If the pod's status says that it ran before, the runtime has lost it: count on.
+    """
+    known = (*pod.status.container_statuses, *pod.status.init_container_statuses)
+    ran = next((s for s in known if s.name == name and s.container_id), None)
+    return 0 if ran is None else ran.restart_count + 1
+
+
+def _garbage(runtime: RuntimePod) -> Iterator[Action]:
+    """Keep of each name the newest container and the one before it (`logs --previous`)."""
+    kept: dict[str, int] = {}
+    homes: set[str] = set()
+    for record in runtime.containers:
+        kept[record.name] = kept.get(record.name, 0) + 1
+        if kept[record.name] <= 2 or not _ended(record):
+            homes.add(record.sandbox_id)
+        else:
+            yield RemoveContainer(record.id, record.name, record.attempt)
+    for sandbox in runtime.sandboxes[1:]:
+        if sandbox.id not in homes:
+            if sandbox.ready:
+                yield StopSandbox(sandbox.id)
+            yield RemoveSandbox(sandbox.id)
