@@ -1,0 +1,52 @@
+"""Errors travel as Kubernetes Status and come back as what they were."""
+
+import pytest
+
+from wherry.api.errors import (
+    Cause,
+    ConflictError,
+    ExpiredError,
+    InternalError,
+    InvalidError,
+    StatusError,
+    error_from_status,
+)
+
+
+@pytest.mark.parametrize("cls", StatusError.__subclasses__(), ids=lambda c: c.__name__)
+def test_round_trip(cls: type[StatusError]) -> None:
+    error = cls(
+        "why", name="n", kind="pods", group="g", causes=[Cause("R", "m", "f")], retry_after_s=3
+    )
+    back = error_from_status(error.to_status())
+    assert type(back) is cls
+    assert back.to_status() == error.to_status()
+
+
+def test_status_has_the_shape_of_kubernetes() -> None:
+    status = InvalidError(
+        "bad", name="x", kind="Pod", causes=[Cause("FieldValueRequired", "m", "spec.a")]
+    )
+    assert status.to_status() == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "bad",
+        "reason": "Invalid",
+        "details": {
+            "name": "x",
+            "kind": "Pod",
+            "causes": [{"reason": "FieldValueRequired", "message": "m", "field": "spec.a"}],
+        },
+        "code": 422,
+    }
+
+
+def test_an_unknown_reason_falls_back_to_the_code() -> None:
+    assert isinstance(error_from_status({"code": 410, "message": "m"}), ExpiredError)
+    assert isinstance(error_from_status({"code": 418, "message": "m"}), InternalError)
+
+
+def test_conflict_and_already_exists_share_a_code_but_not_a_reason() -> None:
+    assert isinstance(error_from_status({"code": 409, "reason": "Conflict"}), ConflictError)
