@@ -1,7 +1,9 @@
 """`wherry init`: make the authority, certificates, tokens and kubeconfig of a cluster.
 
 Run again it keeps what is there and adds what is missing, so that a node can be added and a
-run that was killed can be repeated. What exists is never overwritten without `--renew`.
+run that was killed can be repeated. A certificate is issued anew when it no longer names
+what it should (a master was added) or is about to expire; the authority and the tokens are
+never overwritten.
 """
 
 import base64
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from wherry.api.errors import ConfigError
 from wherry.cli.layout import Host, identities, kubeconfig
-from wherry.pki.certificates import KeyPair, Subject, create_ca, create_signing_key, issue
+from wherry.pki.certificates import KeyPair, Subject, create_ca, create_signing_key, issue, names
 from wherry.process.clock import SystemClock
 from wherry.process.files import atomic_write
 
@@ -103,7 +105,8 @@ def _authority(writer: _Writer, now_s: float) -> KeyPair:
 
 def _leaves(writer: _Writer, ca: KeyPair, wanted: Mapping[str, Subject], now_s: float) -> None:
     for name, subject in wanted.items():
-        if writer.renew or writer.missing(f"pki/{name}.crt"):
+        path = writer.directory / "pki" / f"{name}.crt"
+        if writer.renew or not path.exists() or not names(path.read_bytes(), subject, now_s=now_s):
             writer.pair(name, issue(ca, subject, now_s=now_s))
 
 

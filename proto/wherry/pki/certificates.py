@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 365
+RENEW_DAYS: Final = 30
 _BACKDATE = timedelta(minutes=5)
 """Hosts whose clocks are a little behind accept a fresh certificate."""
 
@@ -105,6 +106,22 @@ def identity(certificate: bytes) -> tuple[str, tuple[str, ...]]:
     names = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     groups = tuple(str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
     return (names[0] if names else ""), groups
+
+
+def names(certificate: bytes, subject: Subject, *, now_s: float) -> bool:
+    """Tell whether a PEM certificate says what `subject` does and lasts another `RENEW_DAYS`."""
+    loaded = x509.load_pem_x509_certificate(certificate)
+    until = datetime.fromtimestamp(now_s, UTC) + timedelta(days=RENEW_DAYS)
+    try:
+        extension = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        hosts = tuple(str(name.value) for name in extension.value)
+    except x509.ExtensionNotFound:
+        hosts = ()
+    return (
+        identity(certificate) == (subject.user, subject.groups)
+        and hosts == subject.hosts
+        and loaded.not_valid_after_utc > until
+    )
 
 
 def _builder(

@@ -1,6 +1,7 @@
 """The work queue's promises, in virtual time."""
 
 import asyncio
+import itertools
 from random import Random
 
 import virtual_loop
@@ -44,7 +45,7 @@ def test_failures_wait_longer_each_time_until_forgotten() -> None:
             await queue.get()
             queue.done("a")
             waits.append(loop.time() - began)
-        assert all(1.8 < b / a < 2.2 for a, b in zip(waits, waits[1:], strict=False)), waits
+        assert all(1.8 < b / a < 2.2 for a, b in itertools.pairwise(waits)), waits
         queue.forget("a")
         assert queue.failures("a") == 0
 

@@ -1,0 +1,213 @@
+"""Which processes one machine runs, and with which flags: pure.
+
+    master    store, apiserver, scheduler, controller-manager
+    node      overlay, agent, proxy, dns           (with the cri runtime)
+    node      agent, standing for many nodes       (with the hollow runtime)
+
+Everything starts at once where it can: each process waits for what it needs by itself. Only
+what would log errors in vain is held back (`after`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wherry.cli.layout import Host
+
+PORTS: Final = {
+    "secure": 6443,
+    "grpc": 6444,
+    "etcd": 2379,
+    "peer": 2380,
+    "store-rpc": 2381,
+    "store-health": 2382,
+    "apiserver-health": 6445,
+    "scheduler-health": 10259,
+    "controller-manager-health": 10257,
+    "agent": 10250,
+    "agent-health": 10248,
+    "overlay-health": 10254,
+    "proxy-health": 10256,
+    "dns-health": 10258,
+}
+"""Well-known ports, as Kubernetes and etcd use them."""
+
+
+def ports_from(first: int) -> dict[str, int]:
+    """Return consecutive ports instead, so that clusters can stand side by side on a machine."""
+    return {name: first + offset for offset, name in enumerate(PORTS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What `wherry up` was told about this machine and its cluster."""
+
+    host: Host
+    directory: Path
+    ports: dict[str, int]
+    roles: frozenset[str]
+    runtime: str = "hollow"
+    nodes: int = 1
+    ephemeral: bool = False
+    masters: tuple[Host, ...] = ()
+    runtime_endpoint: str = "unix:///run/containerd/containerd.sock"
+    service_cidr: str = "10.96.0.0/12"
+
+    @property
+    def pki(self) -> Path:
+        """Return where the certificates are."""
+        return self.directory / "pki"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A process to run: arguments after `wherry`, and the port of its /readyz on loopback."""
+
+    name: str
+    arguments: tuple[str, ...]
+    health_port: int
+    after: tuple[str, ...] = ()
+
+
+def plan(machine: Machine) -> list[Planned]:
+    """Return the processes of this machine, in the order to start them."""
+    planned: list[Planned] = []
+    if "master" in machine.roles:
+        planned += [] if machine.ephemeral else [_store(machine)]
+        planned += [_apiserver(machine), *_deciders(machine)]
+    if "node" in machine.roles:
+        planned += [_hollow(machine)] if machine.runtime == "hollow" else _node(machine)
+    return planned
+
+
+def _planned(
+    machine: Machine, name: str, flags: Sequence[str | int | Path], after: tuple[str, ...] = ()
+) -> Planned:
+    port = machine.ports[f"{name}-health"]
+    arguments = (name, *map(str, flags), "--health-port", str(port))
+    return Planned(name, arguments, port, after)
+
+
+def _tls(machine: Machine, identity: str) -> list[str | Path]:
+    pki = machine.pki
+    return [
+        *("--ca-file", pki / "ca.crt"),
+        *("--cert-file", pki / f"{identity}.crt"),
+        *("--key-file", pki / f"{identity}.key"),
+    ]
+
+
+def _client(machine: Machine, identity: str) -> list[str | Path]:
+    """Flags of a client of the API servers; a master prefers its own."""
+    masters = sorted(machine.masters, key=lambda m: m != machine.host)
+    flags: list[str | Path] = []
+    for master in masters:
+        flags += ["--apiserver", f"{master.address}:{machine.ports['grpc']}"]
+    return flags + _tls(machine, identity)
+
+
+def _store(machine: Machine) -> Planned:
+    ports, name = machine.ports, machine.host.name
+    address = machine.host.address
+    cluster = ",".join(f"{m.name}={m.address}:{ports['peer']}" for m in machine.masters)
+    return _planned(
+        machine,
+        "store",
+        [
+            *("--name", name),
+            *("--data-dir", machine.directory / "store"),
+            *("--socket", machine.directory / "store.sock"),
+            *("--initial-cluster", cluster),
+            *("--listen-peer", f"{address}:{ports['peer']}"),
+            *("--listen-client-rpc", f"{address}:{ports['store-rpc']}"),
+            *("--listen-etcd", f"{address}:{ports['etcd']}"),
+            *_tls(machine, f"store-{name}"),
+        ],
+    )
+
+
+def _apiserver(machine: Machine) -> Planned:
+    pki, ports = machine.pki, machine.ports
+    stores = [f"unix://{machine.directory / 'store.sock'}"]
+    stores += [f"{m.address}:{ports['store-rpc']}" for m in machine.masters if m != machine.host]
+    return _planned(
+        machine,
+        "apiserver",
+        [
+            *("--advertise-address", machine.host.address),
+            *("--bind-address", machine.host.address),
+            *("--secure-port", ports["secure"]),
+            *("--grpc-port", ports["grpc"]),
+            *("--store", "memory://" if machine.ephemeral else ",".join(stores)),
+            *("--service-cluster-ip-range", machine.service_cidr),
+            *("--tls-cert-file", pki / "apiserver.crt"),
+            *("--tls-private-key-file", pki / "apiserver.key"),
+            *("--client-ca-file", pki / "ca.crt"),
+            *("--kubelet-client-certificate", pki / "apiserver-kubelet-client.crt"),
+            *("--kubelet-client-key", pki / "apiserver-kubelet-client.key"),
+            *("--token-auth-file", machine.directory / "tokens.csv"),
+            *("--service-account-signing-key-file", pki / "sa.key"),
+        ],
+    )
+
+
+def _deciders(machine: Machine) -> list[Planned]:
+    return [
+        _planned(machine, "scheduler", _client(machine, "scheduler")),
+        _planned(
+            machine,
+            "controller-manager",
+            [
+                *_client(machine, "controller-manager"),
+                *("--kube-root-ca-file", machine.pki / "ca.crt"),
+            ],
+        ),
+    ]
+
+
+def _hollow(machine: Machine) -> Planned:
+    return _planned(
+        machine,
+        "agent",
+        [
+            *("--runtime", "hollow"),
+            *("--nodes", machine.nodes),
+            *("--node-name", machine.host.name),
+            *("--node-ip", machine.host.address),
+            *("--port", machine.ports["agent"]),
+            *("--root-dir", machine.directory / "agent"),
+            *_client(machine, "admin"),  # it speaks for many nodes
+        ],
+    )
+
+
+def _node(machine: Machine) -> list[Planned]:
+    name, directory = machine.host.name, machine.directory
+    return [
+        _planned(
+            machine,
+            "overlay",
+            [
+                *("--node-name", name),
+                *("--public-ip", machine.host.address),
+                *("--state-dir", directory / "overlay"),
+                *_client(machine, "overlay"),
+            ],
+        ),
+        _planned(
+            machine,
+            "agent",
+            [
+                *("--runtime", "cri"),
+                *("--runtime-endpoint", machine.runtime_endpoint),
+                *("--node-name", name),
+                *("--node-ip", machine.host.address),
+                *("--port", machine.ports["agent"]),
+                *("--root-dir", directory / "agent"),
+                *_client(machine, f"agent-{name}"),
+            ],
+        ),
+        _planned(machine, "proxy", ["--node-name", name, *_client(machine, "proxy")]),
+        _planned(machine, "dns", ["--state-dir", directory / "dns", *_client(machine, "dns")]),
+    ]

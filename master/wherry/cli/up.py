@@ -1,0 +1,168 @@
+"""`wherry up`: run and supervise all processes of this machine.
+
+wherry up --runtime hollow --nodes 2             a real API with all controllers, no root
+wherry up --runtime hollow --ephemeral           the same, nothing kept
+wherry up --role master --role node --runtime cri --address 192.168.56.11
+"""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from wherry.api.errors import ConfigError
+from wherry.cli.init import Cluster, initialise, parse_host
+from wherry.cli.layout import Host
+from wherry.cli.plan import PORTS, Machine, Planned, plan, ports_from
+from wherry.cli.supervisor import Child, Supervisor
+from wherry.process.command import process_command
+from wherry.process.run import ProcessOptions, Runtime, run
+
+PROBE_S = 1.0
+
+
+def _default_directory() -> Path:
+    return Path("/var/lib/wherry") if os.geteuid() == 0 else Path.home() / ".wherry"
+
+
+@process_command("up")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Certificates, state and logs.  [default: ~/.wherry, /var/lib/wherry for root]",
+)
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(["master", "node"]),
+    default=("master", "node"),
+    help="What this machine is; repeat for both.",
+)
+@click.option("--runtime", type=click.Choice(["hollow", "cri"]), default="hollow")
+@click.option("--nodes", type=click.IntRange(1, 5000), default=1, help="Hollow nodes to run.")
+@click.option("--ephemeral", is_flag=True, help="Keep all state in memory; one master only.")
+@click.option("--name", default="", help="This machine's name.  [default: the host name]")
+@click.option("--address", default="127.0.0.1", help="The address others reach it at.")
+@click.option(
+    "--master",
+    "masters",
+    multiple=True,
+    metavar="NAME=IP",
+    help="All masters of the cluster, this one included.  [default: this machine]",
+)
+@click.option(
+    "--runtime-endpoint",
+    default="unix:///run/containerd/containerd.sock",
+    help="containerd's socket, for --runtime cri.",
+)
+@click.option("--service-cidr", default="10.96.0.0/12", help="Range of cluster IPs.")
+@click.option(
+    "--ports-from",
+    type=click.IntRange(1024, 65000),
+    default=None,
+    help="Use consecutive ports from here instead of the well-known ones.",
+)
+def command(
+    process: ProcessOptions,
+    data_dir: Path | None,
+    roles: tuple[str, ...],
+    runtime: str,
+    nodes: int,
+    ephemeral: bool,
+    name: str,
+    address: str,
+    masters: tuple[str, ...],
+    runtime_endpoint: str,
+    service_cidr: str,
+    ports_from: int | None,
+) -> None:
+    """Run and supervise all processes of this machine, until told to stop."""
+    host = Host(name or os.uname().nodename.lower(), parse_host(f"x={address}").address)
+    cluster = tuple(map(parse_host, masters)) or (host,)
+    scratch = ephemeral and data_dir is None
+    if ephemeral and len(cluster) > 1:
+        raise ConfigError("--ephemeral keeps state in one process: it cannot have several masters")
+    directory = Path(tempfile.mkdtemp(prefix="wherry-")) if scratch else data_dir
+    machine = Machine(
+        host=host,
+        directory=(directory or _default_directory()).absolute(),
+        ports=_ports(ports_from),
+        roles=frozenset(roles),
+        runtime=runtime,
+        nodes=nodes,
+        ephemeral=ephemeral,
+        masters=cluster,
+        runtime_endpoint=runtime_endpoint,
+        service_cidr=service_cidr,
+    )
+    try:
+        run(lambda given: _up(machine, given), process)
+    finally:
+        if scratch:
+            shutil.rmtree(machine.directory, ignore_errors=True)
+
+
+def _ports(first: int | None) -> dict[str, int]:
+    return dict(PORTS) if first is None else ports_from(first)
+
+
+async def _up(machine: Machine, runtime: Runtime) -> None:
+    if "master" in machine.roles and machine.masters == (machine.host,):
+        cluster = Cluster(
+            machine.directory,
+            machine.masters,
+            (machine.host,),
+            machine.service_cidr,
+            machine.ports["secure"],
+        )
+        initialise(cluster, now_s=runtime.clock.now())
+    children = [_child(machine, p) for p in plan(machine)]
+    supervisor = Supervisor(children, rng=runtime.rng)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(supervisor.run())
+        await supervisor.ready()
+        _greet(machine)
+
+
+def _child(machine: Machine, planned: Planned) -> Child:
+    async def ready() -> bool:
+        return await probe(planned.health_port)
+
+    return Child(
+        planned.name,
+        [sys.executable, "-m", "wherry.cli", *planned.arguments],
+        machine.directory / "logs" / f"{planned.name}.log",
+        ready,
+        planned.after,
+    )
+
+
+async def probe(port: int) -> bool:
+    """Tell whether `/readyz` on a loopback port answers 200."""
+    try:
+        async with asyncio.timeout(PROBE_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                await writer.drain()
+                status = await reader.readline()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in status
+
+
+def _greet(machine: Machine) -> None:
+    lines = [f"logs are in {machine.directory / 'logs'}"]
+    if "master" in machine.roles:
+        server = f"https://{machine.host.address}:{machine.ports['secure']}"
+        lines.insert(0, f"the cluster is ready at {server}")
+        lines.append(f"export KUBECONFIG={machine.directory / 'admin.kubeconfig'}")
+    click.echo("\n".join(lines))
