@@ -29,6 +29,12 @@ async def until(supervisor: Supervisor, name: str, state: State, restarts: int =
             await asyncio.sleep(0.02)
 
 
+async def printed(log: Path, times: int) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while log.read_text().count("hello") < times:
+            await asyncio.sleep(0.02)
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -49,13 +55,12 @@ def test_a_killed_child_is_started_again_and_all_are_stopped_at_the_end(tmp_path
             await supervisor.ready()
         first = await until(supervisor, "a", State.RUNNING)
         other = await until(supervisor, "b", State.RUNNING)
+        await printed(tmp_path / "a.log", 1)
         os.kill(first, signal.SIGKILL)
         second = await until(supervisor, "a", State.RUNNING, restarts=1)
         assert second != first
         assert supervisor.states()["b"][1] == other, "the other child was left alone"
-        async with asyncio.timeout(DEADLINE_S):
-            while (tmp_path / "a.log").read_text().count("hello") < 2:
-                await asyncio.sleep(0.02)
+        await printed(tmp_path / "a.log", 2)
         task.cancel()
         await asyncio.wait([task], timeout=DEADLINE_S)
         assert task.cancelled()
