@@ -1,0 +1,436 @@
+"""`Api` over gRPC to a list of API servers: what every process of Wherry talks through.
+
+One server is used until it fails; then the next one is. What counts as failure, and what a
+caller sees of it:
+
+    failure                         read                    write
+    no connection (never sent)      next server             next server
+    connection lost, no answer,     next server             UnavailableError: it may have happened
+    503 (its store is away)
+    deadline passed                 UnavailableError        UnavailableError
+    any other refusal               StatusError             StatusError
+    a watch loses its server        UnavailableError        -
+
+So a write is sent to a second server only if the first one surely never got it. Between
+rounds over all servers there is a pause with jitter. HTTP/2 pings notice a dead host in
+`_PING_S` + `_PONG_S` seconds while a call is under way (a watch always is); a closed port is
+noticed at once.
+
+Certificates are read anew when a connection has to be made, so they may be rotated at any
+time; connections that stand keep theirs.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import grpc
+import grpc.aio
+import orjson
+
+from wherry.api.errors import (
+    ConfigError,
+    InternalError,
+    ServiceUnavailableError,
+    UnauthorizedError,
+    UnavailableError,
+    WherryError,
+    error_from_status,
+)
+from wherry.api.kinds import Kind
+from wherry.client.api import EventType, ObjectList, PatchType, WatchEvent
+from wherry.client.backoff import Backoff
+from wherry.wire.v1 import cluster_pb2 as pb
+from wherry.wire.v1.cluster_pb2_grpc import ClusterAsyncStub, ClusterStub
+
+log = logging.getLogger(__name__)
+
+STATUS_KEY: Final = "wherry-status-bin"
+"""Trailing metadata with the Kubernetes Status of a refusal."""
+_PING_S: Final = 2.0
+_PONG_S: Final = 2.0
+_CONNECT_S: Final = 2.0
+_OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", int(_PING_S * 1000)),
+    ("grpc.keepalive_timeout_ms", int(_PONG_S * 1000)),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", int(_CONNECT_S * 1000)),  # also the time to connect in
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", 64 * 1024),
+    ("grpc.absolute_max_metadata_size", 128 * 1024),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+_NEVER_SENT = "failed to connect to all addresses"
+"""How gRPC begins the details of an UNAVAILABLE that never left this process."""
+_LOST = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+)
+_EVENT_TYPES = {
+    pb.Event.ADDED: EventType.ADDED,
+    pb.Event.MODIFIED: EventType.MODIFIED,
+    pb.Event.DELETED: EventType.DELETED,
+    pb.Event.BOOKMARK: EventType.BOOKMARK,
+}
+
+
+class _LostError(Exception):
+    """A server did not answer; `sent` is False when it surely never saw the request."""
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class _Files:
+    """The PEM files behind a channel, and whether they have changed since they were read."""
+
+    def __init__(self, ca: Path, cert: Path | None, key: Path | None) -> None:
+        self._ca, self._cert, self._key = ca, cert, key
+        self._seen: tuple[int, ...] = ()
+
+    def changed(self) -> bool:
+        """Tell whether a file was written since `credentials`; unreadable ones have not."""
+        with suppress(OSError):
+            return self._times() != self._seen
+        return False
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files.
+
+        Raises:
+            ConfigError: one of them cannot be read.
+        """
+        try:
+            self._seen = self._times()
+            return grpc.ssl_channel_credentials(
+                self._ca.read_bytes(),
+                self._key.read_bytes() if self._key else None,
+                self._cert.read_bytes() if self._cert else None,
+            )
+        except OSError as error:
+            raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    def _times(self) -> tuple[int, ...]:
+        paths = [p for p in (self._ca, self._cert, self._key) if p is not None]
+        return tuple(p.stat().st_mtime_ns for p in paths)
+
+
+class _Server:
+    """One API server: its channel, made when it is first needed."""
+
+    def __init__(self, address: str, files: _Files) -> None:
+        self.address = address
+        self._files = files
+        self._channel: grpc.aio.Channel | None = None
+        self._stub: ClusterAsyncStub | None = None
+
+    def stub(self) -> ClusterAsyncStub:
+        """Return the stub of a channel, which connects with the first call."""
+        if self._stub is None:
+            self._channel = grpc.aio.secure_channel(
+                self.address, self._files.credentials(), options=_OPTIONS
+            )
+            self._stub = ClusterStub(self._channel)
+        return self._stub
+
+    def files_changed(self) -> bool:
+        """Tell whether a new connection would use other certificates than this channel."""
+        return self._stub is not None and self._files.changed()
+
+    def take_channel(self) -> grpc.aio.Channel | None:
+        """Give up the channel, to be closed by the caller."""
+        channel, self._channel, self._stub = self._channel, None, None
+        return channel
+
+
+class GrpcApi:
+    """`wherry.client.api.Api` over gRPC; see the module.
+
+    Args:
+        endpoints: `host:port` of the servers' gRPC doors. Which one is used first is drawn by
+            `rng`, so that many clients spread.
+        ca: The cluster's authority, PEM.
+        cert: Our certificate, PEM.
+        key: Its key, PEM.
+        token: A bearer token; it then says who we are instead of the certificate.
+        rng: For the first endpoint and jitter.
+        timeout_s: How long a call may take, with all its attempts.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        ca: Path,
+        cert: Path | None = None,
+        key: Path | None = None,
+        token: str | None = None,
+        rng: Random,
+        timeout_s: float = 10.0,
+    ) -> None:
+        if not endpoints:
+            raise ConfigError("no API server is given: use --apiserver HOST:PORT")
+        self._servers = [_Server(e, _Files(ca, cert, key)) for e in endpoints]
+        self._rng = rng
+        self._at = rng.randrange(len(endpoints))
+        self._timeout_s = timeout_s
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else None
+
+    @property
+    def server(self) -> str:
+        """Return the address of the server in use."""
+        return self._servers[self._at].address
+
+    async def close(self) -> None:
+        """Close all connections; calls under way are cancelled."""
+        for server in self._servers:
+            if (channel := server.take_channel()) is not None:
+                await channel.close(None)
+
+    # Api
+
+    async def get(
+        self, kind: Kind, name: str, namespace: str = "", *, subresource: str = ""
+    ) -> bytes:
+        """Return the object, read linearizably."""
+        request = pb.GetRequest(
+            resource=_resource(kind), namespace=namespace, name=name, subresource=subresource
+        )
+        reply: pb.ObjectReply = await self._read("Get", request)
+        return reply.object
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        limit: int = 0,
+        continue_token: str = "",
+        cached: bool = False,
+    ) -> ObjectList:
+        """Return a page of objects."""
+        request = pb.ListRequest(
+            resource=_resource(kind),
+            namespace=namespace,
+            labels=labels,
+            fields=fields,
+            limit=limit,
+            continue_token=continue_token,
+            cached=cached,
+        )
+        reply: pb.ListReply = await self._read("List", request)
+        return ObjectList(list(reply.items), reply.revision, reply.continue_token)
+
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        labels: str = "",
+        fields: str = "",
+        revision: int,
+    ) -> AsyncIterator[Sequence[WatchEvent]]:
+        """Yield changes after `revision`; ends when the server drains."""
+        request = pb.WatchRequest(
+            resource=_resource(kind),
+            namespace=namespace,
+            labels=labels,
+            fields=fields,
+            revision=revision,
+        )
+        server, call = await self._open_watch(request)
+        try:
+            async for batch in call:
+                yield [
+                    WatchEvent(_EVENT_TYPES[event.type], event.object, event.revision)
+                    for event in batch.events
+                ]
+        except grpc.aio.AioRpcError as failure:
+            error = _translate(failure, server.address)
+            if isinstance(error, _LostError):
+                await self._leave(server)
+                raise UnavailableError(str(error)) from failure
+            raise error from failure
+        finally:
+            call.cancel()
+
+    async def create(
+        self, kind: Kind, body: bytes, namespace: str = "", *, name: str = "", subresource: str = ""
+    ) -> bytes:
+        """Create and return the object as stored."""
+        request = pb.CreateRequest(
+            resource=_resource(kind),
+            namespace=namespace,
+            name=name,
+            subresource=subresource,
+            object=body,
+        )
+        return await self._write("Create", request)
+
+    async def update(
+        self, kind: Kind, name: str, body: bytes, namespace: str = "", *, subresource: str = ""
+    ) -> bytes:
+        """Replace the object."""
+        request = pb.UpdateRequest(
+            resource=_resource(kind),
+            namespace=namespace,
+            name=name,
+            subresource=subresource,
+            object=body,
+        )
+        return await self._write("Update", request)
+
+    async def patch(
+        self,
+        kind: Kind,
+        name: str,
+        body: bytes,
+        namespace: str = "",
+        *,
+        patch_type: PatchType = PatchType.MERGE,
+        subresource: str = "",
+    ) -> bytes:
+        """Patch and return the object."""
+        request = pb.PatchRequest(
+            resource=_resource(kind),
+            namespace=namespace,
+            name=name,
+            subresource=subresource,
+            patch=body,
+            patch_type=patch_type.value,
+        )
+        return await self._write("Patch", request)
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        grace_s: int | None = None,
+        propagation: str = "",
+    ) -> bytes:
+        """Delete; returns the object as it was, or is while it is being deleted."""
+        request = pb.DeleteRequest(
+            resource=_resource(kind),
+            namespace=namespace,
+            name=name,
+            uid=uid,
+            grace_seconds=grace_s,
+            propagation=propagation,
+        )
+        return await self._write("Delete", request)
+
+    # Fail-over
+
+    async def _read(self, method: str, request: Any) -> Any:
+        return await self._call(method, request, again=True)
+
+    async def _write(self, method: str, request: Any) -> bytes:
+        reply: pb.ObjectReply = await self._call(method, request, again=False)
+        return reply.object
+
+    async def _call(self, method: str, request: Any, *, again: bool) -> Any:
+        """Perform a call; `again` allows to repeat it after it may have been performed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout_s
+        backoff = Backoff(self._rng, first_s=0.05, most_s=1.0)
+        tried = 0
+        while True:
+            server = self._servers[self._at]
+            left_s = deadline - loop.time()
+            if again:  # leave time for a second server when the first one hangs
+                left_s = min(left_s, max(self._timeout_s / 2, 1.0))
+            try:
+                call = getattr(server.stub(), method)
+                return await call(request, timeout=left_s, metadata=self._metadata)
+            except grpc.aio.AioRpcError as failure:
+                error = _translate(failure, server.address)
+                if not isinstance(error, _LostError):
+                    raise error from failure
+                await self._leave(server)
+                if error.sent and not again:
+                    raise UnavailableError(str(error)) from failure
+                tried += 1
+                pause_s = backoff.next_s() if tried % len(self._servers) == 0 else 0.0
+                if loop.time() + pause_s >= deadline:
+                    raise UnavailableError(str(error)) from failure
+                await asyncio.sleep(pause_s)
+
+    async def _open_watch(
+        self, request: pb.WatchRequest
+    ) -> tuple[_Server, "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.WatchBatch]"]:
+        """Begin a watch on the first server that can be reached."""
+        tried = 0
+        while True:
+            server = self._servers[self._at]
+            call = server.stub().Watch(request, metadata=self._metadata)
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await call.initial_metadata()  # sent at once by a server that is there
+                if not call.done():
+                    return server, call
+                await call.wait_for_connection()
+            except (grpc.aio.AioRpcError, TimeoutError) as failure:
+                call.cancel()
+                error = (
+                    _translate(failure, server.address)
+                    if isinstance(failure, grpc.aio.AioRpcError)
+                    else _LostError(f"{server.address}: no answer", sent=True)
+                )
+                if not isinstance(error, _LostError):
+                    raise error from failure
+                await self._leave(server)
+                tried += 1
+                if tried >= len(self._servers):
+                    raise UnavailableError(str(error)) from failure
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
+            else:
+                return server, call
+
+    async def _leave(self, server: _Server) -> None:
+        """Use the next server from now on, if nobody has switched already."""
+        if self._servers[self._at] is not server:
+            return
+        self._at = (self._at + 1) % len(self._servers)
+        if len(self._servers) > 1:
+            log.info("leaving API server %s for %s", server.address, self.server)
+        if server.files_changed() and (channel := server.take_channel()) is not None:
+            await channel.close(grace=self._timeout_s)
+
+
+def _resource(kind: Kind) -> pb.Resource:
+    return pb.Resource(group=kind.group, version=kind.version, plural=kind.plural)
+
+
+def _translate(failure: grpc.aio.AioRpcError, address: str) -> WherryError | _LostError:
+    """Return the Status that the server sent, or what gRPC itself found wrong."""
+    code, details = failure.code(), failure.details() or ""
+    trailers: Any = failure.trailing_metadata()  # typed wrongly: it is a sequence of pairs
+    for name, value in trailers or ():
+        if name == STATUS_KEY:
+            status = error_from_status(orjson.loads(value))
+            if isinstance(status, ServiceUnavailableError):
+                return _LostError(f"{address}: {status}", sent=True)
+            return status
+    if code in _LOST:
+        return _LostError(f"{address}: {details}", sent=not details.startswith(_NEVER_SENT))
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return UnauthorizedError(details)
+    return InternalError(f"{address}: {code.name}: {details}")
