@@ -131,7 +131,7 @@ class Layout:
     @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
-        return self.pki / "admin.kubeconfig"
+        return self.data / "admin.kubeconfig"
 
     def run_of(self, host: Host) -> Path:
         """The host's own directory for sockets and pid files."""

@@ -136,7 +136,9 @@ class Processes:
         # This process lets go of the child on purpose: it is to outlive us.
         child.returncode = 0
         if identity is None:
-            raise LabError(f"{process} on {host.name} ended at once", details=self.tail(host, process))
+            raise LabError(
+                f"{process} on {host.name} ended at once", details=self.tail(host, process)
+            )
         self._killed_file(host, process).unlink(missing_ok=True)
         pid_file.write_text(f"{identity.pid} {identity.started}\n")
         return identity
@@ -173,6 +175,16 @@ class Processes:
         if self._killed_file(host, process).exists():
             return None, State.KILLED
         return None, State.STOPPED if identity is None else State.DEAD
+
+    def check(self, host: Host, process: str) -> None:
+        """Make sure that it runs.
+
+        Raises:
+            LabError: it does not; with the end of its log.
+        """
+        _, state = self.state(host, process)
+        if state is not State.RUNNING:
+            raise LabError(f"{process} on {host.name} is {state}", details=self.tail(host, process))
 
     def tail(self, host: Host, process: str, lines: int = 12) -> str:
         """The end of the process's log, for an error message."""

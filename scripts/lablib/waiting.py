@@ -20,10 +20,12 @@ def until(
     interval_s: float = 0.05,
     advice: str = "",
     details: Callable[[], str] = str,
+    alive: Callable[[], object] = str,
 ) -> T:
     """Call `condition` until it returns something true, and return that.
 
-    A `LabError` that it raises counts as "not yet", and is named if it never changes.
+    A `LabError` that it raises counts as "not yet", and is named if it never changes. One that
+    `alive` raises ends the wait: what died will not come to be.
 
     Raises:
         LabError: it did not within `timeout_s`; `what` says what was waited for.
@@ -31,6 +33,7 @@ def until(
     deadline = CLOCK.monotonic() + timeout_s
     reason = ""
     while True:
+        alive()
         try:
             result = condition()
             reason = ""
@@ -39,5 +42,7 @@ def until(
         if result:
             return result
         if CLOCK.monotonic() >= deadline:
-            raise LabError(f"{what} did not happen within {timeout_s:g} s{reason}", advice, details())
+            raise LabError(
+                f"{what} did not happen within {timeout_s:g} s{reason}", advice, details()
+            )
         time.sleep(interval_s)

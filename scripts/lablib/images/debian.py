@@ -38,7 +38,9 @@ def download(versions: dict[str, str], directory: Path) -> dict[str, Path]:
         LabError: apt could not.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    missing = [name for name, version in versions.items() if _find(directory, name, version) is None]
+    missing = [
+        name for name, version in versions.items() if _find(directory, name, version) is None
+    ]
     if missing:
         wanted = [f"{name}={versions[name]}" for name in missing]
         # apt drops its privileges for downloads and could then not write here.
@@ -63,7 +65,9 @@ def filesystem(package: Path) -> bytes:
     )
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
-        raise LabError(f"{package} cannot be unpacked: {said}", f"remove it and try again: rm {package}")
+        raise LabError(
+            f"{package} cannot be unpacked: {said}", f"remove it and try again: rm {package}"
+        )
     return done.stdout
 
 

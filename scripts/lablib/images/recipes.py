@@ -14,14 +14,14 @@ from lablib.images.rootfs import Rootfs
 
 PATH: Final = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_PASSWD: Final = """\
+_USERS: Final = """\
 root:x:0:0:root:/root:/bin/sh
 daemon:x:1:1:daemon:/usr/sbin:/bin/false
 www-data:x:33:33:www-data:/var/www:/bin/false
 nginx:x:101:101:nginx:/nonexistent:/bin/false
 nobody:x:65534:65534:nobody:/:/bin/false
 """
-_GROUP: Final = """\
+_GROUPS: Final = """\
 root:x:0:
 daemon:x:1:
 adm:x:4:
@@ -94,7 +94,15 @@ class Recipe:
         return ("latest", *(".".join(parts[: n + 1]) for n in range(len(parts))))
 
 
-BASE: Final = ("base-files", "libc6", "libgcc-s1", "libcrypt1", "libtinfo6", "bash", "busybox-static")
+BASE: Final = (
+    "base-files",
+    "libc6",
+    "libgcc-s1",
+    "libcrypt1",
+    "libtinfo6",
+    "bash",
+    "busybox-static",
+)
 
 
 def finish_base(tree: Rootfs) -> None:
@@ -107,8 +115,8 @@ def finish_base(tree: Rootfs) -> None:
     tree.directory("tmp", 0o1777)
     tree.directory("var/tmp", 0o1777)
     tree.link("var/run", "/run")
-    tree.file("etc/passwd", _PASSWD)
-    tree.file("etc/group", _GROUP)
+    tree.file("etc/passwd", _USERS)
+    tree.file("etc/group", _GROUPS)
     tree.file("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n")
 
 
@@ -152,9 +160,7 @@ def pause_program() -> bytes:
     base, header, program = 0x400000, 64, 56
     entry, size = base + header + program, header + program + len(code)
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    elf = struct.pack(
-        "<HHIQQQIHHHHHH", 2, 62, 1, entry, header, 0, 0, header, program, 1, 0, 0, 0
-    )
+    elf = struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, entry, header, 0, 0, header, program, 1, 0, 0, 0)
     segment = struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x1000)
     return ident + elf + segment + code
 

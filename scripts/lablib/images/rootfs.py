@@ -56,7 +56,9 @@ class Rootfs:
 
     def file(self, path: str, data: bytes | str, mode: int = 0o644) -> None:
         """Write a file, over whatever is there."""
-        self._add(path, Entry(tarfile.REGTYPE, mode, data.encode() if isinstance(data, str) else data))
+        self._add(
+            path, Entry(tarfile.REGTYPE, mode, data.encode() if isinstance(data, str) else data)
+        )
 
     def link(self, path: str, target: str) -> None:
         """Make a symbolic link, unless something is there."""
