@@ -1,0 +1,109 @@
+"""JSON bodies: orjson for the value, the standard library where duplicate fields matter.
+
+JSON with a repeated field is legal for a decoder and almost always a user's mistake, so
+Kubernetes reports it. orjson cannot tell, so the keys are counted in a second, slower pass.
+"""
+
+import json
+from typing import Any
+
+import orjson
+
+from wherry.api.errors import BadRequestError
+
+MAX_DEPTH = 128
+"""Nesting of objects and lists; the encoder gives up at 254 and no type comes near this."""
+_SUMMARY_BYTES = 30
+
+
+class _Repeating(dict[str, Any]):
+    """An object some of whose fields stood twice."""
+
+    repeated: list[str]
+
+
+def decode(data: bytes, *, duplicates: bool) -> tuple[Any, list[str]]:
+    """Return the value and, if wanted, a `duplicate field "..."` for each repeated field.
+
+    Raises:
+        BadRequestError: The text is not JSON, or nested too deep.
+    """
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_depth(data)
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise BadRequestError(_unreadable(data, error)) from error
+    return value, _duplicates(data) if duplicates else []
+
+
+def summary(data: bytes) -> str:
+    """Return the beginning of a body for a message, binary ones in hex."""
+    if not data:
+        return "<empty>"
+    more = " ..." if len(data) > _SUMMARY_BYTES else ""
+    head = data[:_SUMMARY_BYTES]
+    return (head.decode(errors="replace") if data[:1] == b"{" else head.hex()) + more
+
+
+def _unreadable(data: bytes, error: orjson.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc) or not data:
+        why = "unexpected end of JSON input"
+    else:
+        why = f"invalid character {error.doc[error.pos]!r}: {error.msg}"
+    return (
+        "the object provided is unrecognized: couldn't get version/kind; json parse error: "
+        f"{why} ({summary(data)})"
+    )
+
+
+def _check_depth(data: bytes) -> None:
+    """Count brackets outside of strings; runs only on bodies with many of them."""
+    open_now = 0
+    quoted = escaped = False
+    for byte in data:
+        if quoted:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                quoted = False
+        elif byte == 0x22:
+            quoted = True
+        elif byte in b"{[":
+            open_now += 1
+            if open_now > MAX_DEPTH:
+                raise BadRequestError(f"json: exceeded max depth of {MAX_DEPTH}")
+        elif byte in b"}]":
+            open_now -= 1
+
+
+def _duplicates(data: bytes) -> list[str]:
+    repeating: list[_Repeating] = []
+
+    def collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        plain = dict(pairs)
+        if len(plain) == len(pairs):
+            return plain
+        seen: set[str] = set()
+        marked = _Repeating(plain)
+        marked.repeated = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
+        repeating.append(marked)
+        return marked
+
+    value = json.loads(data, object_pairs_hook=collect)
+    return list(dict.fromkeys(_described(value, ""))) if repeating else []
+
+
+def _described(value: Any, path: str) -> list[str]:
+    found: list[str] = []
+    if isinstance(value, _Repeating):
+        found += [f'duplicate field "{f"{path}.{key}".lstrip(".")}"' for key in value.repeated]
+    if isinstance(value, dict):
+        for key, item in value.items():
+            found += _described(item, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            found += _described(item, f"{path}[{index}]")
+    return found
