@@ -186,7 +186,7 @@ def _become(command: list[str], environment: dict[str, str] | None = None) -> No
         os.execvpe(command[0], command, {**os.environ, **(environment or {})})  # noqa: S606
     except FileNotFoundError as missing:
         raise LabError(
-            f"the program {command[0]!r} is missing", "run scripts/lab.d/packages lab"
+            f"the program {command[0]!r} is missing", "run scripts/packages"
         ) from missing
 
 
