@@ -102,7 +102,7 @@ def _start(layout: Layout, steps: Steps) -> None:
         with steps.step(f"{process} on {_names(layout.of(Role.MASTER))}"):
             launch(layout, processes, layout.of(Role.MASTER), process)
             if process == "apiserver":
-                _wait_for_apiservers(layout, processes)
+                wait_for_apiservers(layout, processes)
     for process in ("overlay", "agent", "proxy", "dns"):
         at = [h for h in layout.of(Role.NODE) if process in h.processes(layout.runtime)]
         if at:
@@ -178,7 +178,12 @@ def _start_runtime(layout: Layout, processes: Processes) -> None:
         )
 
 
-def _wait_for_apiservers(layout: Layout, processes: Processes) -> None:
+def wait_for_apiservers(layout: Layout, processes: Processes) -> None:
+    """Wait until the API server of every master is ready.
+
+    Raises:
+        LabError: one is not, or it or its store died.
+    """
     context = ssl.create_default_context(cafile=str(layout.pki / "ca.crt"))
     context.load_cert_chain(layout.pki / "admin.crt", layout.pki / "admin.key")
     masters = layout.of(Role.MASTER)

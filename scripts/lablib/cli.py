@@ -10,6 +10,7 @@ import click
 
 from lablib import bringup, components, network, state, status, teardown
 from lablib import demo as demo_of
+from lablib.chaos.cli import chaos
 from lablib.errors import LabError
 from lablib.etcdctl import etcdctl_command
 from lablib.kubectl import Kubectl
@@ -47,6 +48,9 @@ def _layout(function: Function) -> Function:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """A whole cluster on this machine: every host is a network namespace."""
+
+
+cli.add_command(chaos)
 
 
 @cli.command()
@@ -186,7 +190,7 @@ def _become(command: list[str], environment: dict[str, str] | None = None) -> No
         os.execvpe(command[0], command, {**os.environ, **(environment or {})})  # noqa: S606
     except FileNotFoundError as missing:
         raise LabError(
-            f"the program {command[0]!r} is missing", "run scripts/packages"
+            f"the program {command[0]!r} is missing", "run scripts/packages lab"
         ) from missing
 
 

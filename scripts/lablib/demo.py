@@ -62,12 +62,22 @@ def run(layout: Layout, steps: Steps) -> None:
     Raises:
         LabError: something does not hold.
     """
-    kubectl = Kubectl.of(layout)
     with steps.step("demo: a Deployment of 4 and a Service"):
-        deploy(kubectl)
-    found = pods(kubectl)
-    for line in prove(found, _cluster_ip(kubectl), layout.nodes, _asker(kubectl)):
+        deploy(Kubectl.of(layout))
+    with steps.step("demo: requests between the pods, to the Service, and its name"):
+        lines = check(layout)
+    for line in lines:
         steps.note(line)
+
+
+def check(layout: Layout) -> list[str]:
+    """Prove that the demo works; the lines that say so.
+
+    Raises:
+        LabError: something does not hold.
+    """
+    kubectl = Kubectl.of(layout)
+    return prove(pods(kubectl), cluster_ip(kubectl), layout.nodes, _asker(kubectl))
 
 
 def deploy(kubectl: Kubectl) -> None:
@@ -112,7 +122,8 @@ def _asker(kubectl: Kubectl) -> Asker:
     return ask
 
 
-def _cluster_ip(kubectl: Kubectl) -> str:
+def cluster_ip(kubectl: Kubectl) -> str:
+    """The Service's address."""
     return kubectl(
         *("get", "service", SERVICE, "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}")
     )

@@ -55,7 +55,7 @@ def attempt(
         )
     except FileNotFoundError as missing:
         raise LabError(
-            f"the program {command[0]!r} is missing", advice or "run scripts/packages"
+            f"the program {command[0]!r} is missing", advice or "run scripts/packages lab"
         ) from missing
     except subprocess.TimeoutExpired as late:
         raise LabError(
