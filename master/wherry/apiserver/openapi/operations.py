@@ -1,0 +1,140 @@
+"""Every verb of a row as an operation on a path, independent of the document's version."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wherry.apiserver.resources import Resource, Subresource
+from wherry.apiserver.schema import GVK, Definitions
+from wherry.apiserver.schema.definitions import DELETE_OPTIONS
+
+STATUS = "io.k8s.apimachinery.pkg.apis.meta.v1.Status"
+JSON_TYPES = ("application/json", "application/yaml")
+BODY_TYPES = (*JSON_TYPES, "application/vnd.kubernetes.protobuf")
+PATCH_TYPES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+)
+PATCH_BODY = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"
+"""Any object: named in the documents, without structure."""
+
+_WRITE = (("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"))
+_SELECT = (
+    ("labelSelector", "string"),
+    ("fieldSelector", "string"),
+    ("limit", "integer"),
+    ("continue", "string"),
+    ("resourceVersion", "string"),
+    ("resourceVersionMatch", "string"),
+    ("timeoutSeconds", "integer"),
+)
+_LIST = (
+    *_SELECT,
+    ("watch", "boolean"),
+    ("allowWatchBookmarks", "boolean"),
+    ("sendInitialEvents", "boolean"),
+)
+_DELETE = (
+    ("dryRun", "string"),
+    ("gracePeriodSeconds", "integer"),
+    ("propagationPolicy", "string"),
+)
+_PARAMETERS: dict[str, tuple[tuple[str, str], ...]] = {
+    "get": (),
+    "list": _LIST,
+    "post": _WRITE,
+    "put": _WRITE,
+    "patch": (*_WRITE, ("force", "boolean")),
+    "delete": _DELETE,
+    "deletecollection": (*_SELECT, *_DELETE),
+    "connect": (),
+}
+_ITEM = (("get", "get", "get"), ("update", "put", "put"), ("patch", "patch", "patch"))
+"""(verb, HTTP method, x-kubernetes-action) of one object; its DELETE is described apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path; `body` and `response` are names of definitions."""
+
+    path: str
+    method: str
+    action: str
+    id: str
+    gvk: GVK
+    body: str | None
+    response: str | None
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """Return the query parameters, with their types."""
+        return _PARAMETERS[self.action]
+
+    @property
+    def path_parameters(self) -> list[str]:
+        """Return the names that stand in braces in the path."""
+        return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+    @property
+    def consumes(self) -> tuple[str, ...]:
+        """Return the media types of the body."""
+        return PATCH_TYPES if self.action == "patch" else BODY_TYPES
+
+    @property
+    def described_gvk(self) -> dict[str, str]:
+        """Return the address in the form of `x-kubernetes-group-version-kind`."""
+        group, version, kind = self.gvk
+        return {"group": group, "version": version, "kind": kind}
+
+
+def operations(row: Resource, definitions: Definitions) -> Iterator[Operation]:
+    """Yield the operations of a row and its subresources."""
+    kind = row.kind
+    gvk = (kind.group, kind.version, kind.kind)
+    name, listed = definitions.name(gvk), definitions.name((*gvk[:2], f"{kind.kind}List"))
+    collection = kind.path("{namespace}" if kind.namespaced else "")
+    item = f"{collection}/{{name}}"
+    label = f"{kind.group.partition('.')[0].capitalize() or 'Core'}{kind.version.capitalize()}"
+    scope = f"{label}Namespaced{kind.kind}" if kind.namespaced else f"{label}{kind.kind}"
+
+    def operation(
+        path: str, method: str, action: str, body: str | None = None, response: str | None = name
+    ) -> Operation:
+        return Operation(path, method, action, f"{action}{scope}", gvk, body, response)
+
+    if "list" in row.verbs:
+        yield operation(collection, "get", "list", response=listed)
+        if kind.namespaced:
+            everywhere = f"list{label}{kind.kind}ForAllNamespaces"
+            yield Operation(kind.path(), "get", "list", everywhere, gvk, None, listed)
+    if "create" in row.verbs:
+        yield operation(collection, "post", "post", body=name)
+    if "deletecollection" in row.verbs:
+        yield operation(collection, "delete", "deletecollection", DELETE_OPTIONS, STATUS)
+    for verb, method, action in _ITEM:
+        if verb in row.verbs:
+            body = PATCH_BODY if verb == "patch" else name if verb == "update" else None
+            yield operation(item, method, action, body)
+    if "delete" in row.verbs:
+        yield operation(item, "delete", "delete", DELETE_OPTIONS, STATUS)
+    for sub in row.subresources:
+        yield from _of_subresource(row, sub, f"{item}/{sub.name}", scope, definitions)
+
+
+def _of_subresource(
+    row: Resource, sub: Subresource, path: str, scope: str, definitions: Definitions
+) -> Iterator[Operation]:
+    gvk = sub.body or (row.kind.group, row.kind.version, row.kind.kind)
+    name = definitions.name(gvk)
+    label = f"{scope}{sub.name.capitalize()}"
+    if name is None:  # exec, attach, portforward: a stream, not an object
+        for method in ("get", "post"):
+            yield Operation(path, method, "connect", f"connect{method}{label}", gvk, None, None)
+        return
+    if "create" in sub.verbs:
+        yield Operation(path, "post", "post", f"post{label}", gvk, name, name)
+    for verb, method, action in _ITEM:
+        if verb in sub.verbs:
+            body = PATCH_BODY if verb == "patch" else name if verb == "update" else None
+            yield Operation(path, method, action, f"{action}{label}", gvk, body, name)
