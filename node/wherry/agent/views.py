@@ -395,6 +395,8 @@ class ContainerStatus(View, frozen=True, kw_only=True):
     """What was last said of a container; states stay as they were written."""
 
     name: str = ""
+    ready: bool = False
+    started: bool | None = None
     restart_count: int = 0
     container_id: str = msgspec.field(name="containerID", default="")
     state: dict[str, Any] = {}
@@ -446,9 +448,3 @@ class Secret(View, frozen=True, kw_only=True):
     metadata: ObjectMeta = ObjectMeta()
     type: str = ""
     data: dict[str, str] = {}
-
-
-class TokenRequest(View, frozen=True, kw_only=True):
-    """What creating subresource `token` answers."""
-
-    status: dict[str, Any] = {}
