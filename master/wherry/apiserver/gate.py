@@ -1,22 +1,59 @@
 """What both doors ask before anything is done: who is it, and may they?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from wherry.api.errors import ForbiddenError
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.verbs import User
 
 
 @dataclass(frozen=True, slots=True)
-class Action:
-    """What somebody wants to do: `verb` on a resource, or on a path that is none (`/metrics`)."""
+class Attributes:
+    """What authorization decides on: a resource, or with `path` something that is none."""
 
     verb: str
-    resource: Resource | None = None
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What somebody wants to do with a resource that exists."""
+
+    verb: str
+    resource: Resource
     namespace: str = ""
     name: str = ""
     subresource: str = ""
-    path: str = ""
+
+    @property
+    def attributes(self) -> Attributes:
+        """Return it in authorization's terms."""
+        kind = self.resource.kind
+        return Attributes(
+            self.verb,
+            kind.group,
+            kind.version,
+            kind.plural,
+            self.subresource,
+            self.namespace,
+            self.name,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Allowed or not; `reason` is for the user."""
+
+    allowed: bool
+    reason: str = ""
 
 
 class Gate(Protocol):
@@ -30,13 +67,52 @@ class Gate(Protocol):
         """
         ...
 
-    def authorize(self, user: User, action: Action) -> None:
-        """Return if `user` may.
+    def decide(self, user: User, attributes: Attributes) -> Decision:
+        """Tell whether `user` may."""
+        ...
 
-        Raises:
-            ForbiddenError: in kube-apiserver's words.
+    def rules(self, user: User, namespace: str) -> tuple[Sequence[Any], Sequence[Any]]:
+        """Return what `user` may do in a namespace, as SelfSubjectRulesReview lists it.
+
+        Returns:
+            resourceRules and nonResourceRules, as dicts.
         """
         ...
+
+
+def authorize(gate: Gate, user: User, attributes: Attributes) -> None:
+    """Return if `user` may.
+
+    Raises:
+        ForbiddenError: in kube-apiserver's words.
+    """
+    decision = gate.decide(user, attributes)
+    if not decision.allowed:
+        raise forbidden(user, attributes, decision.reason)
+
+
+def forbidden(user: User, attributes: Attributes, reason: str = "") -> ForbiddenError:
+    """Say who may not do what, and where."""
+    tail = f": {reason}" if reason else ""
+    who = f'User "{user.name}" cannot {attributes.verb}'
+    if attributes.path:
+        return ForbiddenError(f'forbidden: {who} path "{attributes.path}"{tail}')
+    plural, group = attributes.resource, attributes.group
+    qualified = f"{plural}.{group}" if group else plural
+    what = f"{plural}/{attributes.subresource}" if attributes.subresource else plural
+    where = (
+        f'in the namespace "{attributes.namespace}"'
+        if attributes.namespace
+        else "at the cluster scope"
+    )
+    name = f' "{attributes.name}"' if attributes.name else ""
+    return ForbiddenError(
+        f'{qualified}{name} is forbidden: {who} resource "{what}" in API group "{group}" '
+        f"{where}{tail}",
+        name=attributes.name,
+        kind=plural,
+        group=group,
+    )
 
 
 def bearer(header: str) -> str:

@@ -27,7 +27,7 @@ from wherry.api.errors import (
     StatusError,
     UnsupportedMediaError,
 )
-from wherry.apiserver.gate import Action, Gate, bearer
+from wherry.apiserver.gate import Action, Gate, authorize, bearer
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.verbs import (
@@ -157,7 +157,7 @@ class ClusterService(ClusterServicer):
                 fields=request.fields,
                 limit=request.limit,
                 continue_token=request.continue_token,
-                revision="0" if request.cached else "",
+                revision="0" if request.cached and not request.continue_token else "",
             )
             page = await self._verbs.list(Context(user), resource, request.namespace, options)
             return pb.ListReply(
@@ -245,7 +245,7 @@ class ClusterService(ClusterServicer):
 
     async def _stream(self, context: Call, events: AsyncIterator[Sequence[WatchEvent]]) -> None:
         task = asyncio.current_task()
-        if task is None or self._draining:
+        if task is None or self._is_draining():
             return  # nothing to end: the client finds another server
         self._streams.add(task)
         self._metrics.opened("grpc")
@@ -255,12 +255,15 @@ class ClusterService(ClusterServicer):
                     for batch in batches(some):
                         await context.write(batch)
         except asyncio.CancelledError:
-            if not self._draining:
+            if not self._is_draining():
                 raise
             task.uncancel()
         finally:
             self._metrics.closed("grpc")
             self._streams.discard(task)
+
+    def _is_draining(self) -> bool:
+        return self._draining  # asked anew after each wait
 
     def _writer(self, request: Any) -> Callable[[User, Resource], Awaitable[pb.ObjectReply]]:
         """Return what performs a write request."""
@@ -335,7 +338,8 @@ class ClusterService(ClusterServicer):
             raise NotFoundError("the server could not find the requested resource")
         namespace = request.namespace if resource.kind.namespaced else ""
         name = getattr(request, "name", "")
-        self._gate.authorize(user, Action(verb, resource, namespace, name, subresource))
+        action = Action(verb, resource, namespace, name, subresource)
+        authorize(self._gate, user, action.attributes)
         return resource
 
     async def _user(self, context: Call) -> User:

@@ -38,11 +38,9 @@ def parse(
     parts: Sequence[str], resources: Mapping[tuple[str, str, str], Resource] = BY_ADDRESS
 ) -> Route | None:
     """Return the route of `split` path segments, None where no resource is."""
-    if len(parts) < 3:
-        return None
-    if parts[0] == "api":
+    if len(parts) >= 3 and parts[0] == "api":
         group, version, rest = "", parts[1], parts[2:]
-    elif parts[0] == "apis" and len(parts) >= 4:
+    elif len(parts) >= 4 and parts[0] == "apis":
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
         return None
@@ -52,14 +50,19 @@ def parse(
     namespace = ""
     if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in _NAMESPACE_SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]
-        if not namespace:
-            return None
-    resource = resources.get((group, version, rest[0]))
+        resource = resources.get((group, version, rest[0])) if namespace else None
+    else:
+        resource = resources.get((group, version, rest[0]))
     if resource is None or len(rest) > 3 or "" in rest:
         return None
     name, subresource = (*rest[1:], "", "")[:2]
-    if resource.kind.namespaced != bool(namespace) and (name or namespace):
-        return None
-    if subresource and resource.subresource(subresource) is None:
-        return None
-    return Route(resource, namespace, name, subresource, watch)
+    route = Route(resource, namespace, name, subresource, watch)
+    return route if _exists(route) else None
+
+
+def _exists(route: Route) -> bool:
+    """Tell whether scope and subresource fit the resource."""
+    namespaced = route.resource.kind.namespaced
+    if namespaced != bool(route.namespace) and (route.name or route.namespace):
+        return False
+    return not route.subresource or route.resource.subresource(route.subresource) is not None

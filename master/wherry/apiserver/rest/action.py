@@ -1,0 +1,74 @@
+"""Method, path and query to what somebody wants to do. Pure: authorization is asked with it."""
+
+from wherry.api.errors import (
+    BadRequestError,
+    InvalidSelectorError,
+    MethodNotAllowedError,
+)
+from wherry.api.selectors import parse_fields, parse_labels
+from wherry.apiserver.gate import Action
+from wherry.apiserver.resources import Resource
+from wherry.apiserver.rest.path import Route
+from wherry.apiserver.rest.query import Query
+
+STREAMS = ("exec", "attach", "portforward")
+_BY_METHOD = {"PUT": "update", "PATCH": "patch"}
+_EVERYWHERE = ("metadata.name", "metadata.namespace")
+
+
+def action_of(method: str, route: Route, query: Query) -> Action:
+    """Return the action, its verb as kube-apiserver names it for RBAC.
+
+    Raises:
+        MethodNotAllowedError: the resource does not serve it.
+    """
+    verb = _verb(method, route, query)
+    resource = route.resource
+    subresource = resource.subresource(route.subresource) if route.subresource else None
+    served = resource.verbs if subresource is None else subresource.verbs
+    if verb not in served:
+        raise _not_allowed()
+    if verb == "create" and resource.kind.namespaced and not route.namespace:
+        raise _not_allowed()
+    return Action(verb, resource, route.namespace, route.name, route.subresource)
+
+
+def _verb(method: str, route: Route, query: Query) -> str:
+    if method in ("GET", "HEAD"):
+        if route.watch or (not route.name and query.flag("watch")):
+            return "watch"
+        return "get" if route.name else "list"
+    if method == "DELETE":
+        if route.subresource:
+            raise _not_allowed()
+        return "delete" if route.name else "deletecollection"
+    if method == "POST" and bool(route.name) == bool(route.subresource):
+        return "create"
+    if method in _BY_METHOD and route.name:
+        return _BY_METHOD[method]
+    raise _not_allowed()
+
+
+def _not_allowed() -> MethodNotAllowedError:
+    return MethodNotAllowedError("the server does not allow this method on the requested resource")
+
+
+def check_selectors(resource: Resource, labels: str, fields: str) -> None:
+    """Refuse selectors that cannot work, before a watch has answered 200.
+
+    Raises:
+        BadRequestError: unreadable, or a field that is not served.
+    """
+    try:
+        parse_labels(labels)
+        terms = parse_fields(fields).terms
+    except InvalidSelectorError as error:
+        raise BadRequestError(str(error)) from error
+    for term in terms:
+        if term.path not in _EVERYWHERE and term.path not in resource.field_selectors:
+            kind = resource.kind
+            raise BadRequestError(
+                f'Unable to find "{kind.api_version}, Resource={kind.plural}" that match label '
+                f'selector "{labels}", field selector "{fields}": field label not supported: '
+                f"{term.path}"
+            )

@@ -1,0 +1,171 @@
+"""What is served besides objects: discovery, OpenAPI, version, health, metrics."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from typing import Final, TypeVar
+
+import orjson
+from prometheus_client import REGISTRY, generate_latest
+
+from wherry.api.clock import Clock
+from wherry.api.errors import NotAcceptableError, NotFoundError
+from wherry.apiserver.discovery import Discovery, aggregated_version
+from wherry.apiserver.document import Document
+from wherry.apiserver.http.message import TEXT, Request, Response
+from wherry.apiserver.openapi import OpenApi
+from wherry.apiserver.rest.query import Query
+
+VERSION: Final = {
+    "major": "1",
+    "minor": "33",
+    "emulationMajor": "1",
+    "emulationMinor": "33",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "32",
+    "gitVersion": "v1.33.1+wherry",
+    "gitCommit": "",
+    "gitTreeState": "",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "",
+    "platform": "",
+}
+"""The Kubernetes version whose API this is. Clients choose what they send by it, and where
+Google's SDK is installed even which kubectl runs."""
+PUBLIC: Final = frozenset({"healthz", "livez", "readyz", "version"})
+"""First segments of paths that need no identity (`system:public-info-viewer`)."""
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+_YEAR_S = 365 * 24 * 3600
+_PATHS = (
+    "/api",
+    "/apis",
+    "/healthz",
+    "/livez",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/readyz",
+    "/version",
+)
+D = TypeVar("D")
+Checks = Callable[[], dict[str, str]]
+
+
+class Documents:
+    """Answers GET of everything that is not a resource.
+
+    Args:
+        discovery: Discovery documents.
+        openapi: OpenAPI documents; they are computed at first use, beside the event loop.
+        clock: For `Expires`.
+        failures: Readiness: what is not ready and why, by name; empty means ready.
+    """
+
+    def __init__(
+        self, discovery: Discovery, openapi: OpenApi, *, clock: Clock, failures: Checks
+    ) -> None:
+        self._discovery = discovery
+        self._openapi = openapi
+        self._clock = clock
+        self._failures = failures
+        self._computing = asyncio.Lock()
+
+    async def answer(self, parts: Sequence[str], request: Request, query: Query) -> Response:
+        """Answer by path segments.
+
+        Raises:
+            NotFoundError: nothing is there.
+        """
+        match list(parts):
+            case [""]:
+                return Response(body=orjson.dumps({"paths": _PATHS}))
+            case ["version"]:
+                return Response(body=orjson.dumps(VERSION))
+            case ["healthz" | "livez" | "readyz" as check, *_]:
+                return self._health(check, query)
+            case ["metrics"]:
+                return Response(body=generate_latest(REGISTRY), content_type=_METRICS)
+            case ["openapi", *rest]:
+                return await self._openapi_document(rest, request, query)
+            case ["api" | "apis", *_]:
+                return self._discover(list(parts), request)
+            case _:
+                raise _nothing_here()
+
+    def _health(self, check: str, query: Query) -> Response:
+        failed = self._failures() if check == "readyz" else {}
+        if not failed and not query.flag("verbose"):
+            return Response(body=b"ok", content_type=TEXT)
+        lines = [f"[-]{name} failed: {why}" for name, why in failed.items()]
+        lines += ["[+]ping ok"] if not failed else []
+        lines.append(f"{check} check {'failed' if failed else 'passed'}")
+        body = "\n".join([*lines, ""]).encode()
+        return Response(503 if failed else 200, body, TEXT)
+
+    def _discover(self, parts: Sequence[str], request: Request) -> Response:
+        version = aggregated_version(request.headers.get("accept", ""))
+        found: Document | None
+        match parts:
+            case ["api" | "apis"] if version is not None:
+                found = self._discovery.aggregated(version, core=parts[0] == "api")
+            case ["api"]:
+                found = self._discovery.core()
+            case ["apis"]:
+                found = self._discovery.groups()
+            case ["apis", group]:
+                found = self._discovery.group(group)
+            case ["api", version_name]:
+                found = self._discovery.resources("", version_name)
+            case ["apis", group, version_name]:
+                found = self._discovery.resources(group, version_name)
+            case _:
+                found = None
+        if found is None:
+            raise _nothing_here()
+        return self._document(found, request, immutable=False)
+
+    async def _openapi_document(
+        self, rest: Sequence[str], request: Request, query: Query
+    ) -> Response:
+        accept = request.headers.get("accept", "")
+        if rest[:1] == ["v2"] and len(rest) == 1:
+            protobuf = "proto" in accept
+            make = self._openapi.v2_protobuf if protobuf else self._openapi.v2_json
+            return self._document(await self._compute(make), request, immutable=False)
+        if rest[:1] != ["v3"]:
+            raise _nothing_here()
+        if "protobuf" in accept and "json" not in accept and "*/*" not in accept:
+            raise NotAcceptableError("OpenAPI v3 is served as application/json only")
+        if len(rest) == 1:
+            root = await self._compute(self._openapi.root)
+            return self._document(root, request, immutable=False)
+        path = "/".join(rest[1:])
+        document = await self._compute(lambda: self._openapi.group_version(path))
+        if document is None:
+            raise _nothing_here()
+        immutable = query.text("hash") == document.hash
+        return self._document(document, request, immutable=immutable)
+
+    async def _compute(self, make: Callable[[], D]) -> D:
+        """Compute a document in a thread: it takes long the first time, and others must not wait."""
+        async with self._computing:
+            return await asyncio.to_thread(make)
+
+    def _document(self, document: Document, request: Request, *, immutable: bool) -> Response:
+        headers = [("ETag", document.etag), ("Vary", "Accept, Accept-Encoding")]
+        if immutable:  # the hash is in the URL: kubectl keeps it on disk for ever
+            expires = formatdate(self._clock.now() + _YEAR_S, usegmt=True)
+            headers += [("Cache-Control", "public, immutable"), ("Expires", expires)]
+        else:
+            headers += [("Cache-Control", "no-cache, private")]
+        if request.headers.get("if-none-match") == document.etag:
+            return Response(304, b"", "", headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            headers.append(("Content-Encoding", "gzip"))
+            return Response(200, document.gzipped, document.content_type, headers)
+        return Response(200, document.body, document.content_type, headers)
+
+
+def _nothing_here() -> NotFoundError:
+    return NotFoundError("the server could not find the requested resource")

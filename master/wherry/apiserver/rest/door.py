@@ -1,0 +1,177 @@
+"""The REST door: authenticate, find out what is wanted, authorize, perform, count."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from wherry.api.clock import Clock
+from wherry.api.errors import (
+    BadRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    StatusError,
+    TimeoutStatusError,
+)
+from wherry.apiserver.decode import decode_object
+from wherry.apiserver.discovery import VIRTUAL
+from wherry.apiserver.gate import Action, Attributes, Gate, authorize, bearer
+from wherry.apiserver.http.message import TEXT, Reply, Request, Response, status_response
+from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.resources import BY_ADDRESS, Resource
+from wherry.apiserver.rest.action import STREAMS, action_of
+from wherry.apiserver.rest.documents import PUBLIC, Documents
+from wherry.apiserver.rest.objects import NO_CACHE, Objects
+from wherry.apiserver.rest.path import parse, split
+from wherry.apiserver.rest.query import Query
+from wherry.apiserver.reviews import Reviews
+from wherry.apiserver.tunnel.agent import Dialer
+from wherry.apiserver.tunnel.door import PodStreams
+from wherry.apiserver.verbs import ANONYMOUS, User, Verbs
+
+log = logging.getLogger(__name__)
+
+_REVIEWS = {(r.kind.group, r.kind.version, r.kind.plural): r for r in VIRTUAL}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
+_UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+_NO_RESOURCE = ("", "", "", "")
+_USER = "user"
+
+
+class RestDoor:
+    """The `Handler` of the HTTP server."""
+
+    def __init__(
+        self,
+        verbs: Verbs,
+        gate: Gate,
+        documents: Documents,
+        *,
+        dialer: Dialer,
+        clock: Clock,
+        metrics: Metrics,
+        resources: Mapping[tuple[str, str, str], Resource] = BY_ADDRESS,
+    ) -> None:
+        self._gate = gate
+        self._documents = documents
+        self._objects = Objects(verbs, clock, metrics)
+        self._streams = PodStreams(verbs, dialer, metrics)
+        self._reviews = Reviews(gate)
+        self._clock = clock
+        self._metrics = metrics
+        self._resources = resources
+
+    async def __call__(self, request: Request) -> Reply:
+        """Answer one request; a refusal is an answer too."""
+        began = self._clock.monotonic()
+        user = ANONYMOUS
+        verb, address = request.method.lower(), _NO_RESOURCE
+        path, _, raw_query = request.target.partition("?")
+        try:
+            parts = split(path)
+            user = await self._user(request, public=parts[0] in PUBLIC)
+            query = Query(raw_query)
+            route = parse(parts, self._resources)
+            reply: Reply
+            if route is None:
+                reply = await self._other(path, parts, request, query, user)
+            else:
+                action = action_of(request.method, route, query)
+                kind = action.resource.kind
+                verb, address = (
+                    action.verb,
+                    (kind.group, kind.version, kind.plural, action.subresource),
+                )
+                authorize(self._gate, user, action.attributes)
+                reply = await self._perform(action, request, query, user)
+        except StatusError as error:
+            reply = status_response(error)
+        code = 101 if not hasattr(reply, "status") else reply.status
+        seconds = self._clock.monotonic() - began
+        self._metrics.count("rest", verb, address, code, seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s %s %d",
+                request.method,
+                path,
+                code,
+                extra={"user": user.name, "seconds": seconds},
+            )
+        return reply
+
+    async def _user(self, request: Request, *, public: bool) -> User:
+        """Return who asks; remembered for the connection, as long as it shows no other token."""
+        token = bearer(request.headers.get("authorization", ""))
+        peer = request.peer
+        if not token and (known := peer.cache.get(_USER)) is not None:
+            user: User = known
+            return user
+        if public and not token and peer.certificate is None:
+            return ANONYMOUS
+        user = await self._gate.authenticate(peer.certificate if not token else None, token)
+        if not token:
+            peer.cache[_USER] = user
+        return user
+
+    async def _perform(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        if action.subresource in STREAMS:
+            return await self._streams.connect(action, request, query, user)
+        if action.subresource == "log":
+            return await self._streams.log(action, query, user)
+        timeout_s = _duration(query.text("timeout"))
+        if timeout_s is None or action.verb == "watch":
+            return await self._objects.perform(action, request, query, user)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._objects.perform(action, request, query, user)
+        except TimeoutError as error:
+            raise TimeoutStatusError(
+                f"request did not complete within the requested timeout {query.text('timeout')}"
+            ) from error
+
+    async def _other(
+        self, path: str, parts: Sequence[str], request: Request, query: Query, user: User
+    ) -> Response:
+        if len(parts) == 4 and (row := _REVIEWS.get((parts[1], parts[2], parts[3]))):
+            return await self._review(row, request, user)
+        if request.method not in ("GET", "HEAD"):
+            if parts[0] in ("api", "apis"):
+                raise NotFoundError("the server could not find the requested resource")
+            raise MethodNotAllowedError(
+                "the server does not allow this method on the requested resource"
+            )
+        if parts[0] not in PUBLIC:
+            authorize(self._gate, user, Attributes("get", path=path.rstrip("/") or "/"))
+        try:
+            return await self._documents.answer(parts, request, query)
+        except NotFoundError:
+            if parts[0] in ("api", "apis"):
+                raise
+            return Response(404, b"404 page not found\n", TEXT)
+
+    async def _review(self, row: Resource, request: Request, user: User) -> Response:
+        if request.method != "POST":
+            raise MethodNotAllowedError(
+                "the server does not allow this method on the requested resource"
+            )
+        authorize(self._gate, user, Action("create", row).attributes)
+        content_type = request.headers.get("content-type", "")
+        obj, _ = decode_object(request.body, content_type, row.kind)
+        answered = await self._reviews.answer(row.kind.kind, obj, user)
+        return Response(201, orjson.dumps(answered), headers=[NO_CACHE])
+
+
+def _duration(text: str) -> float | None:
+    """Read a Go duration (`1m30s`), None where there is none.
+
+    Raises:
+        BadRequestError: it is not one.
+    """
+    if not text or text == "0":
+        return None
+    if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
+        raise BadRequestError(f'invalid timeout specified in the request URL: "{text}"')
+    seconds = sum(float(n) * _UNIT_S[unit] for n, unit in _DURATION.findall(text))
+    return seconds or None

@@ -1,0 +1,252 @@
+"""The verbs over REST: options and bodies in, objects and streams out."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from wherry.api.clock import Clock
+from wherry.api.errors import BadRequestError, MethodNotAllowedError, StatusError
+from wherry.api.objects import Decoder, Meta
+from wherry.apiserver.decode import decode_body, decode_object
+from wherry.apiserver.gate import Action
+from wherry.apiserver.http.message import JSON, Reply, Request, Response, Stream
+from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.rest.accept import Form, negotiate, patch_type
+from wherry.apiserver.rest.action import check_selectors
+from wherry.apiserver.rest.query import (
+    Query,
+    context,
+    delete_options,
+    list_options,
+    watch_options,
+)
+from wherry.apiserver.rest.render import (
+    YAML_TYPE,
+    WatchRenderer,
+    collection,
+    error_line,
+    single,
+    to_yaml,
+    warning_header,
+)
+from wherry.apiserver.verbs import Context, User, Verbs, Written
+from wherry.client.api import WatchEvent
+
+RETURNS_OBJECT = frozenset(
+    {
+        "Pod",
+        "Service",
+        "ServiceAccount",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "PodTemplate",
+        "ResourceQuota",
+        "StorageClass",
+        "VolumeAttachment",
+        "CSIDriver",
+        "CSINode",
+        "VolumeAttributesClass",
+        "ResourceClaim",
+    }
+)
+"""Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
+typed models (kubernetes for Python) refuse the other one."""
+NO_CACHE = ("Cache-Control", "no-cache, private")
+_decode_meta = Decoder(Meta)
+
+
+class Objects:
+    """Performs one authorized action; every method raises `StatusError`."""
+
+    def __init__(self, verbs: Verbs, clock: Clock, metrics: Metrics) -> None:
+        self._verbs = verbs
+        self._clock = clock
+        self._metrics = metrics
+
+    async def perform(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        """Dispatch by verb."""
+        match action.verb:
+            case "get":
+                return await self._get(action, request, query, user)
+            case "list":
+                return await self._list(action, request, query, user)
+            case "watch":
+                return self._watch(action, request, query, user)
+            case "create" | "update" | "patch":
+                return await self._write(action, request, query, user)
+            case "delete":
+                return await self._delete(action, request, query, user)
+            case "deletecollection":
+                return await self._delete_collection(action, request, query, user)
+            case _:
+                raise MethodNotAllowedError(f"verb {action.verb} is not served")
+
+    async def _get(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        form = negotiate(request.headers.get("accept", ""))
+        ctx = Context(user)
+        resource = action.resource
+        raw = await self._verbs.get(
+            ctx, resource, action.namespace, action.name, action.subresource
+        )
+        return self._one(action, raw, form, query, ctx.warnings)
+
+    async def _list(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        form = negotiate(request.headers.get("accept", ""))
+        ctx = Context(user)
+        resource = action.resource
+        page = await self._verbs.list(ctx, resource, action.namespace, list_options(query))
+        include = query.text("includeObject")
+        body = collection(resource, page, form, include=include, now=self._clock.now())
+        return _answer(200, body, form, ctx.warnings)
+
+    def _watch(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        form = negotiate(request.headers.get("accept", ""))
+        if form is Form.YAML:
+            form = Form.OBJECT
+        resource = action.resource
+        options = watch_options(query)
+        if action.name:  # the deprecated /watch/.../NAME
+            options = replace(options, fields=f"metadata.name={action.name}")
+        check_selectors(resource, options.labels, options.fields)
+        events = self._verbs.watch(Context(user), resource, action.namespace, options)
+        renderer = WatchRenderer(resource, form, include=query.text("includeObject"))
+        return Stream(self._lines(events, renderer), headers=[NO_CACHE])
+
+    async def _lines(
+        self, events: AsyncIterator[Sequence[WatchEvent]], renderer: WatchRenderer
+    ) -> AsyncGenerator[bytes, None]:
+        self._metrics.opened("rest")
+        try:
+            async for batch in events:
+                yield renderer.lines(batch, now=self._clock.now())
+        except StatusError as error:
+            yield error_line(error.to_status())
+        finally:
+            self._metrics.closed("rest")
+            close = getattr(events, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _write(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        form = negotiate(request.headers.get("accept", ""))
+        ctx = context(query, user, request.headers.get("user-agent", ""))
+        if action.verb == "patch":
+            written = await self._patch(ctx, action, request)
+        else:
+            written = await self._put(ctx, action, request)
+        code = 201 if action.verb == "create" or written.created else 200
+        return self._one(action, written.object, form, query, ctx.warnings, code)
+
+    async def _put(self, ctx: Context, action: Action, request: Request) -> Written:
+        resource = action.resource
+        subresource = resource.subresource(action.subresource) if action.subresource else None
+        body_kind = subresource.body if subresource is not None else None
+        obj, warnings = decode_object(
+            request.body,
+            request.headers.get("content-type", ""),
+            body_kind or resource.kind,
+            field_validation=ctx.field_validation,
+        )
+        ctx.warnings.extend(warnings if ctx.field_validation == "Warn" else ())
+        if action.verb == "update":
+            return await self._verbs.update(
+                ctx, resource, action.namespace, action.name, obj, action.subresource
+            )
+        return await self._verbs.create(
+            ctx, resource, action.namespace, obj, action.name, action.subresource
+        )
+
+    async def _patch(self, ctx: Context, action: Action, request: Request) -> Written:
+        content_type = request.headers.get("content-type", "")
+        kind = patch_type(content_type)
+        strict = ctx.field_validation == "Strict"
+        patch, warnings = decode_body(request.body, content_type, strict=strict)
+        ctx.warnings.extend(warnings if ctx.field_validation == "Warn" else ())
+        return await self._verbs.patch(
+            ctx,
+            action.resource,
+            action.namespace,
+            action.name,
+            patch,
+            kind,
+            action.subresource,
+        )
+
+    async def _delete(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        form = negotiate(request.headers.get("accept", ""))
+        ctx = context(query, user, request.headers.get("user-agent", ""), "DeleteOptions")
+        options, ctx.dry_run = delete_options(query, _options_body(request))
+        resource = action.resource
+        written = await self._verbs.delete(ctx, resource, action.namespace, action.name, options)
+        if not written.deleted or resource.kind.kind in RETURNS_OBJECT:
+            return self._one(action, written.object, form, query, ctx.warnings)
+        meta = _decode_meta(written.object).metadata
+        details = {
+            "name": meta.name or action.name,
+            "group": resource.kind.group,
+            "kind": resource.kind.plural,
+            "uid": meta.uid,
+        }
+        status = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Success",
+            "details": {key: value for key, value in details.items() if value},
+        }
+        shown = form if form is Form.YAML else Form.OBJECT
+        return _answer(200, orjson.dumps(status), shown, ctx.warnings)
+
+    async def _delete_collection(
+        self, action: Action, request: Request, query: Query, user: User
+    ) -> Reply:
+        form = negotiate(request.headers.get("accept", ""))
+        ctx = context(query, user, request.headers.get("user-agent", ""), "DeleteOptions")
+        options, ctx.dry_run = delete_options(query, _options_body(request))
+        resource = action.resource
+        page = await self._verbs.delete_collection(
+            ctx, resource, action.namespace, list_options(query), options
+        )
+        include = query.text("includeObject")
+        body = collection(resource, page, form, include=include, now=self._clock.now())
+        return _answer(200, body, form, ctx.warnings)
+
+    def _one(
+        self,
+        action: Action,
+        raw: bytes,
+        form: Form,
+        query: Query,
+        warnings: Sequence[str],
+        code: int = 200,
+    ) -> Response:
+        resource = action.resource
+        subresource = resource.subresource(action.subresource) if action.subresource else None
+        if form is Form.TABLE and subresource is not None and subresource.body is not None:
+            form = Form.OBJECT  # a Scale, a TokenRequest: nobody has columns for them
+        include = query.text("includeObject")
+        body = single(resource, raw, form, include=include, now=self._clock.now())
+        return _answer(code, body, form, warnings)
+
+
+def _options_body(request: Request) -> dict[str, Any]:
+    """Return the DeleteOptions sent with a DELETE; no body at all is common."""
+    if not request.body:
+        return {}
+    value, _ = decode_body(
+        request.body, request.headers.get("content-type", ""), strict=False, duplicates=False
+    )
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or value.get("kind", "DeleteOptions") != "DeleteOptions":
+        raise BadRequestError("the body of a DELETE must be DeleteOptions")
+    return value
+
+
+def _answer(code: int, body: bytes, form: Form, warnings: Sequence[str]) -> Response:
+    headers = [NO_CACHE, *(("Warning", warning_header(w)) for w in warnings)]
+    if form is Form.YAML:
+        return Response(code, to_yaml(body), YAML_TYPE, headers)
+    return Response(code, body, JSON, headers)

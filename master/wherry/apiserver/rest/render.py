@@ -1,0 +1,157 @@
+"""Answers as bytes, in the form that the client asked for.
+
+Objects come as bytes and mostly leave as the same bytes: an envelope is put around them.
+Only tables and YAML look inside.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import orjson
+import yaml
+
+from wherry.apiserver.resources import Resource
+from wherry.apiserver.rest.accept import Form
+from wherry.apiserver.tables import table
+from wherry.apiserver.verbs import Page
+from wherry.client.api import EventType, WatchEvent
+
+YAML_TYPE = "application/yaml"
+_META = "meta.k8s.io/v1"
+_INCLUDE = "Metadata"
+"""What a table's rows carry of their objects unless the client says otherwise."""
+
+
+class _WithMetadata(msgspec.Struct):
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_metadata_of = msgspec.json.Decoder(_WithMetadata).decode
+
+
+def partial(raw: bytes) -> bytes:
+    """Return the PartialObjectMetadata of an object."""
+    head = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":'
+    return b"%b%b}" % (head, bytes(_metadata_of(raw).metadata))
+
+
+def to_yaml(raw: bytes) -> bytes:
+    """Return a JSON document as YAML."""
+    text: str = yaml.dump(orjson.loads(raw), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    return text.encode()
+
+
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+def list_metadata(page: Page) -> dict[str, Any]:
+    """Return the ListMeta of a page."""
+    metadata: dict[str, Any] = {"resourceVersion": str(page.revision)}
+    if page.continue_token:
+        metadata["continue"] = page.continue_token
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+    return metadata
+
+
+def collection(resource: Resource, page: Page, form: Form, *, include: str, now: float) -> bytes:
+    """Render a page; `include` is a table's includeObject."""
+    if form is Form.TABLE:
+        shown = table(
+            resource,
+            map(orjson.loads, page.items),
+            now=now,
+            include=include or _INCLUDE,
+            revision=page.revision,
+            continue_token=page.continue_token,
+            remaining=page.remaining,
+        )
+        return orjson.dumps(shown)
+    metadata = list_metadata(page)
+    if form is Form.METADATA:
+        items = [partial(raw) for raw in page.items]
+        return _list("PartialObjectMetadataList", _META, metadata, items)
+    kind = resource.kind
+    return _list(f"{kind.kind}List", kind.api_version, metadata, page.items)
+
+
+def _list(kind: str, api_version: str, metadata: dict[str, Any], items: Sequence[bytes]) -> bytes:
+    return orjson.dumps(
+        {
+            "kind": kind,
+            "apiVersion": api_version,
+            "metadata": metadata,
+            "items": [orjson.Fragment(raw) for raw in items],
+        }
+    )
+
+
+def single(resource: Resource, raw: bytes, form: Form, *, include: str, now: float) -> bytes:
+    """Render one object."""
+    if form is Form.METADATA:
+        return partial(raw)
+    if form is Form.TABLE:
+        obj = orjson.loads(raw)
+        revision = obj["metadata"].get("resourceVersion", "")
+        include = include or _INCLUDE
+        return orjson.dumps(table(resource, [obj], now=now, include=include, revision=revision))
+    return raw
+
+
+class WatchRenderer:
+    """Events to lines of one watch; a table's columns are told in its first event only."""
+
+    def __init__(self, resource: Resource, form: Form, *, include: str) -> None:
+        self._resource = resource
+        self._form = form
+        self._include = include or _INCLUDE
+        self._first = True
+
+    def lines(self, events: Sequence[WatchEvent], *, now: float) -> bytes:
+        """Render a batch, one JSON line for each event."""
+        if self._form is Form.TABLE:
+            return b"".join(self._row(event, now) for event in events)
+        if self._form is Form.METADATA:
+            return b"".join(_line(event.type, partial(event.object)) for event in events)
+        return b"".join([_line(event.type, event.object) for event in events])
+
+    def _row(self, event: WatchEvent, now: float) -> bytes:
+        if event.type is EventType.BOOKMARK:
+            shown: dict[str, Any] = {
+                "kind": "Table",
+                "apiVersion": _META,
+                "metadata": {"resourceVersion": str(event.revision)},
+                "columnDefinitions": [],
+                "rows": [{"cells": [], "object": orjson.Fragment(partial(event.object))}],
+            }
+        else:
+            shown = table(
+                self._resource,
+                [orjson.loads(event.object)],
+                now=now,
+                include=self._include,
+                revision=event.revision,
+                with_columns=self._first,
+            )
+            self._first = False
+        return _line(event.type, orjson.dumps(shown))
+
+
+def _line(event_type: str, raw: bytes) -> bytes:
+    return b'{"type":"%b","object":%b}\n' % (event_type.encode(), raw)
+
+
+def error_line(status: dict[str, Any]) -> bytes:
+    """Render the event that tells a watcher why its stream ends."""
+    return _line("ERROR", orjson.dumps(status))
+
+
+def warning_header(text: str) -> str:
+    r"""Return a Warning header's value; quotes and backslashes are escaped, or Go drops it.
+
+    Header values are single lines; what is not printable ASCII is replaced.
+    """
+    clean = "".join(c if " " <= c <= "~" else " " if c.isspace() else "?" for c in text)
+    escaped = clean.replace("\\", "\\\\").replace('"', '\\"')
+    return f'299 - "{escaped}"'
