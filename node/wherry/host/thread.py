@@ -11,6 +11,7 @@ It is also the one place where blocking calls are made: pyroute2's synchronous A
 """
 
 import asyncio
+import logging
 import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from pyroute2 import netns as pyroute2_netns
 
 from wherry.api.errors import WherryError
 
+logging.getLogger("pyroute2").setLevel(logging.WARNING)  # its debug log is every message
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -26,6 +26,7 @@ VXLAN_OVERHEAD = 50
 """Outer Ethernet 14, IPv4 20, UDP 8, VXLAN 8 bytes."""
 BRIDGE = "cni0"
 CNI_FILE = "10-wherry.conflist"
+CNI_PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 OWNED_CHAINS = ("FLANNEL-",)
 
 
