@@ -1,0 +1,426 @@
+"""All controllers together on a fake API server, in virtual time: transcripts of a small cluster."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any
+
+import orjson
+import pytest
+from virtual_loop import VirtualClock, run, until
+from workload_objects import Json, template
+
+from wherry.api import kinds
+from wherry.api.kinds import Kind
+from wherry.api.times import format_micro_time, format_time
+from wherry.client.fake import FakeApi
+from wherry.controllers.component import ControllerManager, ControllerManagerConfig
+
+Story = Callable[["Cluster"], Awaitable[None]]
+
+
+class Cluster:
+    """A FakeApi with the controllers on it, and hands to play scheduler, agents and users."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.api = FakeApi(self.clock)
+
+    async def create(self, kind: Kind, obj: Json, namespace: str = "default") -> Json:
+        raw = await self.api.create(kind, orjson.dumps(obj), namespace if kind.namespaced else "")
+        made: Json = orjson.loads(raw)
+        return made
+
+    async def patch(self, kind: Kind, name: str, body: Json, sub: str = "") -> None:
+        namespace = "default" if kind.namespaced else ""
+        await self.api.patch(kind, name, orjson.dumps(body), namespace, subresource=sub)
+
+    def all(self, kind: Kind, namespace: str = "default") -> list[Json]:
+        return self.api.objects(kind, namespace if kind.namespaced else "")
+
+    def one(self, kind: Kind, name: str) -> Json | None:
+        return next((o for o in self.all(kind) if o["metadata"]["name"] == name), None)
+
+    def reasons(self) -> list[str]:
+        return [e["reason"] for e in self.all(kinds.EVENT)]
+
+    def running(self, image: str | None = None) -> list[Json]:
+        return [
+            p
+            for p in self.all(kinds.POD)
+            if "deletionTimestamp" not in p["metadata"]
+            and p.get("status", {}).get("phase") == "Running"
+            and image in (None, p["spec"]["containers"][0]["image"])
+        ]
+
+    async def agent(self, nodes: tuple[str, ...] = ("n1", "n2")) -> None:
+        """Bind pods in turn and make them run; finish deletions."""
+        turn = 0
+        while True:
+            for pod in self.all(kinds.POD, ""):
+                name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+                if "deletionTimestamp" in pod["metadata"]:
+                    await self.api.delete(kinds.POD, name, namespace, grace_s=0)
+                elif "nodeName" not in pod["spec"]:
+                    target = {"target": {"name": nodes[turn % len(nodes)]}}
+                    turn += 1
+                    await self.api.create(
+                        kinds.POD,
+                        orjson.dumps(target),
+                        namespace,
+                        name=name,
+                        subresource="binding",
+                    )
+                elif "status" not in pod:
+                    status = {
+                        "phase": "Running",
+                        "podIP": f"10.244.0.{turn % 250 + 1}",
+                        "podIPs": [{"ip": f"10.244.0.{turn % 250 + 1}"}],
+                        "conditions": [self.ready("True")],
+                    }
+                    turn += 1
+                    await self.api.patch(
+                        kinds.POD,
+                        name,
+                        orjson.dumps({"status": status}),
+                        namespace,
+                        subresource="status",
+                    )
+            await asyncio.sleep(0.3)
+
+    def ready(self, status: str) -> Json:
+        return {
+            "type": "Ready",
+            "status": status,
+            "lastTransitionTime": format_time(self.clock.now()),
+            "lastHeartbeatTime": format_time(self.clock.now()),
+        }
+
+    async def add_node(self, name: str) -> None:
+        await self.create(kinds.NODE, {"metadata": {"name": name}})
+        await self.patch(
+            kinds.NODE, name, {"status": {"conditions": [self.ready("True")]}}, "status"
+        )
+        await self.create(kinds.LEASE, self.lease(name), "kube-node-lease")
+
+    def lease(self, name: str) -> Json:
+        return {
+            "metadata": {"name": name},
+            "spec": {"holderIdentity": name, "renewTime": format_micro_time(self.clock.now())},
+        }
+
+    async def heartbeats(self, names: set[str]) -> None:
+        while True:
+            for name in sorted(names):
+                body = orjson.dumps(self.lease(name))
+                await self.api.patch(kinds.LEASE, name, body, "kube-node-lease")
+            await asyncio.sleep(10)
+
+
+def play(story: Story, *, agent: bool = True, **config: Any) -> None:
+    """Run a story against a fresh cluster."""
+
+    async def main() -> None:
+        cluster = Cluster()
+        if agent:
+            config.setdefault("node_grace_s", 1e6)
+            for name in ("n1", "n2"):
+                await cluster.add_node(name)
+        manager = ControllerManager(
+            ControllerManagerConfig(identity="test", **config),
+            cluster.api,
+            clock=cluster.clock,
+            rng=Random(1),
+        )
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(manager.run())]
+            if agent:
+                tasks.append(group.create_task(cluster.agent()))
+            await story(cluster)
+            for task in tasks:
+                task.cancel()
+
+    run(main())
+
+
+def deployment(replicas: int = 3, image: str = "nginx:1", **spec: Any) -> Json:
+    return {
+        "metadata": {"name": "web"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": template(image),
+            **spec,
+        },
+    }
+
+
+def settled(cluster: Cluster, replicas: int, image: str) -> bool:
+    d = cluster.one(kinds.DEPLOYMENT, "web")
+    assert d is not None
+    status = d.get("status", {})
+    return bool(
+        status.get("observedGeneration") == d["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) == replicas == status.get("availableReplicas", 0)
+        and status.get("replicas", 0) == replicas == len(cluster.running(image))
+    )
+
+
+def sizes(cluster: Cluster) -> dict[str, tuple[str, int]]:
+    """Return (revision, replicas) of each ReplicaSet by image."""
+    return {
+        rs["spec"]["template"]["spec"]["containers"][0]["image"]: (
+            rs["metadata"]["annotations"]["deployment.kubernetes.io/revision"],
+            rs["spec"]["replicas"],
+        )
+        for rs in cluster.all(kinds.REPLICA_SET)
+    }
+
+
+def condition(obj: Json | None, type_: str) -> Json:
+    assert obj is not None
+    return next(c for c in obj["status"]["conditions"] if c["type"] == type_)
+
+
+def test_a_deployment_rolls_out_updates_and_is_undone() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.create(kinds.DEPLOYMENT, deployment())
+        await until(lambda: settled(cluster, 3, "nginx:1"))
+        assert sizes(cluster) == {"nginx:1": ("1", 3)}
+
+        await cluster.patch(kinds.DEPLOYMENT, "web", {"spec": {"template": template("nginx:2")}})
+        await until(lambda: settled(cluster, 3, "nginx:2"))
+        assert sizes(cluster) == {"nginx:1": ("1", 0), "nginx:2": ("2", 3)}
+        await until(
+            lambda: (
+                condition(cluster.one(kinds.DEPLOYMENT, "web"), "Progressing")["reason"]
+                == "NewReplicaSetAvailable"
+            )
+        )
+
+        await cluster.patch(kinds.DEPLOYMENT, "web", {"spec": {"template": template("nginx:1")}})
+        await until(lambda: settled(cluster, 3, "nginx:1"))
+        assert sizes(cluster) == {"nginx:1": ("3", 3), "nginx:2": ("2", 0)}
+        web = cluster.one(kinds.DEPLOYMENT, "web")
+        assert web is not None
+        assert web["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
+        [history] = [
+            rs["metadata"]["annotations"].get("deployment.kubernetes.io/revision-history")
+            for rs in cluster.all(kinds.REPLICA_SET)
+            if rs["spec"]["replicas"]
+        ]
+        assert history == "1"
+        assert {"ScalingReplicaSet", "SuccessfulCreate", "SuccessfulDelete"} <= set(
+            cluster.reasons()
+        )
+
+    play(story)
+
+
+def test_scaling_and_deleting_a_deployment() -> None:
+    async def story(cluster: Cluster) -> None:
+        made = await cluster.create(kinds.DEPLOYMENT, deployment(2))
+        await until(lambda: settled(cluster, 2, "nginx:1"))
+        await cluster.patch(kinds.DEPLOYMENT, "web", {"spec": {"replicas": 50}})
+        await until(lambda: settled(cluster, 50, "nginx:1"))
+        assert len(cluster.all(kinds.POD)) == 50  # never too many: expectations hold
+        assert sum(v == "create" and k == "Pod" for v, k, _ in cluster.api.calls) == 50
+        await cluster.api.delete(kinds.DEPLOYMENT, "web", "default", uid=made["metadata"]["uid"])
+        await until(lambda: not cluster.all(kinds.REPLICA_SET) and not cluster.all(kinds.POD))
+
+    play(story)
+
+
+def test_foreground_deletion_takes_the_dependents_first() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.create(kinds.DEPLOYMENT, deployment(2))
+        await until(lambda: settled(cluster, 2, "nginx:1"))
+        await cluster.api.delete(kinds.DEPLOYMENT, "web", "default", propagation="Foreground")
+        await until(lambda: cluster.one(kinds.DEPLOYMENT, "web") is None)
+        assert cluster.all(kinds.REPLICA_SET) == cluster.all(kinds.POD) == []
+        deleted = [kind for verb, kind, _ in cluster.api.calls if verb == "delete"]
+        assert deleted.index("ReplicaSet") < deleted.index("Pod")
+
+    play(story)
+
+
+def test_orphaned_pods_stay_and_are_adopted_by_a_new_owner() -> None:
+    async def story(cluster: Cluster) -> None:
+        rs = {
+            "metadata": {"name": "web"},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": template(),
+            },
+        }
+        await cluster.create(kinds.REPLICA_SET, rs)
+        await until(lambda: len(cluster.running()) == 2)
+        before = {p["metadata"]["uid"] for p in cluster.running()}
+        await cluster.api.delete(kinds.REPLICA_SET, "web", "default", propagation="Orphan")
+        await until(lambda: cluster.one(kinds.REPLICA_SET, "web") is None)
+        await asyncio.sleep(30)
+        assert {p["metadata"]["uid"] for p in cluster.running()} == before
+        assert all(not p["metadata"].get("ownerReferences") for p in cluster.running())
+
+        made = await cluster.create(kinds.REPLICA_SET, rs)
+        await until(
+            lambda: all(
+                p["metadata"].get("ownerReferences", [{}])[0].get("uid") == made["metadata"]["uid"]
+                for p in cluster.running()
+            )
+        )
+        await asyncio.sleep(30)
+        assert {p["metadata"]["uid"] for p in cluster.running()} == before
+
+    play(story)
+
+
+def test_endpoints_follow_the_pods() -> None:
+    def ready(cluster: Cluster) -> list[int]:
+        return sorted(
+            sum(e["conditions"]["ready"] for e in s["endpoints"])
+            for s in cluster.all(kinds.ENDPOINT_SLICE)
+        )
+
+    async def story(cluster: Cluster) -> None:
+        service = {
+            "metadata": {"name": "web"},
+            "spec": {
+                "selector": {"app": "web"},
+                "clusterIP": "10.96.0.9",
+                "clusterIPs": ["10.96.0.9"],
+                "ports": [{"port": 80, "targetPort": 8080, "protocol": "TCP"}],
+            },
+        }
+        await cluster.create(kinds.SERVICE, service)
+        await until(lambda: ready(cluster) == [0])
+        await cluster.create(kinds.DEPLOYMENT, deployment(150))
+        await until(lambda: ready(cluster) == [50, 100])
+        [endpoints] = cluster.all(kinds.ENDPOINTS)
+        await until(lambda: len(cluster.all(kinds.ENDPOINTS)[0]["subsets"][0]["addresses"]) == 150)
+        assert endpoints["metadata"]["name"] == "web"
+        await cluster.patch(kinds.DEPLOYMENT, "web", {"spec": {"replicas": 3}})
+        await until(lambda: sum(ready(cluster)) == 3)
+        await cluster.api.delete(kinds.SERVICE, "web", "default")
+        await until(
+            lambda: not cluster.all(kinds.ENDPOINT_SLICE) and not cluster.all(kinds.ENDPOINTS)
+        )
+
+    play(story)
+
+
+def test_a_namespace_gets_its_account_and_goes_with_everything_in_it() -> None:
+    async def story(cluster: Cluster) -> None:
+        made = await cluster.create(
+            kinds.NAMESPACE, {"metadata": {"name": "shop"}, "spec": {"finalizers": ["kubernetes"]}}
+        )
+        await until(lambda: len(cluster.all(kinds.CONFIG_MAP, "shop")) == 1)
+        assert [a["metadata"]["name"] for a in cluster.all(kinds.SERVICE_ACCOUNT, "shop")] == [
+            "default"
+        ]
+        [ca] = cluster.all(kinds.CONFIG_MAP, "shop")
+        assert (ca["metadata"]["name"], ca["data"]) == ("kube-root-ca.crt", {"ca.crt": "PEM"})
+        await cluster.create(kinds.DEPLOYMENT, deployment(2), "shop")
+        await until(lambda: len(cluster.all(kinds.POD, "shop")) == 2)
+        # FakeApi has no spec.finalizers; a metadata finalizer keeps the namespace as they would
+        held = {"metadata": {"finalizers": ["test/hold"]}}
+        await cluster.patch(kinds.NAMESPACE, "shop", held)
+        await cluster.api.delete(kinds.NAMESPACE, "shop", uid=made["metadata"]["uid"])
+        await until(
+            lambda: cluster.all(kinds.NAMESPACE)[0]["spec"]["finalizers"] == [], within_s=120
+        )
+        for kind in kinds.KINDS:
+            if kind.namespaced:
+                assert cluster.all(kind, "shop") == [], kind
+        assert ("delete", "Deployment", "web") in cluster.api.calls
+
+    play(story, root_ca="PEM")
+
+
+def test_a_silent_node_is_marked_tainted_and_emptied_and_comes_back() -> None:
+    async def story(cluster: Cluster) -> None:
+        alive = {"n1", "n2"}
+        for name in sorted(alive):
+            await cluster.add_node(name)
+
+        def node() -> Json:
+            found = cluster.one(kinds.NODE, "n2")
+            assert found is not None
+            return found
+
+        def on_n2() -> list[Json]:
+            return [p for p in cluster.all(kinds.POD) if p["spec"].get("nodeName") == "n2"]
+
+        tolerant = template()
+        tolerant["spec"]["tolerations"] = [
+            {
+                "key": "node.kubernetes.io/unreachable",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": 300,
+            }
+        ]
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(cluster.heartbeats(alive))
+            agent = group.create_task(cluster.agent())
+            await cluster.create(kinds.DEPLOYMENT, deployment(4, template=tolerant))
+            await until(lambda: settled(cluster, 4, "nginx:1"))
+            assert len(on_n2()) == 2
+            agent.cancel()
+            alive.remove("n2")
+            silent_since = cluster.clock.now()
+            await until(lambda: condition(node(), "Ready")["status"] == "Unknown")
+            waited_s = cluster.clock.now() - silent_since
+            assert 30 <= waited_s <= 46
+            ready = condition(node(), "Ready")
+            assert ready["reason"] == "NodeStatusUnknown"
+            assert ready["message"] == "Kubelet stopped posting node status."
+            await until(lambda: len(node()["spec"]["taints"]) == 2)
+            assert {(t["key"], t["effect"]) for t in node()["spec"]["taints"]} == {
+                ("node.kubernetes.io/unreachable", "NoSchedule"),
+                ("node.kubernetes.io/unreachable", "NoExecute"),
+            }
+            await until(lambda: all(condition(p, "Ready")["status"] == "False" for p in on_n2()))
+            assert not any("deletionTimestamp" in p["metadata"] for p in on_n2())
+            await asyncio.sleep(290)
+            assert not any("deletionTimestamp" in p["metadata"] for p in on_n2())
+            await until(
+                lambda: all("deletionTimestamp" in p["metadata"] for p in on_n2()), within_s=20
+            )
+            alive.add("n2")
+            await cluster.patch(
+                kinds.NODE, "n2", {"status": {"conditions": [cluster.ready("True")]}}, "status"
+            )
+            await until(lambda: not node()["spec"].get("taints"), within_s=20)
+            beat.cancel()
+
+    play(story, agent=False)
+
+
+def test_pods_of_a_deleted_node_are_removed() -> None:
+    async def story(cluster: Cluster) -> None:
+        await cluster.add_node("n1")
+        await cluster.create(kinds.POD, {"metadata": {"name": "p"}, "spec": {"nodeName": "n1"}})
+        await asyncio.sleep(5)
+        await cluster.api.delete(kinds.NODE, "n1")
+        await asyncio.sleep(30)
+        assert cluster.all(kinds.POD)
+        await until(lambda: not cluster.all(kinds.POD), within_s=60)
+
+    play(story, agent=False)
+
+
+@pytest.mark.parametrize("elect", [True, False])
+def test_it_is_ready_when_its_caches_are(elect: bool) -> None:
+    async def main() -> None:
+        cluster = Cluster()
+        config = ControllerManagerConfig(identity="test", leader_elect=elect)
+        manager = ControllerManager(config, cluster.api, clock=cluster.clock, rng=Random(1))
+        assert manager.not_ready()
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(manager.run())
+            await until(lambda: manager.not_ready() is None)
+            task.cancel()
+
+    run(main())
