@@ -141,8 +141,9 @@ class _Header(msgspec.Struct, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_header = msgspec.msgpack.Decoder(_Header).decode
+_Revision = list[tuple[bool, KeyValue]]  # its events in order: deleted?, key value
 # A chunk is (key values as of compaction, then events by revision): one of the two is empty.
-_Chunk = tuple[list[KeyValue], list[list[tuple[bool, KeyValue]]]]
+_Chunk = tuple[list[KeyValue], list[_Revision]]
 _decode_chunk = msgspec.msgpack.Decoder(_Chunk).decode
 
 
@@ -184,7 +185,7 @@ class Snapshot:
         yield from self._event_chunks(size_bytes)
 
     def _event_chunks(self, size_bytes: int) -> Iterator[bytes]:
-        revisions: list[list[tuple[bool, KeyValue]]] = []
+        revisions: list[_Revision] = []
         size = 0
         for events in self._state.events(self._compacted, self.revision):
             revisions.append([(event.deleted, event.kv) for event in events])
@@ -570,13 +571,19 @@ class MvccState:
         """Return a view of the state as it is now."""
         return Snapshot(self)
 
+    def restorer(self) -> "Restorer":
+        """Begin to replace this state by that of a snapshot."""
+        return Restorer(self)
+
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Become the state that a snapshot's chunks describe."""
-        source = iter(chunks)
-        header = _decode_header(next(source))
-        if header.format != FORMAT:
-            raise ValueError(f"snapshot format {header.format}, this version reads {FORMAT}")
-        self._reset()
+        restorer = self.restorer()
+        for chunk in chunks:
+            restorer.feed(chunk)
+        restorer.finish()
+
+    def begin_replay(self, header: _Header) -> None:
+        """Start from everything but keys and events."""
         self.applied, self.compact_revision = header.applied, header.compact_revision
         self._next_session = header.next_session
         self._swept = self.revision = max(1, header.compact_revision)
@@ -584,26 +591,16 @@ class MvccState:
         for sid, oldest, results in header.sessions:
             session = self._sessions[sid] = Session(oldest)
             session.results = {seq: decode_outcome(got) for seq, got in results}
-        for data in source:
-            kvs, revisions = _decode_chunk(data)
-            for kv in kvs:
-                self._replay(kv)
-            for events in revisions:
-                self._log.append(tuple(self._replay_event(gone, kv) for gone, kv in events))
-                self.revision += 1
-        self._keys = SortedList(self._histories)
-        self._live = SortedList(key for key, h in self._histories.items() if h.versions[-1])
-        for key in self._live:
-            kept = self._histories[key].versions[-1]
-            if kept is not None and kept.lease in self.leases:
-                self.leases[kept.lease].keys.add(key)
-        if self.revision != header.revision:
-            raise ValueError(f"snapshot ends at revision {self.revision}, not {header.revision}")
 
-    def _replay(self, kv: KeyValue) -> None:
-        history = self._histories[kv.key] = History()
-        history.revisions.append(kv.mod_revision)
-        history.versions.append(kv)
+    def replay(self, kvs: Sequence[KeyValue], revisions: Sequence[_Revision]) -> None:
+        """Take keys as of the compact revision, or events since."""
+        for kv in kvs:
+            history = self._histories[kv.key] = History()
+            history.revisions.append(kv.mod_revision)
+            history.versions.append(kv)
+        for events in revisions:
+            self._log.append(tuple(self._replay_event(gone, kv) for gone, kv in events))
+            self.revision += 1
 
     def _replay_event(self, deleted: bool, kv: KeyValue) -> Event:  # noqa: FBT001
         history = self._histories.get(kv.key)
@@ -614,6 +611,21 @@ class MvccState:
         history.versions.append(None if deleted else kv)
         return Event(kv, prev, deleted=deleted)
 
+    def end_replay(self) -> None:
+        """Build what follows from the keys."""
+        self._keys = SortedList(self._histories)
+        live = [h.versions[-1] for h in self._histories.values()]
+        self._live = SortedList(kv.key for kv in live if kv is not None)
+        for kv in live:
+            if kv is not None and kv.lease:
+                self.leases[kv.lease].keys.add(kv.key)
+
+    def adopt(self, other: "MvccState") -> None:
+        """Become `other`, which must not be used any more."""
+        pins, epoch = self.pins, self.lease_epoch
+        self.__dict__.update(other.__dict__)
+        self.pins, self.lease_epoch = pins, epoch + 1
+
     def digest(self) -> str:
         """Hash the whole logical state: equal on every replica that applied as much."""
         sha = hashlib.sha256()
@@ -621,3 +633,31 @@ class MvccState:
             for chunk in view.chunks():
                 sha.update(chunk)
         return sha.hexdigest()
+
+
+class Restorer:
+    """Builds a state beside the current one, piece by piece, and then puts it in its place."""
+
+    def __init__(self, target: MvccState) -> None:
+        self._target = target
+        self._state = MvccState()
+        self._header: _Header | None = None
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next chunk of a snapshot; the first is its header."""
+        if self._header is None:
+            self._header = _decode_header(chunk)
+            if self._header.format != FORMAT:
+                raise ValueError(
+                    f"snapshot format {self._header.format}, this version reads {FORMAT}"
+                )
+            self._state.begin_replay(self._header)
+        else:
+            self._state.replay(*_decode_chunk(chunk))
+
+    def finish(self) -> None:
+        """Replace the state."""
+        if self._header is None or self._state.revision != self._header.revision:
+            raise ValueError(f"the snapshot is incomplete: it ends at {self._state.revision}")
+        self._state.end_replay()
+        self._target.adopt(self._state)

@@ -1,0 +1,13 @@
+"""Raft: PySyncObj 0.3.17's elections and bookkeeping, with durability, wire and reads of our own.
+
+    node.py      RaftNode: the one class that others use
+    core.py      the only module that imports pysyncobj, and everything that is overridden in it
+    match.py     pure: what a follower does with entries
+    message.py   what members say to each other
+    link.py      how they reach each other (mTLS streams)
+    wal.py       the log on disk
+    snapshot.py  snapshots on disk
+    disk.py      files, as far as the two above need them
+
+Why not PySyncObj as it is: docs/adr/0001. Every deviation is explained where it is made.
+"""

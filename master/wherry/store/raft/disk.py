@@ -1,0 +1,171 @@
+"""Files as the log and the snapshots need them: append, make durable, replace atomically.
+
+`Directory` is the real thing. The simulator has one that forgets, at a crash, what was not
+synced, and that can tear the last write.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from wherry.api.errors import ConfigError
+from wherry.process.files import sync_directory
+
+T = TypeVar("T")
+
+
+class CorruptError(ConfigError):
+    """A file of the store does not hold what was written; says which, where, and what to do."""
+
+
+class DiskFile(Protocol):
+    """A file open for appending. Nothing is durable before `sync` returns."""
+
+    def append(self, data: bytes) -> None:
+        """Write at the end."""
+        ...
+
+    def sync(self) -> None:
+        """Make durable everything appended; an error is final (never try fsync again)."""
+        ...
+
+    def close(self) -> None:
+        """Close without syncing."""
+        ...
+
+
+class Disk(Protocol):
+    """One flat directory. Creating, replacing and deleting names is durable on return."""
+
+    def names(self) -> list[str]:
+        """Return the names of all files, sorted."""
+        ...
+
+    def read(self, name: str, offset: int = 0, size: int = -1) -> bytes:
+        """Return a part of a file; `FileNotFoundError` when there is none."""
+        ...
+
+    def size(self, name: str) -> int:
+        """Return a file's length."""
+        ...
+
+    def create(self, name: str, reserve_bytes: int = 0) -> DiskFile:
+        """Make an empty file, its space reserved; replaces one of the same name."""
+        ...
+
+    def open_at(self, name: str, end: int, reserve_bytes: int = 0) -> DiskFile:
+        """Open for appending at `end`; what stood behind is gone, what stands before is durable."""
+        ...
+
+    def replace(self, name: str, new_name: str) -> None:
+        """Rename, over what is there."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a file."""
+        ...
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run a slow call (checksums, fsync of much) off the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        ...
+
+
+class _File:
+    def __init__(self, fd: int, position: int) -> None:
+        self._fd = fd
+        self._position = position
+
+    def append(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._fd, view, self._position)
+            self._position += written
+            view = view[written:]
+
+    def sync(self) -> None:
+        os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Directory:
+    """`Disk` on a directory, locked for one process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = os.open(path / "LOCK", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(f"cannot use {path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._lock)
+            raise ConfigError(f"{path} is in use by another store process") from error
+
+    def names(self) -> list[str]:
+        """See `Disk`."""
+        return sorted(entry.name for entry in self.path.iterdir() if entry.name != "LOCK")
+
+    def read(self, name: str, offset: int = 0, size: int = -1) -> bytes:
+        """See `Disk`."""
+        with (self.path / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def size(self, name: str) -> int:
+        """See `Disk`."""
+        return (self.path / name).stat().st_size
+
+    def create(self, name: str, reserve_bytes: int = 0) -> DiskFile:
+        """See `Disk`."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(self.path / name, flags, 0o600)
+        self._reserve(fd, reserve_bytes)
+        os.fsync(fd)
+        sync_directory(self.path)
+        return _File(fd, 0)
+
+    def open_at(self, name: str, end: int, reserve_bytes: int = 0) -> DiskFile:
+        """See `Disk`."""
+        fd = os.open(self.path / name, os.O_RDWR | os.O_CLOEXEC)
+        os.ftruncate(fd, end)  # an old torn record must not come back to life behind new ones
+        self._reserve(fd, max(end, reserve_bytes))
+        os.fsync(fd)  # what a killed process wrote may still be in the page cache only
+        return _File(fd, end)
+
+    @staticmethod
+    def _reserve(fd: int, size: int) -> None:
+        if size:
+            os.posix_fallocate(fd, 0, size)
+
+    def replace(self, name: str, new_name: str) -> None:
+        """See `Disk`."""
+        (self.path / name).replace(self.path / new_name)
+        sync_directory(self.path)
+
+    def delete(self, name: str) -> None:
+        """See `Disk`."""
+        (self.path / name).unlink(missing_ok=True)
+        sync_directory(self.path)
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """See `Disk`."""
+        return await asyncio.to_thread(call)
+
+    def close(self) -> None:
+        """Release the lock."""
+        with contextlib.suppress(OSError):
+            os.close(self._lock)

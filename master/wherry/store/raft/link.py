@@ -1,0 +1,37 @@
+"""How members reach each other: the interface that `RaftNode` uses."""
+
+from typing import Protocol
+
+from wherry.store.raft.message import Message
+
+
+class Receiver(Protocol):
+    """What a link calls; `RaftNode` is one. None of it blocks."""
+
+    def connected(self, member: str) -> None:
+        """Messages to a member now have a chance to arrive."""
+        ...
+
+    def disconnected(self, member: str) -> None:
+        """Messages to a member will not arrive."""
+        ...
+
+    def hung_up(self, member: str) -> None:
+        """A member's own connection to us ended."""
+        ...
+
+    def receive(self, member: str, message: Message) -> None:
+        """A message arrived; the link made sure whose it is."""
+        ...
+
+
+class PeerLink(Protocol):
+    """Unreliable, unordered delivery of messages to members by name; never twice."""
+
+    def send(self, member: str, message: Message) -> bool:
+        """Queue a message; False (and dropped) if that is not possible now. Never blocks."""
+        ...
+
+    async def run(self, receiver: Receiver) -> None:
+        """Keep connections to all members, until cancelled."""
+        ...

@@ -1,0 +1,392 @@
+"""One Raft member in an event loop: the class that everybody else uses.
+
+The same code runs in production and in the simulator; loop, link, disk and chance are given.
+There is no thread: ticks come from a task, and whatever was proposed, acknowledged or
+received in one turn of the loop is handled together in the next (`wake`). So a batch costs
+one message for each follower and one fdatasync.
+
+Whatever fails in here ends `run()`: a member that cannot write its log, or that cannot apply
+a command, must not go on.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Generic, TypeVar
+
+from wherry.store.raft import message as msg
+from wherry.store.raft import snapshot
+from wherry.store.raft.core import RaftCore, ReadReply, Reply
+from wherry.store.raft.disk import CorruptError, Disk
+from wherry.store.raft.link import PeerLink
+from wherry.store.raft.machine import Lost, Machine, RaftConfig
+from wherry.store.raft.snapshot import SnapshotId
+from wherry.store.raft.transfer import Transfers
+from wherry.store.raft.wal import Wal
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+_KEEP_SNAPSHOTS = 2
+
+
+class RaftNode(Generic[R]):
+    """A member: recovers from its disk, takes part, applies commands to `machine`.
+
+    Args:
+        config: Who this is, and timeouts.
+        machine: What is replicated; only this object applies commands to it.
+        disk: The member's own directory.
+        link: Connections to the other members.
+        rng: Chance for election timeouts.
+        on_applied: Called after entries were applied, once a batch.
+        on_payload: Called with (member, bytes) of `send`.
+    """
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        machine: Machine[R],
+        disk: Disk,
+        link: PeerLink,
+        rng: Random,
+        *,
+        on_applied: Callable[[], None] = lambda: None,
+        on_payload: Callable[[str, bytes], None] = lambda _member, _data: None,
+    ) -> None:
+        config.check()
+        self.config = config
+        self._machine = machine
+        self._disk = disk
+        self._link = link
+        self._rng = rng
+        self._on_applied = on_applied
+        self._on_payload = on_payload
+        self._core: RaftCore[R] | None = None
+        self._wal: Wal | None = None
+        self._failure: asyncio.Future[None] | None = None
+        self._woken = False
+        self._applied = 0
+        self._waiting: list[tuple[int, ReadReply]] = []
+        self._receiving: snapshot.Receiver | None = None
+        self._received: tuple[str, snapshot.Receiver] | None = None
+        self._snapshot_index = 1  # what the newest snapshot ends with
+        self._work = asyncio.Event()  # a snapshot is to be taken or installed
+
+    # ---- what others ask
+
+    @property
+    def leader(self) -> str | None:
+        """Return the leader's name, as far as this member knows."""
+        return self._core.leader if self._core else None
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this member believes that it leads."""
+        return self._core is not None and self._core.is_leader
+
+    @property
+    def term(self) -> int:
+        """Return the current term."""
+        return self._core.term if self._core else 0
+
+    @property
+    def applied(self) -> int:
+        """Return the index of the last applied entry."""
+        return self._core.applied if self._core else 0
+
+    @property
+    def commit(self) -> int:
+        """Return the index of the last entry known to be committed."""
+        return self._core.commit if self._core else 0
+
+    @property
+    def log_length(self) -> int:
+        """Return the number of entries kept."""
+        return len(self._wal.entries) if self._wal else 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is a leader, and all that it has committed so far is applied here."""
+        return self._core is not None and self._core.settled
+
+    def propose(self, command: bytes, reply: Reply[R]) -> None:
+        """Replicate a command; `reply` is called with its result, or with `Lost`.
+
+        It may be called at once, and may never be called if this member is stopped.
+        """
+        if self._core is None:
+            reply(Lost.NOT_LEADER)
+            return
+        self._core.propose(command, reply)
+        self.wake()
+
+    def read_index(self, reply: ReadReply) -> None:
+        """Give `reply` an index at which a read is linearizable; only on the leader."""
+        if self._core is None:
+            reply(Lost.NOT_LEADER)
+            return
+        self._core.read_index(reply)
+        self.wake()
+
+    def when_applied(self, index: int, reply: ReadReply) -> None:
+        """Call `reply` when this replica has applied `index`."""
+        if self.applied >= index:
+            reply(index)
+        else:
+            self._waiting.append((index, reply))
+
+    def send(self, member: str, data: bytes) -> bool:
+        """Send bytes to the layer above on another member; False if that is not possible now."""
+        return self._link.send(member, msg.Payload(data))
+
+    def hand_over(self) -> bool:
+        """Ask another member to lead; False if none can, or this member does not lead."""
+        return self._core is not None and self._core.hand_over()
+
+    # ---- life
+
+    async def run(self) -> None:
+        """Recover and take part until cancelled.
+
+        Raises:
+            CorruptError: what is on the disk cannot be trusted.
+            OSError: the disk failed.
+        """
+        self._failure = asyncio.get_running_loop().create_future()
+        self._recover()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._fail_stop(self._failure))
+                tasks.create_task(self._tick())
+                tasks.create_task(self._keep_snapshots())
+                tasks.create_task(self._link.run(self))
+        finally:
+            self._core = None
+            if self._wal is not None:
+                self._wal.close()
+
+    def _recover(self) -> None:
+        """Bring log and snapshots together; see `snapshot.py` for what a crash may leave."""
+        config = self.config
+        wal = self._wal = Wal(
+            self._disk,
+            cluster=config.cluster,
+            member=config.name,
+            fresh=len(config.members) > 1,
+        )
+        known = snapshot.snapshots(self._disk)
+        usable = snapshot.newest_valid(self._disk, known)
+        _check_reach(wal, usable, known)
+        if usable is not None:
+            _, chunks = snapshot.read(self._disk, usable.name, config.cluster)
+            restorer = self._machine.restorer()
+            for chunk in chunks:
+                restorer.feed(chunk)
+            restorer.finish()
+            if wal.term_at(usable.index) != usable.term:
+                wal.reset(usable.index, usable.term)
+        core: RaftCore[R] = RaftCore(config, wal, Transfers(self._disk), self, self._rng)
+        if usable is not None:
+            core.start_at(usable.index)
+            self._snapshot_index = usable.index
+        self._applied = core.applied
+        self._core = core
+
+    async def _fail_stop(self, failure: "asyncio.Future[None]") -> None:
+        await failure
+
+    async def _tick(self) -> None:
+        while True:
+            self._flush()
+            await asyncio.sleep(self.config.tick_s)
+
+    def wake(self) -> None:
+        """Have what was queued in this turn of the loop handled in the next."""
+        if not self._woken:
+            self._woken = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._woken = False
+        core = self._core
+        if core is None:
+            return
+        try:
+            core.tick()
+            if core.applied != self._applied:
+                self._applied = core.applied
+                self._on_applied()
+                self._serve_waiting()
+        except Exception as error:  # noqa: BLE001  # ends run(): see the module
+            self._fail(error)
+            return
+        if core.applied - self._snapshot_index >= self.config.snapshot_count:
+            self._work.set()
+
+    def _serve_waiting(self) -> None:
+        if self._waiting:
+            due = [one for one in self._waiting if one[0] <= self._applied]
+            if due:
+                self._waiting = [one for one in self._waiting if one[0] > self._applied]
+                for index, reply in due:
+                    reply(index)
+
+    def _fail(self, error: BaseException) -> None:
+        self._core = None  # not one more word to anybody
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    # ---- link.Receiver
+
+    def connected(self, member: str) -> None:
+        """See `link.Receiver`."""
+        if self._core is not None:
+            self._core.connected(member)
+
+    def disconnected(self, member: str) -> None:
+        """See `link.Receiver`."""
+        if self._core is not None:
+            self._core.disconnected(member)
+
+    def hung_up(self, member: str) -> None:
+        """See `link.Receiver`."""
+        if self._core is not None:
+            self._core.hung_up(member)
+
+    def receive(self, member: str, message: msg.Message) -> None:
+        """See `link.Receiver`."""
+        if self._core is None:
+            return
+        try:
+            if isinstance(message, msg.Payload):
+                self._on_payload(member, message.data)
+                return
+            self._core.receive(member, message)
+        except Exception as error:  # noqa: BLE001  # ends run(): see the module
+            self._fail(error)
+            return
+        self.wake()
+
+    # ---- core.Owner
+
+    def apply(self, command: bytes) -> R:
+        """See `core.Owner`."""
+        return self._machine.apply(command)
+
+    def send_message(self, member: str, message: msg.Message) -> None:
+        """Send, or drop if that is not possible now."""
+        self._link.send(member, message)
+
+    def receive_snapshot(self, member: str, chunk: msg.SnapshotChunk) -> None:
+        """See `core.Owner`."""
+        core = self._core
+        if core is None:
+            return
+        identity = SnapshotId(chunk.index, chunk.snapshot_term)
+        if identity.index <= core.applied:
+            core.acknowledge_snapshot(member, core.commit + 1)
+            return
+        receiving = self._receiving
+        if self._received is not None:  # being installed: one at a time
+            return
+        if receiving is None or receiving.id != identity or receiving.size != chunk.size:
+            if receiving is not None:
+                receiving.close()
+            receiving = self._receiving = snapshot.Receiver(self._disk, identity, chunk.size)
+        if receiving.add(chunk.offset, chunk.data):
+            self._receiving = None
+            self._received = (member, receiving)
+            self._work.set()
+        self._link.send(member, _snapshot_ack(chunk, receiving.offset))
+
+    # ---- snapshots: one job at a time
+
+    async def _keep_snapshots(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            if self._received is not None:
+                await self._install(*self._received)
+                self._received = None
+            else:
+                await self._take()
+
+    async def _take(self) -> None:
+        core, wal = self._core, self._wal
+        if core is None or wal is None:
+            return
+        term = wal.term_at(core.applied)
+        if term is None or core.applied - self._snapshot_index < self.config.snapshot_count:
+            return
+        header = snapshot.Header(core.applied, term, self.config.cluster)
+        with self._machine.snapshot() as view:
+            writer = snapshot.Writer(self._disk, header)
+            try:
+                for chunk in view.chunks():
+                    await self._disk.run(functools.partial(writer.add, chunk))
+                taken = await self._disk.run(writer.finish)
+            except BaseException:
+                writer.abandon()
+                raise
+        log.info("took snapshot", extra={"file": taken.name})
+        self._snapshot_index = max(self._snapshot_index, taken.index)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Keep two snapshots, and the log from the older one on."""
+        kept = snapshot.snapshots(self._disk)
+        for old in kept[:-_KEEP_SNAPSHOTS]:
+            self._disk.delete(old.name)
+        if len(kept) >= _KEEP_SNAPSHOTS and self._wal is not None:
+            self._wal.drop_before(kept[-_KEEP_SNAPSHOTS].index)
+
+    async def _install(self, member: str, received: snapshot.Receiver) -> None:
+        try:
+            await self._disk.run(received.finish)
+        except CorruptError as error:
+            log.warning("received a damaged snapshot", extra={"why": str(error)})
+            return
+        _, chunks = snapshot.read(self._disk, received.id.name, self.config.cluster)
+        restorer = self._machine.restorer()
+        for chunk in chunks:
+            restorer.feed(chunk)
+            await asyncio.sleep(0)
+        core = self._core
+        if core is None:
+            return
+        if core.install(received.id.index, received.id.term, restorer.finish):
+            log.info("installed snapshot", extra={"file": received.id.name})
+            self._snapshot_index = received.id.index
+            for old in snapshot.snapshots(self._disk):
+                if old.index < received.id.index:
+                    self._disk.delete(old.name)
+            self._applied = core.applied
+            self._on_applied()
+            self._serve_waiting()
+        core.acknowledge_snapshot(member, received.id.index + 1)
+
+
+def _check_reach(wal: Wal, usable: SnapshotId | None, known: Sequence[SnapshotId]) -> None:
+    """See that nothing is missing between the usable snapshot and the log.
+
+    Raises:
+        CorruptError: something is.
+    """
+    first = wal.entries[0][1] if wal.entries else 1
+    reached = usable.index if usable is not None else 1
+    if first > reached:
+        raise CorruptError(
+            f"the log begins at entry {first}, and the newest good snapshot ends at {reached}"
+        )
+    if usable is not None and usable != known[-1]:
+        last = wal.entries[-1][1] if wal.entries else 1
+        if wal.term_at(usable.index) != usable.term or last < known[-1].index:
+            raise CorruptError(
+                f"{known[-1].name} is damaged, and the log does not go on from {usable.name}"
+            )
+
+
+def _snapshot_ack(chunk: msg.SnapshotChunk, offset: int) -> msg.SnapshotAck:
+    return msg.SnapshotAck(chunk.term, chunk.read, chunk.index, chunk.snapshot_term, offset)
