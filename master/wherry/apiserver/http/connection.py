@@ -213,7 +213,7 @@ class Connection(asyncio.Protocol):
             or _older(self._body_since, now - limits.body_s)
         ):
             self._transport.abort()
-        elif self._phase is Phase.IDLE and not self._requests:
+        elif self._phase is Phase.IDLE and not (self._requests or self._parser.in_body):
             patience_s = limits.idle_s if self._served else limits.header_s
             if _older(self._idle_since, now - patience_s):
                 self._transport.close()

@@ -6,6 +6,7 @@ import ssl
 from email.utils import formatdate
 
 from wherry.api.clock import Clock
+from wherry.api.errors import ConfigError
 from wherry.apiserver.http.connection import Connection
 from wherry.apiserver.http.message import DEFAULT_LIMITS, Handler, Limits
 
@@ -51,14 +52,19 @@ class HttpServer:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             handshake_s = self.limits.handshake_s if self._tls else None
-            server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self),
-                self._host,
-                self.port,
-                ssl=self._tls,
-                ssl_handshake_timeout=handshake_s,
-                backlog=1024,
-            )
+            try:
+                server = await asyncio.get_running_loop().create_server(
+                    lambda: Connection(self),
+                    self._host,
+                    self.port,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=handshake_s,
+                    backlog=1024,
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot listen on {self._host}:{self.port}: {error.strerror or error}"
+                ) from error
             self.port = server.sockets[0].getsockname()[1]
             self.listening.set()
             try:
