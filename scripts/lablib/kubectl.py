@@ -40,18 +40,22 @@ def builds(cache: Path = CACHE) -> list[Build]:
     A `kubectl` on the PATH may be a dispatcher that runs the build of the server's version;
     the builds lie beside it as kubectl.1.NN, and are taken instead.
     """
-    candidates = [debian_build(cache)]
-    found = shutil.which("kubectl")
-    if found is not None:
-        real = Path(found).resolve()
-        beside = sorted(real.parent.glob("kubectl.1.*"))
-        candidates += beside or [real]
+    candidates = [debian_build(cache), *others()]
     by_version: dict[tuple[int, int], Build] = {}
     for path in candidates:
         version = _version(path)
         if version is not None:
             by_version.setdefault(version, Build(version, path))
     return sorted(by_version.values())
+
+
+def others() -> list[Path]:
+    """The programs of the builds that are not Debian's; found without running them."""
+    found = shutil.which("kubectl")
+    if found is None:
+        return []
+    real = Path(found).resolve()
+    return sorted(real.parent.glob("kubectl.1.*")) or [real]
 
 
 def debian_build(cache: Path = CACHE) -> Path:

@@ -6,6 +6,7 @@ Every part is harmless when there is nothing to remove, and each goes on where a
 was killed stopped.
 """
 
+import contextlib
 import shutil
 import signal
 import time
@@ -112,6 +113,8 @@ def _remove_cgroups(lab: str) -> None:
         inside = [path for path in top.rglob("*") if path.is_dir()]
         for path in [*sorted(inside, key=lambda p: -len(p.parts)), top]:
             _remove_cgroup(path)
+        with contextlib.suppress(OSError):  # another lab is in it
+            top.parent.rmdir()
 
 
 def _remove_cgroup(path: Path) -> None:

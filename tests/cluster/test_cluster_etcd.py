@@ -1,0 +1,47 @@
+"""Debian's etcdctl, unchanged, against the stores."""
+
+import json
+import secrets
+import subprocess
+
+import pytest
+from lab_cluster import LAB, Lab, Lines
+
+pytestmark = pytest.mark.cluster
+
+
+def test_keys_lie_where_kubernetes_and_flannel_put_them(lab: Lab) -> None:
+    keys = set(lab("etcdctl", "--", "get", "--prefix", "--keys-only", "/").split())
+    assert "/registry/deployments/demo/echo" in keys
+    assert "/registry/services/specs/demo/echo" in keys
+    assert len([key for key in keys if key.startswith("/registry/pods/demo/echo-")]) == 4
+
+
+def test_put_get_and_watch(lab: Lab) -> None:
+    key, value = f"/test/{secrets.token_hex(4)}", secrets.token_hex(8)
+    watch = [str(LAB), "etcdctl", "--name", lab.name, "--", "watch", key]
+    with subprocess.Popen(watch, stdout=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        lines = Lines(watching.stdout.fileno())
+        try:
+            # A watch says nothing when it begins, so the value is put until it is seen.
+            for _ in range(20):
+                assert lab("etcdctl", "--", "put", key, value).strip() == "OK"
+                try:
+                    lines.wait_for(value, timeout_s=1)
+                    break
+                except AssertionError:
+                    continue
+            lines.wait_for(value, timeout_s=1)
+        finally:
+            watching.kill()
+    assert lab("etcdctl", "--", "get", "--print-value-only", key).strip() == value
+    assert lab("etcdctl", "--", "del", key).strip() == "1"
+
+
+def test_endpoint_status_shows_three_members_and_one_leader(lab: Lab) -> None:
+    answers = json.loads(lab("etcdctl", "--", "endpoint", "status", "-w", "json"))
+    statuses = [answer["Status"] for answer in answers]
+    assert len({status["header"]["member_id"] for status in statuses}) == 3
+    (leader,) = {status["leader"] for status in statuses}
+    assert leader in {status["header"]["member_id"] for status in statuses}

@@ -1,0 +1,191 @@
+"""A classic first tutorial with stock kubectl, every build that this machine has."""
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from lab_cluster import Kubectl, Lab, get, until
+
+from lablib.kubectl import debian_build, others
+
+pytestmark = pytest.mark.cluster
+
+DEBIAN = "debian"
+OTHERS = {path.name: path for path in others()}
+BUILDS = (DEBIAN, *OTHERS)
+FULL = sorted({DEBIAN, BUILDS[-1], *(name for name in OTHERS if name.endswith(".1.27"))})
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+        - {name: nginx, image: "nginx:1.22", ports: [{containerPort: 80}]}
+"""
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web-applied}
+spec:
+  selector: {app: web}
+  ports: [{port: 80}]
+"""
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: created}
+spec:
+  containers: [{name: shell, image: busybox, command: [sleep, "3600"]}]
+  terminationGracePeriodSeconds: 0
+"""
+WELCOME = "Welcome to nginx!"
+
+
+@pytest.fixture(params=BUILDS)
+def kubectl(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
+    build: str = request.param
+    program = debian_build() if build == DEBIAN else OTHERS[build]
+    namespace = f"tutorial-{build.replace('.', '-')}-{secrets.token_hex(2)}"
+    found = Kubectl(program, lab.kubeconfig, namespace)
+    found("create", "namespace", namespace)
+    try:
+        yield found
+    finally:
+        found("delete", "namespace", namespace, "--wait=false")
+
+
+def node_addresses(kubectl: Kubectl) -> list[str]:
+    return [
+        address["address"]
+        for node in kubectl.json("nodes")["items"]
+        for address in node["status"]["addresses"]
+        if address["type"] == "InternalIP"
+    ]
+
+
+def rolled_out(kubectl: Kubectl) -> None:
+    printed = kubectl("rollout", "status", "deployment/web", "--timeout=120s", timeout_s=130)
+    assert "successfully rolled out" in printed
+
+
+def images(kubectl: Kubectl) -> set[str]:
+    """The images of the Deployment's pods that are not on their way out."""
+    pods = kubectl.json("pods", "-l", "app=web")["items"]
+    living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return {pod["spec"]["containers"][0]["image"] for pod in living}
+
+
+def test_the_short_way(kubectl: Kubectl) -> None:
+    """run, get, apply, expose, exec, logs, delete: what every build is asked."""
+    kubectl("run", "nginx", "--image=nginx")
+    kubectl("wait", "--for=condition=Ready", "pod/nginx", "--timeout=60s")
+    wide = kubectl("get", "pods", "-o", "wide").splitlines()
+    assert wide[0].split()[:7] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
+    assert re.match(r"nginx +1/1 +Running +0 +\S+ +10\.244\.\S+ +node-[12] ", wide[1])
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT)
+    rolled_out(kubectl)
+    kubectl("expose", "deployment", "web", "--type=NodePort", "--port=80")
+    port = kubectl("get", "svc", "web", "-o", "jsonpath={.spec.ports[0].nodePort}")
+    for address in node_addresses(kubectl):
+        url = f"http://{address}:{port}/"
+        assert WELCOME in until(partial(get, url), url)
+    assert kubectl("exec", "nginx", "--", "sh", "-c", "echo $HOSTNAME").strip() == "nginx"
+    assert "start worker process" in kubectl("logs", "nginx")
+    kubectl("delete", "service,deployment", "web")
+    kubectl("delete", "pod", "nginx", "--grace-period=1")
+    assert "NotFound" in kubectl.fails("get", "pod", "nginx")
+
+
+@pytest.mark.parametrize("kubectl", FULL, indirect=True)
+def test_all_the_way(kubectl: Kubectl) -> None:
+    """The rest of the tutorial, in its order."""
+    kubectl("create", "-f", "-", stdin=POD)
+    kubectl("wait", "--for=condition=Ready", "pod/created", "--timeout=60s")
+    assert "AlreadyExists" in kubectl.fails("create", "-f", "-", stdin=POD)
+
+    kubectl("apply", "-f", "-", stdin=DEPLOYMENT + "---\n" + SERVICE)
+    rolled_out(kubectl)
+    assert "unchanged" in kubectl("apply", "-f", "-", stdin=SERVICE)
+    until(
+        lambda: (
+            WELCOME
+            in kubectl("exec", "created", "--", "wget", "-qO-", "-T3", "http://web-applied/")
+        ),
+        "the Service by its name",
+    )
+
+    kubectl("scale", "deployment/web", "--replicas=4")
+    rolled_out(kubectl)
+    assert kubectl.json("deployment", "web")["status"]["readyReplicas"] == 4
+    nodes = {pod["spec"]["nodeName"] for pod in kubectl.json("pods", "-l", "app=web")["items"]}
+    assert nodes == {"node-1", "node-2"}
+
+    kubectl("set", "image", "deployment/web", "nginx=nginx:1.22.1")
+    rolled_out(kubectl)
+    assert images(kubectl) == {"nginx:1.22.1"}
+    kubectl("rollout", "undo", "deployment/web")
+    rolled_out(kubectl)
+    assert images(kubectl) == {"nginx:1.22"}
+    assert len(kubectl("rollout", "history", "deployment/web").strip().splitlines()) >= 3
+
+    name = kubectl.json("pods", "-l", "app=web")["items"][0]["metadata"]["name"]
+    address = kubectl("get", "pod", name, "-o", "jsonpath={.status.podIP}")
+    with kubectl.following("logs", "-f", name) as log:
+        log.wait_for("start worker process")
+        kubectl("exec", "created", "--", "wget", "-qO-", f"http://{address}/from-the-test")
+        assert '"GET /from-the-test HTTP/1.1" 404' in log.wait_for("/from-the-test")
+
+    screen = kubectl.in_terminal(
+        "exec", "-it", "created", "--", "sh", typed="tty; echo $((6 * 7)); exit\n"
+    )
+    assert "/dev/pts/" in screen
+    assert "42" in screen
+
+    with kubectl.following("port-forward", f"pod/{name}", ":80") as forward:
+        line = forward.wait_for("Forwarding from 127.0.0.1:")
+        local = line.partition("127.0.0.1:")[2].split()[0]
+        for _ in range(3):
+            assert WELCOME in (get(f"http://127.0.0.1:{local}/") or "")
+
+    described = kubectl("describe", "pod", name)
+    for word in ("Scheduled", "Created", "Started", "nginx:1.22", "Node:", "Ready"):
+        assert word in described, described
+    assert "ScalingReplicaSet" in kubectl("describe", "deployment", "web")
+
+    kubectl("delete", "deployment,service", "--all")
+    kubectl("delete", "pod", "created")
+    until(
+        lambda: kubectl.json("pods")["items"] == [] or None,
+        "no pods in the namespace",
+        timeout_s=60,
+    )
+
+
+def test_an_image_that_does_not_exist_is_named(lab: Lab) -> None:
+    kubectl = Kubectl(debian_build(), lab.kubeconfig, "default")
+    kubectl("run", "wrong", "--image=no-such-image:1", "--restart=Never")
+    try:
+
+        def waiting() -> str | None:
+            pod = kubectl.json("pod", "wrong")
+            for status in pod["status"].get("containerStatuses", []):
+                reason: str = status["state"].get("waiting", {}).get("reason", "")
+                if reason in ("ErrImagePull", "ImagePullBackOff"):
+                    return reason
+            return None
+
+        until(waiting, "a reason")
+        events = json.dumps(kubectl.json("events")["items"])
+        assert "no-such-image:1" in events
+    finally:
+        kubectl("delete", "pod", "wrong", "--grace-period=0", "--force")
