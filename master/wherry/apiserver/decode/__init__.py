@@ -98,8 +98,8 @@ def expect_kind(obj: dict[str, Any], expected: Kind | GVK) -> dict[str, Any]:
     """
     group, version, kind = gvk_of(expected)
     api_version = f"{group}/{version}" if group else version
-    got_version = obj.get("apiVersion") or api_version
-    got_kind = obj.get("kind") or kind
+    got_version = api_version if obj.get("apiVersion") in (None, "") else obj["apiVersion"]
+    got_kind = kind if obj.get("kind") in (None, "") else obj["kind"]
     if (got_version, got_kind) == (api_version, kind):
         return {**obj, "apiVersion": api_version, "kind": kind}
     if not isinstance(got_version, str) or not isinstance(got_kind, str):

@@ -24,6 +24,8 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
 _OTHER_BASE = re.compile(r"[-+]?0(?:x[0-9a-fA-F]+|o?[0-7]+|b[01]+)")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
+_LONGEST_INT = 40
+_COLLECTION_TAGS = frozenset({None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -83,7 +85,9 @@ class _Builder:
             if self._documents > 1:
                 raise _unreadable(event, "expected a single document in the stream")
 
-    def _begin(self, event: yaml.NodeEvent) -> None:
+    def _begin(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent) -> None:
+        if event.tag not in _COLLECTION_TAGS:
+            raise _unreadable(event, f"cannot decode {event.tag}")
         if len(self._open) >= MAX_DEPTH:
             raise _unreadable(event, f"exceeded max depth of {MAX_DEPTH}")
         if self._open and isinstance(self._open[-1].value, dict) and self._open[-1].key is None:
@@ -171,12 +175,20 @@ def _plain(text: str) -> Any:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     if _INT.fullmatch(text):
-        return int(text) if len(text) < 20 else _number(text)
+        return _integer(text)
     if _OTHER_BASE.fullmatch(text):
         return _other_base(text)
     if _FLOAT.fullmatch(text):
         return _number(text)
     return text
+
+
+def _integer(text: str) -> Any:
+    if len(text) < _LONGEST_INT:
+        value = int(text)
+        if -(2**63) <= value < 2**64:
+            return value
+    return _number(text)
 
 
 def _number(text: str) -> Any:
