@@ -51,6 +51,14 @@ class Resource:
             return f"{self.storage_prefix}{namespace}/".encode()
         return self.storage_prefix.encode()
 
+    def owns(self, key: bytes) -> bool:
+        """Tell whether a key below the prefix is one of this resource's own objects.
+
+        `/coreos.com/network/` holds the network's configuration, and below it
+        `subnets/` is another resource.
+        """
+        return key.count(b"/", len(self.storage_prefix)) == int(self.kind.namespaced)
+
 
 STATUS = Subresource("status")
 SCALE = Subresource("scale", body=("autoscaling", "v1", "Scale"))

@@ -1,0 +1,187 @@
+"""Admission: what may still change or refuse an object before it is stored.
+
+A plugin looks at one request. Those that change come first, then the object is validated,
+then those that refuse are asked. A plugin that decided on *another* object (a Namespace)
+adds a guard: the write happens only if that object is still the one decided on, so a pod
+can never be created in a namespace that began to terminate a moment ago.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from wherry.api import kinds
+from wherry.api.errors import Cause, ForbiddenError, NotFoundError
+from wherry.apiserver import refusal
+from wherry.apiserver.plan import Guard
+from wherry.apiserver.resources import BY_KIND, Resource
+from wherry.apiserver.storage import Entry
+from wherry.apiserver.verbs import User
+from wherry.store.kv import Compare, Target
+
+IMMORTAL = ("default", "kube-system", "kube-public")
+"""Namespaces that may not be deleted (kube-apiserver's NamespaceLifecycle)."""
+_NAMESPACE = BY_KIND[kinds.NAMESPACE]
+
+
+class Operation(StrEnum):
+    """What the request does."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+
+
+@dataclass(slots=True)
+class Request:
+    """One request; `guards` is what plugins add. `fresh`: the cache's word is not enough."""
+
+    operation: Operation
+    user: User
+    resource: Resource
+    namespace: str
+    name: str
+    subresource: str = ""
+    object: dict[str, Any] = field(default_factory=dict)
+    old: dict[str, Any] | None = None
+    fresh: bool = False
+    guards: list[Guard] = field(default_factory=list)
+
+
+class Lookup(Protocol):
+    """How plugins see other objects."""
+
+    async def find(
+        self, resource: Resource, namespace: str, name: str, *, fresh: bool = False
+    ) -> Entry | None:
+        """Return an object from the cache, or with `fresh` (or when it is not there) from the store."""
+        ...
+
+
+class Plugin(Protocol):
+    """One rule. Plugins keep no state between requests."""
+
+    def mutate(self, request: Request) -> None:
+        """Change `request.object` in place."""
+        ...
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:
+        """Raise a `StatusError` to refuse the request, or add guards."""
+        ...
+
+
+class NamespaceLifecycle:
+    """Nothing is created in a namespace that does not exist or is terminating."""
+
+    def mutate(self, request: Request) -> None:
+        """Change nothing."""
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:
+        """Check the namespace of a creation, and that a namespace may be deleted."""
+        if request.resource is _NAMESPACE:
+            if request.operation is Operation.DELETE and request.name in IMMORTAL:
+                raise refusal.forbidden(
+                    _NAMESPACE, request.name, "this namespace may not be deleted"
+                )
+            return
+        if request.operation is not Operation.CREATE or not request.resource.kind.namespaced:
+            return
+        found = await lookup.find(_NAMESPACE, "", request.namespace, fresh=request.fresh)
+        if found is not None and found.index.metadata.deletion_timestamp and not request.fresh:
+            found = await lookup.find(_NAMESPACE, "", request.namespace, fresh=True)
+        if found is None:
+            raise NotFoundError(
+                f'namespaces "{request.namespace}" not found',
+                name=request.namespace,
+                kind="namespaces",
+            )
+        if found.index.metadata.deletion_timestamp:
+            raise _terminating(request)
+        request.guards.append(Guard(Compare(found.key, Target.MOD, "=", found.revision)))
+
+
+def _terminating(request: Request) -> ForbiddenError:
+    why = (
+        f"unable to create new content in namespace {request.namespace} because it is being "
+        "terminated"
+    )
+    error = refusal.forbidden(request.resource, request.name, why)
+    error.causes = (
+        Cause(
+            "NamespaceTerminating",
+            f"namespace {request.namespace} is being terminated",
+            "metadata.namespace",
+        ),
+    )
+    return error
+
+
+class ServiceAccount:
+    """Every pod runs as somebody: `default` where it names nobody."""
+
+    def mutate(self, request: Request) -> None:
+        """Set `spec.serviceAccountName` (and its old name) of a new pod."""
+        if request.resource.kind != kinds.POD or request.operation is not Operation.CREATE:
+            return
+        spec = request.object.setdefault("spec", {})
+        name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:
+        """Refuse nothing: an account that does not exist yet stops no pod."""
+
+
+class DefaultTolerationSeconds:
+    """A pod stays five minutes on a node that stopped answering, unless it says otherwise."""
+
+    seconds = 300
+
+    def mutate(self, request: Request) -> None:
+        """Add tolerations of not-ready and unreachable to a new pod that has none."""
+        if request.resource.kind != kinds.POD or request.operation is not Operation.CREATE:
+            return
+        spec = request.object.setdefault("spec", {})
+        tolerations = spec.get("tolerations", [])
+        for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+            if not any(_tolerates(t, key) for t in tolerations):
+                added = {
+                    "key": key,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": self.seconds,
+                }
+                tolerations = [*tolerations, added]
+        spec["tolerations"] = tolerations
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:
+        """Refuse nothing."""
+
+
+def _tolerates(toleration: dict[str, Any], key: str) -> bool:
+    return toleration.get("key", "") in ("", key) and toleration.get("effect", "") in (
+        "",
+        "NoExecute",
+    )
+
+
+class Chain:
+    """The plugins of this server, in order."""
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self._plugins = tuple(plugins)
+
+    def mutate(self, request: Request) -> None:
+        """Let every plugin change the object."""
+        for plugin in self._plugins:
+            plugin.mutate(request)
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:
+        """Ask every plugin; the first refusal counts."""
+        for plugin in self._plugins:
+            await plugin.validate(request, lookup)
+
+
+def default_chain() -> Chain:
+    """Return the plugins that every server runs."""
+    return Chain((NamespaceLifecycle(), ServiceAccount(), DefaultTolerationSeconds()))

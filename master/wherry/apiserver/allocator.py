@@ -1,0 +1,249 @@
+"""Handing out ClusterIPs and node ports, each to one Service.
+
+Every address and port in use has a key of its own:
+
+    /registry/ranges/serviceips/10.96.7.1           -> namespace/name of the Service
+    /registry/ranges/servicenodeports/30080         -> namespace/name of the Service
+
+created in the *same transaction* as the Service (guarded by "does not exist yet") and deleted
+in the transaction that deletes it or changes the field. So there is no window in which two
+Services have one address, no repair loop, and nothing leaks when a process dies anywhere.
+What is free is guessed from the feed; when the guess is stale, the guard fails and another
+guess is made.
+"""
+
+import ipaddress
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wherry.api.errors import Cause, StatusError
+from wherry.apiserver import refusal
+from wherry.apiserver.plan import Guard
+from wherry.apiserver.resources import Resource
+from wherry.apiserver.strategy import fields
+from wherry.store.kv import Compare, DeleteRange, Event, KeyValue, Op, Put, Target
+
+IP_PREFIX = b"/registry/ranges/serviceips/"
+PORT_PREFIX = b"/registry/ranges/servicenodeports/"
+_GUESSES = 64
+
+Object = dict[str, Any]
+
+
+class Taken:
+    """The names below one prefix, kept up to date by the feed (a `Follower`)."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self._prefix = prefix
+        self._names: set[str] = set()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def prefix(self) -> bytes:
+        """The keys that are followed."""
+        return self._prefix
+
+    def owns(self, key: bytes) -> bool:
+        """Take every key below the prefix."""
+        return key.startswith(self._prefix)
+
+    def reset(self, kvs: Iterable[KeyValue], revision: int) -> None:  # noqa: ARG002
+        """Begin anew."""
+        self._names = {kv.key[len(self._prefix) :].decode() for kv in kvs}
+
+    def follow(self, events: Sequence[Event], revision: int) -> None:  # noqa: ARG002
+        """Apply changes."""
+        for event in events:
+            name = event.kv.key[len(self._prefix) :].decode()
+            if event.deleted:
+                self._names.discard(name)
+            else:
+                self._names.add(name)
+
+
+@dataclass(slots=True)
+class Allocation:
+    """What a transaction that writes a Service must check and do besides."""
+
+    guards: list[Guard] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+
+
+class ServiceAllocator:
+    """Fills `clusterIP`, `clusterIPs` and `nodePort`, and keeps the keys in step."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        cidr: str,
+        node_ports: tuple[int, int],
+        reserved: Sequence[str],
+        rng: random.Random,
+    ) -> None:
+        """Build an allocator.
+
+        Args:
+            resource: The row of Service, for messages.
+            cidr: The range of ClusterIPs; its first and last address are never used.
+            node_ports: First and last node port.
+            reserved: Addresses that are only given to who asks for them by name.
+            rng: Chooses among what is free.
+        """
+        self._resource = resource
+        self._network = ipaddress.ip_network(cidr)
+        self._node_ports = node_ports
+        self._reserved = frozenset(reserved)
+        self._rng = rng
+        self.ips = Taken(IP_PREFIX)
+        self.ports = Taken(PORT_PREFIX)
+
+    def allocate(self, new: Object, old: Object | None) -> Allocation:
+        """Fill in what is missing and claim what is new, release what `new` no longer has.
+
+        Raises:
+            InvalidError: what was asked for is taken or out of range, or nothing is free.
+        """
+        allocation = Allocation()
+        had_ips, had_ports = held(old)
+        spec = new["spec"]
+        if spec.get("type") != "ExternalName":
+            self._cluster_ip(new, had_ips, allocation)
+        if spec.get("type") in ("NodePort", "LoadBalancer"):
+            self._ports(new, had_ports, allocation)
+        has_ips, has_ports = held(new)
+        self._release(had_ips - has_ips, had_ports - has_ports, allocation)
+        return allocation
+
+    def release(self, old: Object) -> list[Op]:
+        """Return what frees everything that a Service holds."""
+        allocation = Allocation()
+        self._release(*held(old), allocation)
+        return allocation.ops
+
+    def _release(self, ips: set[str], ports: set[int], allocation: Allocation) -> None:
+        allocation.ops += [DeleteRange(IP_PREFIX + ip.encode()) for ip in sorted(ips)]
+        allocation.ops += [DeleteRange(b"%b%d" % (PORT_PREFIX, port)) for port in sorted(ports)]
+
+    # -- addresses --------------------------------------------------------------------------
+
+    def _cluster_ip(self, new: Object, had: set[str], allocation: Allocation) -> None:
+        spec = new["spec"]
+        asked = spec.get("clusterIP", "")
+        if asked == "None" or asked in had:
+            return
+        if asked:
+            self._check_ip(new, asked)
+            address, lost = asked, self._ip_taken(new, asked)
+        else:
+            address, lost = self._free_ip(new), None
+        spec["clusterIP"], spec["clusterIPs"] = address, [address]
+        self._claim(new, IP_PREFIX + address.encode(), lost, allocation)
+
+    def _check_ip(self, new: Object, asked: str) -> None:
+        if ipaddress.ip_address(asked) in self._network:
+            return
+        detail = f"failed to allocate IP {asked}: the provided IP ({asked}) is not in the valid range. The range of valid IPs is {self._network}"
+        raise self._invalid(new, fields.invalid("spec.clusterIPs", [asked], detail))
+
+    def _ip_taken(self, new: Object, asked: str) -> StatusError:
+        detail = f"failed to allocate IP {asked}: provided IP is already allocated"
+        return self._invalid(new, fields.invalid("spec.clusterIPs", [asked], detail))
+
+    def _free_ip(self, new: Object) -> str:
+        size = self._network.num_addresses
+        for _ in range(_GUESSES):
+            address = str(self._network[self._rng.randrange(1, size - 1)])
+            if self._is_free(address):
+                return address
+        start = self._rng.randrange(1, size - 1)
+        for offset in range(size - 2):
+            address = str(self._network[1 + (start + offset) % (size - 2)])
+            if self._is_free(address):
+                return address
+        raise self._invalid(new, _full("spec.clusterIPs", "range is full"))
+
+    def _is_free(self, address: str) -> bool:
+        return address not in self.ips and address not in self._reserved
+
+    # -- node ports -------------------------------------------------------------------------
+
+    def _ports(self, new: Object, had: set[int], allocation: Allocation) -> None:
+        spec = new["spec"]
+        if spec.get("type") == "LoadBalancer" and not spec.get(
+            "allocateLoadBalancerNodePorts", True
+        ):
+            return
+        claimed: set[int] = set()
+        mine = {p["nodePort"] for p in spec.get("ports", ()) if p.get("nodePort")}
+        for index, port in enumerate(spec.get("ports", ())):
+            asked = port.get("nodePort", 0)
+            if asked in had or asked in claimed:
+                continue  # one number may serve TCP and UDP of one Service
+            lost: StatusError | None = None
+            if asked:
+                self._check_port(new, index, asked)
+                lost = self._port_taken(new, index, asked)
+            else:
+                asked = self._free_port(new, mine)
+                mine.add(asked)
+            port["nodePort"] = asked
+            claimed.add(asked)
+            self._claim(new, b"%b%d" % (PORT_PREFIX, asked), lost, allocation)
+
+    def _check_port(self, new: Object, index: int, asked: int) -> None:
+        first, last = self._node_ports
+        if first <= asked <= last:
+            return
+        detail = (
+            f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
+        )
+        raise self._invalid(new, fields.invalid(f"spec.ports[{index}].nodePort", asked, detail))
+
+    def _port_taken(self, new: Object, index: int, asked: int) -> StatusError:
+        detail = "provided port is already allocated"
+        return self._invalid(new, fields.invalid(f"spec.ports[{index}].nodePort", asked, detail))
+
+    def _free_port(self, new: Object, mine: set[int]) -> int:
+        first, last = self._node_ports
+        free = [p for p in range(first, last + 1) if str(p) not in self.ports and p not in mine]
+        if not free:
+            raise self._invalid(new, _full("spec.ports.nodePort", "range is full"))
+        return self._rng.choice(free)
+
+    # -- both -------------------------------------------------------------------------------
+
+    def _claim(
+        self, new: Object, key: bytes, lost: StatusError | None, allocation: Allocation
+    ) -> None:
+        meta = new["metadata"]
+        owner = f"{meta.get('namespace', '')}/{meta['name']}".encode()
+        allocation.guards.append(Guard(Compare(key, Target.CREATE, "=", 0), lost))
+        allocation.ops.append(Put(key, owner))
+
+    def _invalid(self, new: Object, cause: Cause) -> StatusError:
+        return refusal.invalid(self._resource, new["metadata"]["name"], [cause])
+
+
+def held(service: Object | None) -> tuple[set[str], set[int]]:
+    """Return the addresses and node ports that a stored Service holds."""
+    if service is None:
+        return set(), set()
+    spec = service.get("spec", {})
+    ips = {ip for ip in spec.get("clusterIPs", ()) if ip and ip != "None"}
+    if spec.get("type") == "ExternalName":
+        ips = set()
+    return ips, {p["nodePort"] for p in spec.get("ports", ()) if p.get("nodePort")}
+
+
+def _full(path: str, why: str) -> Cause:
+    return Cause(
+        "FieldValueInvalid", f"Internal error: failed to allocate a serviceIP: {why}", path
+    )

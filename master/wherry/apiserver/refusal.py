@@ -1,0 +1,66 @@
+"""The registry's ways to say no, in kube-apiserver's words."""
+
+from collections.abc import Sequence
+
+from wherry.api.errors import (
+    AlreadyExistsError,
+    Cause,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    TimeoutStatusError,
+)
+from wherry.apiserver.resources import Resource
+
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+
+
+def not_found(resource: Resource, name: str) -> NotFoundError:
+    """Say `pods "x" not found`."""
+    kind = resource.kind
+    message = f'{kind.qualified} "{name}" not found'
+    return NotFoundError(message, name=name, kind=kind.plural, group=kind.group)
+
+
+def already_exists(resource: Resource, name: str) -> AlreadyExistsError:
+    """Say `pods "x" already exists`."""
+    kind = resource.kind
+    message = f'{kind.qualified} "{name}" already exists'
+    return AlreadyExistsError(message, name=name, kind=kind.plural, group=kind.group)
+
+
+def conflict(
+    resource: Resource, name: str, why: str = MODIFIED, subresource: str = ""
+) -> ConflictError:
+    """Say `Operation cannot be fulfilled on pods "x": why`."""
+    kind = resource.kind
+    what = f"{kind.qualified}/{subresource}" if subresource else kind.qualified
+    message = f'Operation cannot be fulfilled on {what} "{name}": {why}'
+    return ConflictError(message, name=name, kind=kind.plural, group=kind.group)
+
+
+def forbidden(resource: Resource, name: str, why: str) -> ForbiddenError:
+    """Say `pods "x" is forbidden: why`."""
+    kind = resource.kind
+    message = f'{kind.qualified} "{name}" is forbidden: {why}'
+    return ForbiddenError(message, name=name, kind=kind.plural, group=kind.group)
+
+
+def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> InvalidError:
+    """Say `Pod "x" is invalid: field: message`, or `[a, b]` where there are several."""
+    kind = resource.kind
+    what = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    each = [f"{c.field}: {c.message}" for c in causes]
+    text = each[0] if len(each) == 1 else f"[{', '.join(each)}]"
+    message = f'{what} "{name}" is invalid: {text}'
+    return InvalidError(message, name=name, kind=kind.kind, group=kind.group, causes=causes)
+
+
+def unknown_outcome(resource: Resource, name: str) -> TimeoutStatusError:
+    """Say that a write may or may not have happened."""
+    kind = resource.kind
+    message = f'the store did not confirm the write of {kind.qualified} "{name}" in time; it may have happened'
+    return TimeoutStatusError(message, name=name, kind=kind.plural, group=kind.group)

@@ -1,0 +1,12 @@
+"""The registry: Kubernetes' verbs on objects, performed as transactions on the store.
+
+prepare, deletion, scale, binding   decisions: objects in, objects out
+write                               a plan becomes one transaction, retried and settled
+read                                get, list and watch with resourceVersion semantics
+registry                            `Registry`, which puts them together
+"""
+
+from wherry.apiserver.registry.config import RegistryConfig
+from wherry.apiserver.registry.registry import Registry
+
+__all__ = ["Registry", "RegistryConfig"]

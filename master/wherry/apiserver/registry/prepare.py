@@ -1,0 +1,235 @@
+"""From what a client sent to what is stored: metadata, defaults, validation. No I/O.
+
+    create:  schema -> metadata filled -> strategy.prepare_create -> defaults -> (admission) -> validate
+    update:  schema -> metadata carried over -> strategy.prepare_update -> defaults -> (admission) -> validate
+    status:  everything but the status carried over -> validate_status
+
+Admission stands between because it may change the object; the registry calls it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from wherry.api.errors import BadRequestError, Cause
+from wherry.api.times import format_time
+from wherry.apiserver import refusal
+from wherry.apiserver.resources import Resource
+from wherry.apiserver.schema import normalize
+from wherry.apiserver.strategy.base import Strategy, keep
+from wherry.apiserver.strategy.metadata import validate_metadata, validate_metadata_update
+from wherry.apiserver.verbs import Context
+
+Object = dict[str, Any]
+
+_SERVER_OWNED = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+    "selfLink",
+    "managedFields",
+)
+_CARRIED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+_CARRIED_IF_ABSENT = ("name", "namespace", "uid", "creationTimestamp", "generateName")
+_NOT_SERVED = ("selfLink", "managedFields")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request is about."""
+
+    resource: Resource
+    strategy: Strategy
+    namespace: str
+    name: str
+
+
+def check_types(ctx: Context, resource: Resource, obj: Object) -> Object:
+    """Return the object in the form of its kind's schema, as a tree of its own.
+
+    Raises:
+        BadRequestError: another kind was sent, or a value has the wrong type.
+    """
+    if not isinstance(obj, dict):
+        raise BadRequestError("the object provided is unrecognized: it is not a JSON object")
+    kind = resource.kind
+    sent = (obj.get("apiVersion") or kind.api_version, obj.get("kind") or kind.kind)
+    if sent != (kind.api_version, kind.kind):
+        raise BadRequestError(
+            f"the object provided is unrecognized (must be of type {kind.kind}): got "
+            f'kind "{sent[1]}" of apiVersion "{sent[0]}", expected "{kind.kind}" of "{kind.api_version}"'
+        )
+    out, warnings = normalize(kind, obj, ctx.field_validation)
+    ctx.warnings.extend(w for w in warnings if w not in ctx.warnings)
+    out["apiVersion"], out["kind"] = kind.api_version, kind.kind
+    if not isinstance(out.get("metadata"), dict):
+        out["metadata"] = {}
+    return out
+
+
+def begin_create(target: Target, obj: Object, *, now: float, uid: str) -> Object:
+    """Fill the metadata of a new object (which has passed `check_types`) and apply defaults.
+
+    Raises:
+        BadRequestError: the object contradicts the URL.
+    """
+    meta = obj["metadata"]
+    if meta.get("resourceVersion"):
+        raise BadRequestError("resourceVersion should not be set on objects to be created")
+    check_address(target, obj)
+    for field in _SERVER_OWNED:
+        meta.pop(field, None)
+    if target.name:
+        meta["name"] = target.name
+    if target.resource.kind.namespaced:
+        meta["namespace"] = target.namespace
+    meta["uid"] = uid
+    meta["creationTimestamp"] = format_time(now)
+    if target.strategy.generation:
+        meta["generation"] = 1
+    target.strategy.prepare_create(obj)
+    target.strategy.default(obj)
+    return obj
+
+
+def check_address(target: Target, obj: Object) -> None:
+    """Refuse an object whose namespace or name is not the URL's; fill in what it leaves out.
+
+    Raises:
+        BadRequestError: they differ.
+    """
+    meta = obj["metadata"]
+    if target.resource.kind.namespaced:
+        if meta.get("namespace", target.namespace) not in ("", target.namespace):
+            raise BadRequestError(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
+        meta["namespace"] = target.namespace
+    else:
+        meta.pop("namespace", None)
+    if target.name and meta.get("name", "") not in ("", target.name):
+        raise BadRequestError(
+            f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
+        )
+
+
+def finish_create(target: Target, obj: Object) -> None:
+    """Validate a new object.
+
+    Raises:
+        InvalidError: with every cause there is.
+    """
+    causes = _metadata_causes(target, obj) + target.strategy.validate(obj)
+    if causes:
+        raise refusal.invalid(target.resource, obj["metadata"].get("name", ""), causes)
+
+
+def begin_update(target: Target, new: Object, old: Object) -> Object:
+    """Carry over what a client may not change, and apply defaults.
+
+    Raises:
+        BadRequestError: the object contradicts the URL.
+        ConflictError: its resourceVersion or uid is not the stored one's.
+        InvalidError: it has no resourceVersion, and its kind needs one.
+    """
+    check_address(target, new)
+    check_preconditions(target, new, old)
+    carry_metadata(new["metadata"], old["metadata"])
+    target.strategy.prepare_update(new, old)
+    target.strategy.default(new)
+    return new
+
+
+def check_preconditions(target: Target, new: Object, old: Object) -> None:
+    """Refuse a write that was made for another version or incarnation.
+
+    Raises:
+        ConflictError: resourceVersion or uid is not the stored one's.
+        InvalidError: there is no resourceVersion, and the kind needs one.
+    """
+    meta, was = new["metadata"], old["metadata"]
+    stated = meta.get("resourceVersion")
+    if stated and stated != "0":
+        if stated != was["resourceVersion"]:
+            raise refusal.conflict(target.resource, target.name)
+    elif not target.strategy.unconditional_update:
+        cause = Cause(
+            "FieldValueInvalid",
+            "Invalid value: 0: must be specified for an update",
+            "metadata.resourceVersion",
+        )
+        raise refusal.invalid(target.resource, target.name, [cause])
+    uid = meta.get("uid")
+    if uid and uid != was["uid"]:
+        raise refusal.conflict(target.resource, target.name, wrong_uid(uid, was["uid"]))
+
+
+def wrong_uid(asked: str, actual: str) -> str:
+    """Return upstream's text for a uid that is not the object's."""
+    return f"Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}"
+
+
+def carry_metadata(meta: Object, was: Object) -> None:
+    """Give new metadata what only the server sets."""
+    for field in _CARRIED:
+        keep(meta, was, field)
+    for field in _CARRIED_IF_ABSENT:
+        if not meta.get(field) and field in was:
+            meta[field] = was[field]
+    for field in _NOT_SERVED:
+        meta.pop(field, None)
+    meta["resourceVersion"] = was["resourceVersion"]
+
+
+def finish_update(target: Target, new: Object, old: Object) -> None:
+    """Validate an update and count the generation.
+
+    Raises:
+        InvalidError: with every cause there is.
+    """
+    causes = validate_metadata_update(new["metadata"], old["metadata"])
+    causes += _metadata_causes(target, new)
+    causes += target.strategy.validate_update(new, old)
+    causes += target.strategy.validate(new)
+    if causes:
+        raise refusal.invalid(target.resource, target.name, _unique(causes))
+    if target.strategy.generation and new.get("spec") != old.get("spec"):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+
+
+def update_status(target: Target, new: Object, old: Object) -> Object:
+    """Return `old` with the status of `new`.
+
+    Raises:
+        ConflictError: `new` was made for another version or incarnation.
+        InvalidError: with every cause there is.
+    """
+    check_address(target, new)
+    check_preconditions(target, new, old)
+    out = {k: v for k, v in old.items() if k != "status"}
+    if "status" in new:
+        out["status"] = new["status"]
+    if target.strategy.status_metadata:
+        meta = dict(old["metadata"])
+        for field in ("labels", "annotations", "finalizers"):
+            keep(meta, new["metadata"], field)
+        out["metadata"] = meta
+    target.strategy.prepare_status(out, old)
+    causes = target.strategy.validate_status(out, old)
+    if target.strategy.status_metadata:
+        causes += validate_metadata_update(out["metadata"], old["metadata"])
+        causes += _metadata_causes(target, out)
+    if causes:
+        raise refusal.invalid(target.resource, target.name, _unique(causes))
+    return out
+
+
+def _metadata_causes(target: Target, obj: Object) -> list[Cause]:
+    namespaced = target.resource.kind.namespaced
+    return validate_metadata(obj["metadata"], target.strategy.check_name, namespaced=namespaced)
+
+
+def _unique(causes: list[Cause]) -> list[Cause]:
+    return list(dict.fromkeys(causes))

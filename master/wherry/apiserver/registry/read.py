@@ -1,0 +1,282 @@
+"""Reading: get from the store, lists and watches from the cache.
+
+Which revision a list is of, after Kubernetes' table for `resourceVersion`:
+
+    resourceVersion  match            served
+    ""               -                the cache, once it has reached the store's revision
+    "0"              - NotOlderThan   the cache as it is, all of it (a limit is ignored)
+    "N"              NotOlderThan, -  the cache, once it has reached N
+    "N"              Exact            the store, at N (also: "N" without match, with a limit)
+    continue token   -                the state of the first page: the cache while nothing has
+                                      changed since, the store at that revision otherwise
+"""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator, Iterable, Sequence
+from itertools import islice
+
+import msgspec
+
+from wherry.api.errors import (
+    BadRequestError,
+    Cause,
+    ExpiredError,
+    ServiceUnavailableError,
+    TimeoutStatusError,
+    UnavailableError,
+)
+from wherry.apiserver import refusal
+from wherry.apiserver.cache.cache import WatchCache
+from wherry.apiserver.cache.feed import Feed, RevisionReader
+from wherry.apiserver.cache.selection import Selection
+from wherry.apiserver.cache.watcher import Watcher
+from wherry.apiserver.resources import Resource
+from wherry.apiserver.storage import Entry, with_revision
+from wherry.apiserver.verbs import ListOptions, Page, WatchOptions
+from wherry.client.api import WatchEvent
+from wherry.store.kv import (
+    CompactedError,
+    FutureRevisionError,
+    KeyValue,
+    Range,
+    RangeResult,
+    Store,
+    prefix_end,
+)
+
+_PAGE = 1_000
+_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. "
+    "You must start a new list without the continue parameter."
+)
+
+
+class _Token(msgspec.Struct):
+    """A continue token: the next page begins at key `start`, at revision `rv`."""
+
+    rv: int
+    start: str
+
+
+def encode_token(revision: int, start: bytes) -> str:
+    """Return an opaque continue token."""
+    raw = msgspec.json.encode(_Token(revision, start.decode()))
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def decode_token(text: str) -> tuple[int, bytes]:
+    """Read a continue token.
+
+    Raises:
+        BadRequestError: it is none of ours.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        token = msgspec.json.decode(raw, type=_Token)
+    except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
+        raise BadRequestError(f"continue key is not valid: {error}") from error
+    return token.rv, token.start.encode()
+
+
+class Reader:
+    """See the module."""
+
+    def __init__(
+        self,
+        store: Store,
+        feed: Feed,
+        caches: dict[Resource, WatchCache],
+        *,
+        fresh_timeout_s: float,
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._caches = caches
+        self._revisions = RevisionReader(store)
+        self._fresh_timeout_s = fresh_timeout_s
+
+    async def range(self, request: Range) -> RangeResult:
+        """Read from the store linearizably.
+
+        Raises:
+            ServiceUnavailableError: the store did not answer.
+        """
+        try:
+            return await self._store.range(request)
+        except UnavailableError as error:
+            raise ServiceUnavailableError(f"the store is away: {error}", retry_after_s=1) from error
+
+    async def find(self, key: bytes) -> KeyValue | None:
+        """Return what the store has at `key` now."""
+        answer = await self.range(Range(key))
+        return answer.kvs[0] if answer.kvs else None
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
+        """Return one object as it is now."""
+        kv = await self.find(resource.key(namespace, name))
+        if kv is None:
+            raise refusal.not_found(resource, name)
+        return with_revision(kv.value, kv.mod_revision)
+
+    # -- lists ------------------------------------------------------------------------------
+
+    async def list(self, resource: Resource, namespace: str, options: ListOptions) -> Page:
+        """Return a page."""
+        cache = self._cache(resource)
+        selection = Selection(cache.codec, namespace, options.labels, options.fields)
+        if options.continue_token:
+            if options.revision not in ("", "0"):
+                raise BadRequestError(
+                    "specifying resource version is not allowed when using continue"
+                )
+            revision, start = decode_token(options.continue_token)
+            if not start.startswith(resource.prefix(selection.namespace)):
+                raise BadRequestError("continue key is not valid: it is of another collection")
+            return await self._list_at(cache, selection, revision, start, options.limit)
+        wanted = parse_revision(options.revision)
+        if wanted and (
+            options.revision_match == "Exact" or (options.limit and not options.revision_match)
+        ):
+            start = resource.prefix(selection.namespace)
+            return await self._list_at(cache, selection, wanted, start, options.limit)
+        limit = options.limit
+        if options.revision == "":
+            wanted = await self._current()
+        elif not wanted:
+            limit = 0
+        await self.catch_up(wanted)
+        return _page(cache.scan(selection.namespace), selection, cache.revision, limit)
+
+    async def _current(self) -> int:
+        try:
+            return await self._revisions.current()
+        except UnavailableError as error:
+            raise ServiceUnavailableError(f"the store is away: {error}", retry_after_s=1) from error
+
+    async def catch_up(self, revision: int) -> None:
+        """Wait for the caches to reach `revision`.
+
+        Raises:
+            TimeoutStatusError: they did not; the revision may be from the future.
+        """
+        if await self._feed.wait_for(revision, self._fresh_timeout_s):
+            return
+        raise TimeoutStatusError(
+            f"Too large resource version: {revision}, current: {self._feed.revision}",
+            causes=[Cause("ResourceVersionTooLarge", "Too large resource version")],
+            retry_after_s=1,
+        )
+
+    async def _list_at(
+        self, cache: WatchCache, selection: Selection, revision: int, start: bytes, limit: int
+    ) -> Page:
+        if cache.changed <= revision <= cache.revision and self._feed.synced.is_set():
+            return _page(cache.scan(selection.namespace, start), selection, revision, limit)
+        end = prefix_end(cache.resource.prefix(selection.namespace))
+        found: list[Entry] = []
+        remaining: int | None = None
+        while True:
+            page = await self._range_at(start, end, revision, limit)
+            kvs = [kv for kv in page.kvs if cache.resource.owns(kv.key)]
+            entries = (cache.codec.entry(kv.key, kv.value, kv.mod_revision) for kv in kvs)
+            found += [e for e in entries if selection.matches(e)]
+            if not page.more or (limit and len(found) > limit):
+                break
+            start = page.kvs[-1].key + b"\0"
+        if selection.everything and limit and len(found) > limit:
+            remaining = page.count - limit
+        return _page(found, selection, revision, limit, remaining)
+
+    async def _range_at(self, start: bytes, end: bytes, revision: int, limit: int) -> RangeResult:
+        try:
+            return await self.range(
+                Range(start, end, limit=limit + 1 if limit else _PAGE, revision=revision)
+            )
+        except CompactedError as error:
+            raise ExpiredError(_TOO_OLD) from error
+        except FutureRevisionError as error:
+            raise TimeoutStatusError(
+                f"Too large resource version: {revision}, current: {self._feed.revision}",
+                causes=[Cause("ResourceVersionTooLarge", "Too large resource version")],
+                retry_after_s=1,
+            ) from error
+
+    # -- watches ----------------------------------------------------------------------------
+
+    async def watch(
+        self, resource: Resource, namespace: str, options: WatchOptions
+    ) -> AsyncIterator[Sequence[WatchEvent]]:
+        """Yield batches until the client goes, the time is up or the cache is rebuilt."""
+        cache = self._cache(resource)
+        selection = Selection(cache.codec, namespace, options.labels, options.fields)
+        since = parse_revision(options.revision)
+        await self.catch_up(await self._current() if options.revision == "" else since)
+        watcher = _open(cache, selection, since, options)
+        timer = None
+        if options.timeout_s is not None:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(options.timeout_s, _time_is_up, cache, watcher)
+        try:
+            while batch := await watcher.next_batch():
+                yield batch
+        finally:
+            if timer is not None:
+                timer.cancel()
+            cache.close(watcher)
+
+    def _cache(self, resource: Resource) -> WatchCache:
+        return self._caches[resource]
+
+
+def _open(cache: WatchCache, selection: Selection, since: int, options: WatchOptions) -> Watcher:
+    if since and not options.send_initial_events:
+        return cache.watch(selection, since, bookmarks=options.bookmarks)
+    return cache.watch_state(
+        selection, bookmarks=options.bookmarks, mark_end=options.send_initial_events
+    )
+
+
+def _time_is_up(cache: WatchCache, watcher: Watcher) -> None:
+    """End a watch, after telling its client how far it has come."""
+    if watcher.bookmarks and not watcher.ended:
+        watcher.push([cache.bookmark()])
+    watcher.end()
+
+
+def _page(
+    entries: Iterable[Entry],
+    selection: Selection,
+    revision: int,
+    limit: int,
+    remaining: int | None = None,
+) -> Page:
+    """Cut a page out of entries in key order; one more than `limit` tells that there is more."""
+    rest = iter(entries)
+    selected = rest if selection.everything else (e for e in rest if selection.matches(e))
+    if not limit:
+        return Page([e.object for e in selected], revision)
+    found = list(islice(selected, limit + 1))
+    if len(found) <= limit:
+        return Page([e.object for e in found], revision)
+    if remaining is None and selection.everything:
+        remaining = 1 + sum(1 for _ in rest)
+    token = encode_token(revision, found[limit].key)
+    return Page([e.object for e in found[:limit]], revision, token, remaining)
+
+
+def parse_revision(text: str) -> int:
+    """Read a resourceVersion as a client sends it, "" as 0.
+
+    Raises:
+        BadRequestError: it is not a number.
+    """
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit()):
+        raise BadRequestError(
+            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": '
+            "invalid syntax"
+        )
+    return int(text)

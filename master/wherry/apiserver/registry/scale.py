@@ -1,0 +1,73 @@
+"""The scale subresource: `autoscaling/v1 Scale` as a view of a workload. Pure."""
+
+from typing import Any
+
+from wherry.api.errors import BadRequestError
+from wherry.apiserver import refusal
+from wherry.apiserver.registry.prepare import Target, wrong_uid
+from wherry.apiserver.strategy import fields
+
+Object = dict[str, Any]
+_SHOWN = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+def scale_of(obj: Object) -> Object:
+    """Return the Scale of a Deployment, ReplicaSet or ReplicationController."""
+    spec, status, meta = obj.get("spec", {}), obj.get("status", {}), obj["metadata"]
+    scale_status: Object = {"replicas": status.get("replicas", 0)}
+    if selector := format_selector(spec.get("selector", {})):
+        scale_status["selector"] = selector
+    return {
+        "metadata": {k: meta[k] for k in _SHOWN if k in meta},
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "spec": {"replicas": spec["replicas"]} if spec.get("replicas") else {},
+        "status": scale_status,
+    }
+
+
+def scaled(target: Target, old: Object, scale: Object) -> Object:
+    """Return `old` with the replicas that `scale` asks for.
+
+    Raises:
+        BadRequestError: it is not a Scale.
+        ConflictError: it was made for another version.
+        InvalidError: the number is negative.
+    """
+    if scale.get("kind", "Scale") != "Scale":
+        raise BadRequestError(f"expected a Scale, got {scale.get('kind')}")
+    meta, spec = scale.get("metadata") or {}, scale.get("spec") or {}
+    stated, uid = meta.get("resourceVersion"), meta.get("uid")
+    if stated and stated != old["metadata"]["resourceVersion"]:
+        raise refusal.conflict(target.resource, target.name)
+    if uid and uid != old["metadata"]["uid"]:
+        raise refusal.conflict(target.resource, target.name, wrong_uid(uid, old["metadata"]["uid"]))
+    replicas = spec.get("replicas") or 0
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise BadRequestError(
+            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
+            "into Go struct field ScaleSpec.spec.replicas of type int32"
+        )
+    if replicas < 0:
+        cause = fields.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
+        raise refusal.invalid(target.resource, target.name, [cause])
+    return {**old, "spec": {**old["spec"], "replicas": replicas}}
+
+
+def format_selector(selector: Object) -> str:
+    """Write a selector as text, as in a list request; a ReplicationController's is a plain map."""
+    if "matchLabels" not in selector and "matchExpressions" not in selector:
+        return ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
+    parts = [f"{k}={v}" for k, v in sorted(selector.get("matchLabels", {}).items())]
+    for each in selector.get("matchExpressions", ()):
+        key, operator = each.get("key", ""), each.get("operator", "")
+        values = ",".join(sorted(each.get("values", ())))
+        parts.append(
+            {
+                "In": f"{key} in ({values})",
+                "NotIn": f"{key} notin ({values})",
+                "Exists": key,
+                "DoesNotExist": f"!{key}",
+            }.get(operator, key)
+        )
+    return ",".join(parts)

@@ -1,0 +1,106 @@
+"""ConfigMap, Secret and ServiceAccount."""
+
+import base64
+import binascii
+
+from wherry.api.errors import Cause
+from wherry.apiserver.strategy import fields, names
+from wherry.apiserver.strategy.base import Object, Strategy
+
+MOST_BYTES = 1 << 20
+"""Size of all values together."""
+_REQUIRED_KEYS = {
+    "kubernetes.io/dockercfg": [".dockercfg"],
+    "kubernetes.io/dockerconfigjson": [".dockerconfigjson"],
+    "kubernetes.io/ssh-auth": ["ssh-privatekey"],
+    "kubernetes.io/tls": ["tls.crt", "tls.key"],
+}
+
+
+class ConfigMapStrategy(Strategy):
+    """Text and binary values under keys that can be file names."""
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check keys and size."""
+        text, binary = obj.get("data", {}), obj.get("binaryData", {})
+        wrong: list[Cause] = []
+        for key in text:
+            wrong += names.check(f"data[{key}]", key, names.config_key)
+            if key in binary:
+                message = "duplicate of key present in binaryData"
+                wrong.append(fields.invalid(f"data[{key}]", key, message))
+        for key in binary:
+            wrong += names.check(f"binaryData[{key}]", key, names.config_key)
+        size = sum(len(v.encode()) for v in text.values())
+        size += sum(len(v) * 3 // 4 for v in binary.values())
+        if size > MOST_BYTES:
+            wrong.append(fields.too_long("", MOST_BYTES))
+        return wrong
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """Let an immutable one stay as it is."""
+        return _immutable(new, old, ("data", "binaryData"))
+
+
+class SecretStrategy(Strategy):
+    """Values in base64; `stringData` is the convenient way in and is never stored."""
+
+    def default(self, obj: Object) -> None:
+        """Fold stringData into data, and name the type."""
+        plain = obj.pop("stringData", None)
+        if plain:
+            encoded = {k: base64.b64encode(v.encode()).decode() for k, v in plain.items()}
+            obj["data"] = {**obj.get("data", {}), **encoded}
+        if not obj.get("type"):
+            obj["type"] = "Opaque"
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check keys, encoding, size, and what the type needs."""
+        data = obj.get("data", {})
+        wrong: list[Cause] = []
+        size = 0
+        for key, value in data.items():
+            wrong += names.check(f"data[{key}]", key, names.config_key)
+            try:
+                size += len(base64.b64decode(value, validate=True))
+            except binascii.Error:
+                wrong.append(fields.invalid(f"data[{key}]", "<secret>", "must be base64"))
+        if size > MOST_BYTES:
+            wrong.append(fields.too_long("data", MOST_BYTES))
+        wrong += [
+            fields.required(f"data[{key}]")
+            for key in _REQUIRED_KEYS.get(obj["type"], ())
+            if key not in data
+        ]
+        return wrong + _of_type(obj)
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """Keep the type."""
+        wrong = _immutable(new, old, ("data",))
+        if new.get("type") != old.get("type"):
+            wrong.append(fields.invalid("type", new.get("type"), "field is immutable"))
+        return wrong
+
+
+def _of_type(obj: Object) -> list[Cause]:
+    data = obj.get("data", {})
+    if obj["type"] == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
+        return [fields.required("data[username]"), fields.required("data[password]")]
+    if obj["type"] == "kubernetes.io/service-account-token":
+        annotation = "kubernetes.io/service-account.name"
+        if not obj["metadata"].get("annotations", {}).get(annotation):
+            return [fields.required(f"metadata.annotations[{annotation}]")]
+    return []
+
+
+def _immutable(new: Object, old: Object, contents: tuple[str, ...]) -> list[Cause]:
+    if not old.get("immutable"):
+        return []
+    message = "field is immutable when `immutable` is set"
+    wrong = [fields.forbidden("immutable", message)] if not new.get("immutable") else []
+    wrong += [
+        fields.forbidden(field, message)
+        for field in contents
+        if new.get(field, {}) != old.get(field, {})
+    ]
+    return wrong

@@ -1,0 +1,172 @@
+"""Endpoints and EndpointSlice."""
+
+import ipaddress
+
+from wherry.api.errors import Cause
+from wherry.apiserver.strategy import fields, names
+from wherry.apiserver.strategy.base import Object, Strategy
+
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
+_ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
+_MOST_ENDPOINTS = 1000
+_MOST_ADDRESSES = 100
+_MOST_PORTS = 20000
+PORT_RANGE = "must be between 1 and 65535, inclusive"
+_IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+
+
+def is_ipv4(text: str) -> bool:
+    """Tell whether `text` is an IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def check_ip(path: str, text: str) -> list[Cause]:
+    """Check an IP address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return [fields.invalid(path, text, _IP_TEXT)]
+    return []
+
+
+def check_endpoint_ip(path: str, text: str) -> list[Cause]:
+    """Check an address that traffic is sent to: not loopback, link-local or multicast."""
+    wrong = check_ip(path, text)
+    if wrong:
+        return wrong
+    address = ipaddress.ip_address(text)
+    reasons = [
+        (address.is_unspecified, f"may not be unspecified ({text})"),
+        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+        (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+        (
+            address.is_multicast and str(address).startswith(("224.0.0.", "ff02")),
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        ),
+    ]
+    return [fields.invalid(path, text, why) for holds, why in reasons if holds]
+
+
+def check_port(path: str, port: int) -> list[Cause]:
+    """Check a port number."""
+    return [] if 1 <= port <= 65535 else [fields.invalid(path, port, PORT_RANGE)]
+
+
+class EndpointsStrategy(Strategy):
+    """The old form: subsets of addresses and ports."""
+
+    create_on_update = True
+
+    def default(self, obj: Object) -> None:
+        """Default every port to TCP."""
+        for subset in obj.get("subsets", ()):
+            for port in subset.get("ports", ()):
+                port.setdefault("protocol", "TCP")
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check every subset."""
+        wrong: list[Cause] = []
+        for index, subset in enumerate(obj.get("subsets", ())):
+            path = f"subsets[{index}]"
+            if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+                wrong.append(
+                    fields.required(path, "must specify `addresses` or `notReadyAddresses`")
+                )
+            for field in ("addresses", "notReadyAddresses"):
+                for at, address in enumerate(subset.get(field, ())):
+                    wrong += check_endpoint_ip(f"{path}.{field}[{at}].ip", address.get("ip", ""))
+            wrong += _ports(f"{path}.ports", subset.get("ports", []))
+        return wrong
+
+
+def _ports(path: str, ports: list[Object]) -> list[Cause]:
+    wrong: list[Cause] = []
+    for index, port in enumerate(ports):
+        at = f"{path}[{index}]"
+        if not port.get("name") and len(ports) > 1:
+            wrong.append(fields.required(f"{at}.name"))
+        elif port.get("name"):
+            wrong += names.check(f"{at}.name", port["name"], names.dns1123_label)
+        wrong += check_port(f"{at}.port", port.get("port", 0))
+        protocol = port.get("protocol", "")
+        if protocol not in _PROTOCOLS:
+            wrong.append(fields.unsupported(f"{at}.protocol", protocol, _PROTOCOLS))
+    return wrong
+
+
+class EndpointSliceStrategy(Strategy):
+    """The new form: one address type, up to a thousand endpoints."""
+
+    generation = False
+
+    def default(self, obj: Object) -> None:
+        """Default ports to TCP and no name."""
+        for port in obj.get("ports", ()):
+            port.setdefault("protocol", "TCP")
+            port.setdefault("name", "")
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check addresses against the type, and ports."""
+        kind = obj.get("addressType", "")
+        wrong: list[Cause] = []
+        if not kind:
+            wrong.append(fields.required("addressType"))
+        elif kind not in _ADDRESS_TYPES:
+            wrong.append(fields.unsupported("addressType", kind, _ADDRESS_TYPES))
+        endpoints = obj.get("endpoints", [])
+        if len(endpoints) > _MOST_ENDPOINTS:
+            wrong.append(fields.too_many("endpoints", len(endpoints), _MOST_ENDPOINTS))
+        for index, endpoint in enumerate(endpoints):
+            wrong += _endpoint(f"endpoints[{index}]", endpoint, kind)
+        return wrong + _slice_ports(obj.get("ports", []))
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """Keep the address type."""
+        if new.get("addressType") == old.get("addressType"):
+            return []
+        return [fields.invalid("addressType", new.get("addressType"), "field is immutable")]
+
+
+def _endpoint(path: str, endpoint: Object, kind: str) -> list[Cause]:
+    addresses = endpoint.get("addresses", [])
+    wrong: list[Cause] = []
+    if not addresses:
+        wrong.append(fields.required(f"{path}.addresses", "must contain at least 1 address"))
+    if len(addresses) > _MOST_ADDRESSES:
+        wrong.append(fields.too_many(f"{path}.addresses", len(addresses), _MOST_ADDRESSES))
+    for index, address in enumerate(addresses):
+        at = f"{path}.addresses[{index}]"
+        if kind == "FQDN":
+            wrong += names.check(at, address, names.dns1123_subdomain)
+            continue
+        wrong += check_endpoint_ip(at, address)
+        if kind in ("IPv4", "IPv6") and (":" in address) != (kind == "IPv6"):
+            wrong.append(fields.invalid(at, address, f"must be an {kind} address"))
+    if endpoint.get("hostname"):
+        wrong += names.check(f"{path}.hostname", endpoint["hostname"], names.dns1123_label)
+    if endpoint.get("nodeName"):
+        wrong += names.check(f"{path}.nodeName", endpoint["nodeName"], names.dns1123_subdomain)
+    return wrong
+
+
+def _slice_ports(ports: list[Object]) -> list[Cause]:
+    wrong: list[Cause] = []
+    if len(ports) > _MOST_PORTS:
+        wrong.append(fields.too_many("ports", len(ports), _MOST_PORTS))
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        at, name = f"ports[{index}]", port.get("name", "")
+        if name:
+            wrong += names.check(f"{at}.name", name, names.dns1123_label)
+        if name in seen:
+            wrong.append(fields.duplicate(f"{at}.name", name))
+        seen.add(name)
+        if port.get("protocol", "") not in _PROTOCOLS:
+            wrong.append(fields.unsupported(f"{at}.protocol", port.get("protocol", ""), _PROTOCOLS))
+        if "port" in port:
+            wrong += check_port(f"{at}.port", port["port"])
+    return wrong

@@ -1,0 +1,209 @@
+"""Names, labels and annotations: apimachinery `util/validation` and `api/validation`.
+
+A `NameRule` returns the reasons why a name is not one; () means it is.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from wherry.api.errors import Cause
+from wherry.apiserver.strategy import fields
+
+NameRule = Callable[[str], Sequence[str]]
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+_LABEL_VALUE = rf"({_QUALIFIED})?"
+_CONFIG_KEY = r"[-._a-zA-Z0-9]+"
+_ENV = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
+_PORT_NAME = r"[-a-z0-9]+"
+
+_LABEL_RE = re.compile(_LABEL)
+_LABEL_1035_RE = re.compile(_LABEL_1035)
+_SUBDOMAIN_RE = re.compile(_SUBDOMAIN)
+_QUALIFIED_RE = re.compile(_QUALIFIED)
+_LABEL_VALUE_RE = re.compile(_LABEL_VALUE)
+_CONFIG_KEY_RE = re.compile(_CONFIG_KEY)
+_ENV_RE = re.compile(_ENV)
+_PORT_NAME_RE = re.compile(_PORT_NAME)
+
+ANNOTATIONS_MOST = 256 * 1024
+"""Bytes of all annotations together."""
+
+
+def _regex(message: str, pattern: str, *examples: str) -> str:
+    shown = " or ".join(f"'{e}'" if i == 0 else f" '{e}'" for i, e in enumerate(examples))
+    return f"{message} (e.g. {shown.replace('  ', ' ')}, regex used for validation is '{pattern}')"
+
+
+_LABEL_TEXT = _regex(
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+    "must start and end with an alphanumeric character",
+    _LABEL,
+    "my-name",
+    "123-abc",
+)
+_LABEL_1035_TEXT = _regex(
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
+    "alphabetic character, and end with an alphanumeric character",
+    _LABEL_1035,
+    "my-name",
+    "abc-123",
+)
+_SUBDOMAIN_TEXT = _regex(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+    "'.', and must start and end with an alphanumeric character",
+    _SUBDOMAIN,
+    "example.com",
+)
+_QUALIFIED_TEXT = _regex(
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+    "with an alphanumeric character",
+    _QUALIFIED,
+    "MyName",
+    "my.name",
+    "123-abc",
+)
+_LABEL_VALUE_TEXT = _regex(
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
+    "'.', and must start and end with an alphanumeric character",
+    _LABEL_VALUE,
+    "MyValue",
+    "my_value",
+    "12345",
+)
+_CONFIG_KEY_TEXT = _regex(
+    "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
+    _CONFIG_KEY,
+    "key.name",
+    "KEY_NAME",
+    "key-name",
+)
+_ENV_TEXT = _regex(
+    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', "
+    "or '.', and must not start with a digit",
+    _ENV,
+    "my.env-name",
+    "MY_ENV.NAME",
+    "MyEnvName1",
+)
+
+
+def _too_long(name: str, most: int) -> list[str]:
+    return [f"must be no more than {most} characters"] if len(name) > most else []
+
+
+def dns1123_label(name: str) -> Sequence[str]:
+    """At most 63 of [a-z0-9-]: container, volume and namespace names."""
+    wrong = _too_long(name, 63)
+    return wrong if _LABEL_RE.fullmatch(name) else [*wrong, _LABEL_TEXT]
+
+
+def dns1035_label(name: str) -> Sequence[str]:
+    """As a DNS label, beginning with a letter: Service names."""
+    wrong = _too_long(name, 63)
+    return wrong if _LABEL_1035_RE.fullmatch(name) else [*wrong, _LABEL_1035_TEXT]
+
+
+def dns1123_subdomain(name: str) -> Sequence[str]:
+    """Labels joined by dots, at most 253 characters: most object names."""
+    wrong = _too_long(name, 253)
+    return wrong if _SUBDOMAIN_RE.fullmatch(name) else [*wrong, _SUBDOMAIN_TEXT]
+
+
+def path_segment(name: str) -> Sequence[str]:
+    """Whatever can stand in a URL path (RBAC names)."""
+    wrong = [f"may not be '{name}'"] if name in (".", "..") else []
+    return wrong + [f"may not contain '{c}'" for c in "/%" if c in name]
+
+
+def qualified_name(name: str) -> Sequence[str]:
+    """A label or annotation key: `[dns-prefix/]name`."""
+    prefix, slash, last = name.rpartition("/")
+    wrong: list[str] = []
+    if "/" in prefix:
+        return [
+            "a qualified name "
+            + _QUALIFIED_TEXT.removeprefix("name part ").replace("(e.g.", "(e.g.")
+            + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        ]
+    if slash:
+        if not prefix:
+            wrong.append("prefix part must be non-empty")
+        else:
+            wrong += [f"prefix part {text}" for text in dns1123_subdomain(prefix)]
+    if not last:
+        wrong.append("name part must be non-empty")
+    elif len(last) > 63:
+        wrong.append("name part must be no more than 63 characters")
+    return wrong if _QUALIFIED_RE.fullmatch(last) else [*wrong, _QUALIFIED_TEXT]
+
+
+def label_value(value: str) -> Sequence[str]:
+    """Return the reasons why this is no label value."""
+    wrong = _too_long(value, 63)
+    return wrong if _LABEL_VALUE_RE.fullmatch(value) else [*wrong, _LABEL_VALUE_TEXT]
+
+
+def config_key(key: str) -> Sequence[str]:
+    """A key of a ConfigMap or Secret: also a file name."""
+    wrong = _too_long(key, 253)
+    if not _CONFIG_KEY_RE.fullmatch(key):
+        wrong.append(_CONFIG_KEY_TEXT)
+    if key in (".", ".."):
+        wrong.append(f"must not be '{key}'")
+    elif key.startswith(".."):
+        wrong.append("must not start with '..'")
+    return wrong
+
+
+def env_name(name: str) -> Sequence[str]:
+    """Return the reasons why this cannot name an environment variable."""
+    wrong = [] if _ENV_RE.fullmatch(name) else [_ENV_TEXT]
+    if name in (".", ".."):
+        wrong.append(f"must not be '{name}'")
+    elif name.startswith(".."):
+        wrong.append("must not start with '..'")
+    return wrong
+
+
+def port_name(name: str) -> Sequence[str]:
+    """Return the reasons why this cannot name a port (IANA service name)."""
+    wrong = ["must be no more than 15 characters"] if len(name) > 15 else []
+    if not _PORT_NAME_RE.fullmatch(name):
+        wrong.append("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")
+    if not re.search("[a-z]", name):
+        wrong.append("must contain at least one letter (a-z)")
+    if "--" in name:
+        wrong.append("must not contain consecutive hyphens")
+    if name[:1] == "-" or name[-1:] == "-":
+        wrong.append("must not begin or end with a hyphen")
+    return wrong
+
+
+def check(path: str, value: str, rule: NameRule) -> list[Cause]:
+    """Return a cause for each reason that `rule` finds against `value`."""
+    return [fields.invalid(path, value, reason) for reason in rule(value)]
+
+
+def check_labels(path: str, labels: Mapping[str, str]) -> list[Cause]:
+    """Check keys and values of labels."""
+    wrong: list[Cause] = []
+    for key, value in labels.items():
+        wrong += check(path, key, qualified_name)
+        wrong += check(path, value, label_value)
+    return wrong
+
+
+def check_annotations(path: str, annotations: Mapping[str, str]) -> list[Cause]:
+    """Check keys (case does not matter) and the size of the whole."""
+    wrong: list[Cause] = []
+    size = 0
+    for key, value in annotations.items():
+        wrong += [fields.invalid(path, key, text) for text in qualified_name(key.lower())]
+        size += len(key.encode()) + len(value.encode())
+    if size > ANNOTATIONS_MOST:
+        wrong.append(fields.too_long(path, ANNOTATIONS_MOST))
+    return wrong
