@@ -34,7 +34,7 @@ class Checkpoint(Protocol):
         ...
 
     async def save_pod(self, pod: Pod) -> None:
-        """Remember a pod."""
+        """Remember a pod, if what is remembered differs."""
         ...
 
     async def forget_pod(self, uid: str) -> None:
@@ -95,6 +95,7 @@ class DiskCheckpoint:
         self._secrets = root / "secrets"
         for directory in (self._pods, self._config_maps):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._saved: dict[str, bytes] = {}
         self._keeps_secrets = True
         try:
             mounter.tmpfs(self._secrets)
@@ -115,11 +116,16 @@ class DiskCheckpoint:
         return found
 
     async def save_pod(self, pod: Pod) -> None:
-        """Remember a pod."""
-        await self._save(self._pods / f"{pod.metadata.uid}.json", msgspec.json.encode(pod))
+        """Remember a pod; its status changes often and is left out of the comparison."""
+        uid = pod.metadata.uid
+        content = msgspec.json.encode((pod.spec, pod.metadata.labels, _end(pod)))
+        if self._saved.get(uid) != content:
+            await self._save(self._pods / f"{uid}.json", msgspec.json.encode(pod))
+            self._saved[uid] = content
 
     async def forget_pod(self, uid: str) -> None:
         """Forget a pod."""
+        self._saved.pop(uid, None)
         await asyncio.to_thread((self._pods / f"{uid}.json").unlink, missing_ok=True)
 
     async def save_object(self, obj: ConfigMap | Secret) -> None:
@@ -149,6 +155,13 @@ class DiskCheckpoint:
     @staticmethod
     async def _save(path: Path, data: bytes) -> None:
         await asyncio.to_thread(atomic_write, path, data, mode=0o600)
+
+
+def _end(pod: Pod) -> tuple[str | None, int | None, str]:
+    """Return what says that a pod is to end, or has: that must be known after a restart."""
+    meta = pod.metadata
+    finished = pod.status.phase if pod.status.phase in ("Succeeded", "Failed") else ""
+    return meta.deletion_timestamp, meta.deletion_grace_period_seconds, finished
 
 
 def _read(path: Path) -> bytes | None:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import grpc
 import grpc.aio
+import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from wherry.agent.hollow import READY_AFTER
@@ -29,6 +30,10 @@ class ProbeRunner(Protocol):
         """Return the answer; never raises for an unhealthy container."""
         ...
 
+    def adapt(self, pod: Pod) -> Pod:
+        """Return the pod with the probes that are to be run."""
+        ...
+
 
 class HollowProbeRunner:
     """Every probe passes, a readiness probe only some time after the start, where annotated."""
@@ -46,6 +51,17 @@ class HollowProbeRunner:
         ready = self._clock.now() - record.started_at >= after_s
         return ProbeResult(ready, "hollow container is not ready yet")
 
+    def adapt(self, pod: Pod) -> Pod:
+        """Give a pod that is to be ready late a readiness probe, and quicken the one it has."""
+        if READY_AFTER not in pod.metadata.annotations:
+            return pod
+        probe = Probe(period_seconds=1)
+        containers = [
+            msgspec.structs.replace(c, readiness_probe=probe) for c in pod.spec.containers
+        ]
+        spec = msgspec.structs.replace(pod.spec, containers=containers)
+        return msgspec.structs.replace(pod, spec=spec)
+
 
 class LinuxProbeRunner:
     """Real probes; the node can reach its pods' addresses."""
@@ -60,20 +76,22 @@ class LinuxProbeRunner:
         timeout_s = float(probe.timeout_seconds)
         if probe.exec is not None:
             return await self._exec(record, probe.exec.command, timeout_s)
-        if probe.http_get is not None:
-            host = probe.http_get.host or pod_ip
-            port = port_number(probe.http_get.port, container)
-            if port is None:
-                return ProbeResult(False, f"couldn't find port: {probe.http_get.port}")
-            return await http_get(probe.http_get, host, port, timeout_s)
-        if probe.tcp_socket is not None:
-            port = port_number(probe.tcp_socket.port, container)
-            if port is None:
-                return ProbeResult(False, f"couldn't find port: {probe.tcp_socket.port}")
-            return await tcp_connect(probe.tcp_socket.host or pod_ip, port, timeout_s)
         if probe.grpc is not None:
             return await grpc_check(pod_ip, probe.grpc.port, probe.grpc.service, timeout_s)
-        return ProbeResult(success=True)
+        action = probe.http_get or probe.tcp_socket
+        if action is None:
+            return ProbeResult(success=True)
+        port = port_number(action.port, container)
+        if port is None:
+            return ProbeResult(False, f"couldn't find port: {action.port}")
+        host = action.host or pod_ip
+        if isinstance(action, HttpGetAction):
+            return await http_get(action, host, port, timeout_s)
+        return await tcp_connect(host, port, timeout_s)
+
+    def adapt(self, pod: Pod) -> Pod:
+        """Return the pod as it is."""
+        return pod
 
     async def _exec(
         self, record: ContainerRecord, command: list[str], timeout_s: float

@@ -72,6 +72,7 @@ class Prober:
     ) -> None:
         """Start and stop probes to fit what runs now; with `stop`, run none any more."""
         self._pod_ip = pod_ip
+        pod = self._runner.adapt(pod)
         running: dict[str, tuple[Container, ContainerRecord]] = {}
         for container in (*pod.spec.init_containers, *pod.spec.containers):
             record = newest(runtime, container.name)

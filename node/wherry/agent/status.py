@@ -175,7 +175,8 @@ def _ended_state(of: _Subject, record: ContainerRecord) -> Json:
 def _waiting(of: _Subject) -> Json:
     failure = of.snapshot.failures.get(of.container.name)
     if failure is not None:
-        return {"reason": failure.reason, "message": failure.message}
+        named = {"reason": failure.reason, "message": failure.message}
+        return {key: text for key, text in named.items() if text}
     return {"reason": "PodInitializing" if of.pod.spec.init_containers else "ContainerCreating"}
 
 

@@ -387,7 +387,7 @@ class PodSpec(View, frozen=True, kw_only=True):
     host_aliases: list[HostAlias] = []
     enable_service_links: bool = True
     service_account_name: str = ""
-    priority: int = 0
+    node_selector: dict[str, str] = {}
     readiness_gates: list[ReadinessGate] = []
 
 

@@ -1,0 +1,576 @@
+"""One pod's worker: look, decide, report, act, wait.
+
+A worker is woken by a change of its pod in the API, an event of the runtime, a verdict of a
+probe or a timer, and each time looks at everything anew. Its actions can be interrupted when
+the pod is deleted (a pull may take minutes) or its grace period becomes shorter; what was
+half done is found by the next look.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from wherry.agent.checkpoint import Checkpoint
+from wherry.agent.configure import PodSettings, container_config, sandbox_config
+from wherry.agent.environment import ContainerConfigError
+from wherry.agent.hooks import run_hook
+from wherry.agent.images import ImageError, ImagePuller
+from wherry.agent.pod_host import PodHost
+from wherry.agent.probe_runner import ProbeRunner
+from wherry.agent.prober import Prober
+from wherry.agent.probes import ProbeKind
+from wherry.agent.projection import MountError
+from wherry.agent.runtime import (
+    ContainerConfig,
+    ContainerState,
+    PodRef,
+    Runtime,
+    RuntimePod,
+    RuntimeRefusedError,
+    Sandbox,
+)
+from wherry.agent.status import OURS, Observed, crash_loop_message, render_status
+from wherry.agent.status_writer import StatusWriter
+from wherry.agent.sync import (
+    Action,
+    Failure,
+    KillContainer,
+    Plan,
+    Rejection,
+    RemoveContainer,
+    RemoveSandbox,
+    RunSandbox,
+    Snapshot,
+    StartContainer,
+    StopSandbox,
+    ending,
+    newest,
+    restart_at,
+    restarts,
+    sync_pod,
+)
+from wherry.agent.views import Container, Pod, PodStatus
+from wherry.api.clock import Clock
+from wherry.api.errors import StatusError, UnavailableError, WherryError
+
+log = logging.getLogger(__name__)
+REFRESH_S: Final = 60.0
+"""How often volumes are compared with their sources though nothing called for it (tokens age)."""
+RETRY_S: Final = 2.0
+MOST_RETRY_S: Final = 30.0
+PULL_FAILURE_SHOWN_S: Final = 1.0
+"""How long ErrImagePull stands before it reads ImagePullBackOff."""
+
+Event = Callable[[dict[str, Any], str, str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeServices:
+    """What the workers of a node share."""
+
+    runtime: Runtime
+    runtime_name: str
+    host: PodHost
+    host_ip: str
+    settings: PodSettings
+    images: ImagePuller
+    probes: ProbeRunner
+    statuses: StatusWriter
+    checkpoint: Checkpoint
+    event: Event
+    slots: asyncio.Semaphore
+    clock: Clock
+    rng: Random
+
+
+class _StartError(WherryError):
+    """The runtime would not create or start a container; `retry_at` 0 backs off."""
+
+    def __init__(self, reason: str, message: str, retry_at: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_at = retry_at
+
+
+class PodWorker:
+    """See the module; `run` ends when the pod is gone from the API and from the node."""
+
+    def __init__(self, ref: PodRef, node: NodeServices, seen: Callable[[RuntimePod], None]) -> None:
+        self.ref = ref
+        self._node = node
+        self._seen = seen
+        self._pod: Pod | None = None
+        self._own: PodStatus | None = None
+        self._wake = asyncio.Event()
+        self._interrupt = asyncio.Event()
+        self._failures: dict[str, Failure] = {}
+        self._failed_in_a_row: dict[str, int] = {}
+        self._rejection: Rejection | None = None
+        self._messages: dict[str, str] = {}
+        self._oom: set[str] = set()
+        self._prepared_at = float("-inf")
+        self._prepared_for: str | None = None
+        self._pull_failed_at: dict[str, float] = {}
+        self._crash_reported: set[str] = set()
+        self._prober = Prober(node.probes, node.clock, node.rng, self._probe_failed, self.wake)
+        self.runtime = RuntimePod(ref)
+        self.settled = False
+
+    @property
+    def pod(self) -> Pod | None:
+        """Return the pod as last seen, None when it is gone from the API."""
+        return self._pod
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """Return why this node has refused the pod, if it has."""
+        return self._rejection
+
+    def update(self, pod: Pod | None, rejection: Rejection | None = None) -> None:
+        """Take the pod as the API server has it now; None: it is gone."""
+        old, self._pod = self._pod, pod
+        self._rejection = rejection
+        if old is not None and _sooner(old, pod):
+            self._interrupt.set()
+        if pod is not None and old is not None and _volatile(old) != _volatile(pod):
+            self._prepared_at = float("-inf")
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again soon."""
+        self._wake.set()
+
+    def references_changed(self) -> None:
+        """A ConfigMap or Secret that the pod uses has changed."""
+        self._prepared_at = float("-inf")
+        # What was missing may be there now.
+        self._failures = {n: f for n, f in self._failures.items() if f.reason not in _CURABLE}
+        self._wake.set()
+
+    def oom(self, container_id: str) -> None:
+        """The kernel killed something in this container."""
+        self._oom.add(container_id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until the pod is gone."""
+        retry_s = RETRY_S
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._wake.clear()
+                try:
+                    wake_at = await self._pass(tasks)
+                    retry_s = RETRY_S
+                except (UnavailableError, StatusError, RuntimeRefusedError, MountError) as error:
+                    log.warning("pod %s/%s: %s", self.ref.namespace, self.ref.name, error)
+                    wake_at = self._node.clock.now() + retry_s
+                    retry_s = min(retry_s * 2, MOST_RETRY_S)
+                if self._pod is None and self.settled:
+                    break
+                await self._wait(wake_at)
+            self._prober.reconcile(tasks, _NOTHING, RuntimePod(self.ref), "", stop=True)
+
+    async def _wait(self, wake_at: float | None) -> None:
+        timeout_s = None if wake_at is None else max(wake_at - self._node.clock.now(), 0.0)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    # -- look and decide ----------------------------------------------------------------
+
+    async def _pass(self, tasks: asyncio.TaskGroup) -> float | None:
+        """Act until nothing is left to do now; return when to look again."""
+        while True:
+            self._interrupt.clear()
+            await self._look()
+            if self._pod is not None:
+                await self._node.checkpoint.save_pod(self._pod)
+            snapshot = self._snapshot()
+            if snapshot.pod is not None:
+                stop = ending(snapshot) is not None
+                self._prober.reconcile(
+                    tasks, snapshot.pod, self.runtime, self._pod_ip(snapshot.pod), stop=stop
+                )
+                snapshot = self._snapshot()
+                self._note_crash_loop(snapshot)
+            plan = sync_pod(snapshot)
+            self.settled = plan.settled
+            if snapshot.pod is not None:
+                await self._report(snapshot, snapshot.pod, plan)
+            elif plan.settled:
+                await self._cleanup()
+                return None
+            if not plan.actions:
+                return await self._idle(snapshot, plan)
+            await self._perform(plan)
+
+    async def _look(self) -> None:
+        self.runtime = await self._node.runtime.pod_status(self.ref)
+        self._seen(self.runtime)
+
+    def _snapshot(self) -> Snapshot:
+        now = self._node.clock.now()
+        pod = self._pod
+        if pod is not None and self._own is not None:
+            foreign = [c for c in pod.status.conditions if c.type not in OURS]
+            ours = [c for c in self._own.conditions if c.type in OURS]
+            status = msgspec.structs.replace(self._own, conditions=[*ours, *foreign])
+            pod = msgspec.structs.replace(pod, status=status)
+        return Snapshot(
+            pod=pod,
+            runtime=self.runtime,
+            now=now,
+            failures=dict(self._failures),
+            unhealthy=dict(self._prober.unhealthy),
+            started=self._prober.started,
+            rejection=self._rejection,
+        )
+
+    def _pod_ip(self, pod: Pod) -> str:
+        if pod.spec.host_network:
+            return self._node.host_ip
+        return self.runtime.sandbox.ip if self.runtime.sandbox is not None else ""
+
+    async def _idle(self, snapshot: Snapshot, plan: Plan) -> float | None:
+        """Keep volumes fresh while there is nothing to do; return when to look again."""
+        pod = snapshot.pod
+        if pod is None or plan.settled or ending(snapshot) is not None:
+            return plan.wake_at
+        if pod.spec.volumes and self.runtime.sandbox is not None:
+            if snapshot.now >= self._prepared_at + REFRESH_S:
+                with contextlib.suppress(MountError):  # the event has been written
+                    await self._prepare(pod)
+                self._prepared_at = snapshot.now
+            refresh_at = self._prepared_at + REFRESH_S
+        else:
+            refresh_at = None
+        times = [t for t in (plan.wake_at, refresh_at, self._begin_image_backoff(pod)) if t]
+        return min(times, default=None)
+
+    def _begin_image_backoff(self, pod: Pod) -> float | None:
+        """Let ErrImagePull, once seen, read ImagePullBackOff; return when that is due."""
+        now, due = self._node.clock.now(), None
+        for name, failure in list(self._failures.items()):
+            container = pod.container(name)
+            if failure.reason != "ErrImagePull" or container is None:
+                continue
+            change_at = self._pull_failed_at.get(name, now) + PULL_FAILURE_SHOWN_S
+            if now < change_at:
+                due = change_at if due is None else min(due, change_at)
+                continue
+            message = f'Back-off pulling image "{container.image}"'
+            self._failures[name] = Failure("ImagePullBackOff", message, failure.retry_at)
+            self._container_event(container, "Normal", "BackOff", message)
+            self._container_event(container, "Warning", "Failed", "Error: ImagePullBackOff")
+            due = now
+        return due
+
+    def _note_crash_loop(self, snapshot: Snapshot) -> None:
+        pod = snapshot.pod
+        for container in pod.spec.containers if pod is not None else ():
+            record = newest(self.runtime, container.name)
+            if (
+                record is None
+                or record.state is not ContainerState.EXITED
+                or record.id in self._crash_reported
+                or pod is None
+                or not restarts(pod.spec.restart_policy, record)
+                or restart_at(record) <= snapshot.now
+            ):
+                continue
+            self._crash_reported.add(record.id)
+            self._container_event(
+                container,
+                "Warning",
+                "BackOff",
+                f"Back-off restarting failed container {container.name} in pod {pod.full_name}",
+            )
+            log.info(crash_loop_message(container.name, pod, record.backoff_s))
+
+    # -- report -------------------------------------------------------------------------
+
+    async def _report(self, snapshot: Snapshot, pod: Pod, plan: Plan) -> None:
+        await self._read_messages(pod)
+        observed = Observed(
+            host_ip=self._node.host_ip,
+            runtime_name=self._node.runtime_name,
+            ready=self._prober.ready,
+            messages=self._messages,
+            settled=plan.settled,
+        )
+        status = render_status(pod, snapshot, observed)
+        self._own = msgspec.convert(status, PodStatus)
+        guarded = pod.spec.readiness_gates or any(c.type not in OURS for c in pod.status.conditions)
+        self._node.statuses.set(
+            self.ref,
+            status,
+            revision=pod.metadata.resource_version if guarded else "",
+            remove=plan.settled and pod.metadata.deleting,
+            conflicted=self.wake,
+        )
+
+    async def _read_messages(self, pod: Pod) -> None:
+        for record in self.runtime.containers:
+            if record.state is ContainerState.EXITED and record.id not in self._messages:
+                text = await self._node.host.termination_message(pod, record)
+                self._messages[record.id] = text
+        known = {c.id for c in self.runtime.containers}
+        self._messages = {i: m for i, m in self._messages.items() if i in known}
+
+    # -- act ----------------------------------------------------------------------------
+
+    async def _perform(self, plan: Plan) -> None:
+        """Perform the plan's actions; an interrupt ends them early."""
+        errors: list[WherryError] = []
+        async with asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(self._perform_all(plan.actions, errors))
+            interrupted = tasks.create_task(self._interrupt.wait())
+            await asyncio.wait({work, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+            work.cancel()
+            interrupted.cancel()
+        if errors:
+            raise errors[0]
+
+    async def _perform_all(self, actions: tuple[Action, ...], errors: list[WherryError]) -> None:
+        try:
+            kills = [a for a in actions if isinstance(a, KillContainer)]
+            async with asyncio.TaskGroup() as tasks:
+                for kill in kills:
+                    tasks.create_task(self._kill(kill, errors))
+            for action in actions:
+                if not isinstance(action, KillContainer) and not await self._act(action):
+                    return
+        except (UnavailableError, RuntimeRefusedError, StatusError) as error:
+            errors.append(error)
+
+    async def _act(self, action: Action) -> bool:
+        """Perform one action; False ends the plan (look again first)."""
+        runtime = self._node.runtime
+        match action:
+            case RunSandbox(attempt):
+                return await self._run_sandbox(attempt)
+            case StartContainer():
+                return await self._start(action)
+            case StopSandbox(sandbox_id):
+                await runtime.stop_sandbox(sandbox_id)
+            case RemoveSandbox(sandbox_id):
+                await runtime.remove_sandbox(sandbox_id)
+            case RemoveContainer(container_id, name, attempt):
+                await runtime.remove_container(container_id)
+                await self._node.host.remove_log(self.ref, name, attempt)
+            case KillContainer():
+                raise AssertionError("kills are performed together, before")
+        return True
+
+    async def _prepare(self, pod: Pod) -> None:
+        """Make the pod's volumes; what stands in the way becomes an event, and is raised."""
+        sandbox = self.runtime.sandbox
+        try:
+            await self._node.host.prepare(pod, self._pod_ip(pod))
+        except MountError as error:
+            self._event("Warning", "FailedMount", str(error))
+            raise
+        self._prepared_at = self._node.clock.now()
+        self._prepared_for = sandbox.id if sandbox is not None else None
+
+    async def _run_sandbox(self, attempt: int) -> bool:
+        pod = self._pod
+        if pod is None:
+            return False
+        if attempt > 0:
+            self._event(
+                "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
+            )
+        config = sandbox_config(pod, attempt, self._node.settings)
+        try:
+            await self._prepare(pod)
+            async with self._node.slots:
+                await self._node.runtime.run_sandbox(config)
+        except MountError as error:
+            self._fail("", "FailedMount", str(error))
+        except RuntimeRefusedError as error:
+            message = f"Failed to create pod sandbox: {error}"
+            self._event("Warning", "FailedCreatePodSandBox", message)
+            self._fail("", "FailedCreatePodSandBox", message)
+        else:
+            self._succeeded("")
+        return False
+
+    def _fail(self, name: str, reason: str, message: str, retry_at: float = 0.0) -> None:
+        """Remember a failure; without `retry_at` it is retried after 1, 2, 4 ... 64 seconds."""
+        count = self._failed_in_a_row.get(name, 0)
+        self._failed_in_a_row[name] = count + 1
+        again = retry_at or self._node.clock.now() + min(2.0**count, 64.0)
+        self._failures[name] = Failure(reason, message, again)
+
+    def _succeeded(self, name: str) -> None:
+        self._failures.pop(name, None)
+        self._failed_in_a_row.pop(name, None)
+
+    async def _start(self, action: StartContainer) -> bool:
+        """Start a container; its failure does not keep the pod's other containers waiting."""
+        name = action.name
+        pod, sandbox = self._pod, self.runtime.sandbox
+        container = pod.container(name) if pod is not None else None
+        if pod is None or sandbox is None or container is None:
+            return False
+        try:
+            if self._prepared_for != sandbox.id:  # now with the address: /etc/hosts, downward API
+                await self._prepare(pod)
+            await self._start_container(pod, sandbox, container, action)
+        except ImageError as error:
+            self._pull_failed_at[name] = self._node.clock.now()
+            retry_at = self._node.images.retry_at(self.ref.uid, container.image)
+            self._fail(name, error.reason, str(error), retry_at)
+        except MountError:
+            self._fail(name, "ContainerCreating", "")
+        except ContainerConfigError as error:
+            self._fail(name, "CreateContainerConfigError", str(error))
+            self._container_event(container, "Warning", "Failed", f"Error: {error}")
+        except _StartError as error:
+            self._fail(name, error.reason, str(error), error.retry_at)
+            self._container_event(container, "Warning", "Failed", f"Error: {error}")
+        else:
+            self._succeeded(name)
+        return True
+
+    async def _start_container(
+        self, pod: Pod, sandbox: Sandbox, container: Container, action: StartContainer
+    ) -> None:
+        node = self._node
+        auths = await node.host.image_auths(pod, container.image)
+        image = await node.images.ensure(
+            self.ref.uid,
+            container,
+            auths,
+            lambda kind, reason, text: self._container_event(container, kind, reason, text),
+        )
+        given = await node.host.container(pod, container, action.attempt, self._pod_ip(pod))
+        config = container_config(
+            pod, container, action, image, given.env, given.mounts, node.settings
+        )
+        async with node.slots:
+            container_id = await self._create_and_start(pod, sandbox, container, config)
+        if container.lifecycle.post_start is not None:
+            await self._post_start(pod, container, container_id)
+
+    async def _create_and_start(
+        self, pod: Pod, sandbox: Sandbox, container: Container, config: ContainerConfig
+    ) -> str:
+        node, name = self._node, container.name
+        outer = sandbox_config(pod, sandbox.attempt, node.settings)
+        try:
+            container_id = await node.runtime.create_container(sandbox.id, config, outer)
+        except RuntimeRefusedError as error:
+            raise _StartError("CreateContainerError", str(error), 0.0) from error
+        self._container_event(container, "Normal", "Created", f"Created container {name}")
+        try:
+            await node.runtime.start_container(container_id)
+        except RuntimeRefusedError as error:
+            # The attempt stands in the runtime as EXITED 128: its back-off decides from here.
+            raise _StartError("RunContainerError", str(error), node.clock.now()) from error
+        self._container_event(container, "Normal", "Started", f"Started container {name}")
+        return container_id
+
+    async def _post_start(self, pod: Pod, container: Container, container_id: str) -> None:
+        hook = container.lifecycle.post_start
+        if hook is None:
+            return
+        failure = await run_hook(
+            self._node.runtime, hook, container, container_id, self._pod_ip(pod)
+        )
+        if failure:
+            self._container_event(
+                container, "Warning", "FailedPostStartHook", "PostStartHook failed"
+            )
+            self._container_event(container, "Normal", "Killing", "FailedPostStartHook")
+            await self._node.runtime.stop_container(
+                container_id, pod.spec.termination_grace_period_seconds
+            )
+
+    async def _kill(self, action: KillContainer, errors: list[WherryError]) -> None:
+        """Run preStop and stop the container; both within the grace period."""
+        pod = self._pod
+        container = pod.container(action.name) if pod is not None else None
+        began = self._node.clock.monotonic()
+        grace_s = action.grace_s
+        if container is not None:
+            self._container_event(container, "Normal", "Killing", action.message)
+        try:
+            hook = container.lifecycle.pre_stop if container is not None else None
+            if pod is not None and container is not None and hook is not None and grace_s > 0:
+                await self._pre_stop(pod, container, action)
+                grace_s = max(grace_s - (self._node.clock.monotonic() - began), 2.0)
+            await self._node.runtime.stop_container(action.id, grace_s)
+        except (UnavailableError, RuntimeRefusedError) as error:
+            errors.append(error)
+
+    async def _pre_stop(self, pod: Pod, container: Container, action: KillContainer) -> None:
+        hook = container.lifecycle.pre_stop
+        if hook is None:
+            return
+        try:
+            async with asyncio.timeout(action.grace_s):
+                failure = await run_hook(
+                    self._node.runtime, hook, container, action.id, self._pod_ip(pod)
+                )
+        except TimeoutError:
+            failure = "preStop hook did not end within the grace period"
+        if failure:
+            self._container_event(container, "Warning", "FailedPreStopHook", "PreStopHook failed")
+
+    async def _cleanup(self) -> None:
+        await self._node.host.cleanup(None, self.ref)
+        await self._node.checkpoint.forget_pod(self.ref.uid)
+        self._node.images.forget(self.ref.uid)
+        self._node.statuses.forget(self.ref.uid)
+
+    # -- events -------------------------------------------------------------------------
+
+    def _probe_failed(self, container: Container, kind: ProbeKind, message: str) -> None:
+        self._container_event(container, "Warning", "Unhealthy", f"{kind} probe failed: {message}")
+
+    def _event(self, type_: str, reason: str, message: str, path: str = "") -> None:
+        ref = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": self.ref.namespace,
+            "name": self.ref.name,
+            "uid": self.ref.uid,
+            **({"fieldPath": path} if path else {}),
+        }
+        self._node.event(ref, type_, reason, message)
+
+    def _container_event(self, container: Container, type_: str, reason: str, message: str) -> None:
+        pod = self._pod
+        init = pod is not None and any(c.name == container.name for c in pod.spec.init_containers)
+        field = "initContainers" if init else "containers"
+        self._event(type_, reason, message, f"spec.{field}{{{container.name}}}")
+
+
+_NOTHING: Final = Pod()
+_CURABLE: Final = ("CreateContainerConfigError", "ContainerCreating", "FailedMount")
+"""Failures that a change of a ConfigMap or Secret may end."""
+
+
+def _sooner(old: Pod, new: Pod | None) -> bool:
+    """Tell whether what is going on should be left for what is asked now."""
+    if new is None:
+        return True
+    if new.metadata.deleting and not old.metadata.deleting:
+        return True
+    before, now = (p.metadata.deletion_grace_period_seconds for p in (old, new))
+    return before is not None and now is not None and now < before
+
+
+def _volatile(pod: Pod) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return what the downward API shows and users may change."""
+    return pod.metadata.labels, pod.metadata.annotations
