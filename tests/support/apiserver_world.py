@@ -2,47 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from apiserver_pki import TestPki
+from open_gate import OpenGate
 from prometheus_client import CollectorRegistry
 
-from wherry.api.errors import UnauthorizedError
-from wherry.apiserver.gate import Attributes, Decision
 from wherry.apiserver.http import Limits
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.registry import Registry, RegistryConfig
 from wherry.apiserver.server import ApiServer, ServerConfig
-from wherry.apiserver.verbs import User
-from wherry.pki.certificates import identity
 from wherry.pki.tls import TlsFiles
 from wherry.process.clock import SystemClock
 from wherry.store.kv import Store
 from wherry.store.memory import MemoryStore
-
-
-class OpenGate:
-    """Believes certificates and `tokens`, and forbids nothing but what `forbidden` names."""
-
-    def __init__(self) -> None:
-        self.tokens: dict[str, User] = {}
-        self.forbidden: set[tuple[str, str]] = set()
-
-    async def authenticate(self, certificate: bytes | None, token: str) -> User:
-        if certificate is not None:
-            return User(*identity(certificate))
-        if token in self.tokens:
-            return self.tokens[token]
-        raise UnauthorizedError("Unauthorized")
-
-    def decide(self, user: User, attributes: Attributes) -> Decision:
-        return Decision((user.name, attributes.verb) not in self.forbidden)
-
-    def rules(self, user: User, namespace: str) -> tuple[Sequence[Any], Sequence[Any]]:
-        return [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}], []
 
 
 @dataclass

@@ -26,7 +26,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
@@ -45,7 +45,10 @@ from wherry.api.kinds import Kind
 from wherry.client.api import EventType, ObjectList, PatchType, WatchEvent
 from wherry.client.backoff import Backoff
 from wherry.wire.v1 import cluster_pb2 as pb
-from wherry.wire.v1.cluster_pb2_grpc import ClusterAsyncStub, ClusterStub
+from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
+
+if TYPE_CHECKING:
+    from wherry.wire.v1.cluster_pb2_grpc import ClusterAsyncStub  # exists for type checkers only
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +60,10 @@ _CONNECT_S: Final = 2.0
 _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", int(_PING_S * 1000)),
     ("grpc.keepalive_timeout_ms", int(_PONG_S * 1000)),
+    (
+        "grpc.http2.ping_timeout_ms",
+        int(_PONG_S * 1000),
+    ),  # this is the one that counts, 60 s by default
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", int(_CONNECT_S * 1000)),  # also the time to connect in
@@ -135,7 +142,7 @@ class _Server:
         self._channel: grpc.aio.Channel | None = None
         self._stub: ClusterAsyncStub | None = None
 
-    def stub(self) -> ClusterAsyncStub:
+    def stub(self) -> "ClusterAsyncStub":
         """Return the stub of a channel, which connects with the first call."""
         if self._stub is None:
             self._channel = grpc.aio.secure_channel(

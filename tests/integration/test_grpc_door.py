@@ -1,0 +1,521 @@
+"""The gRPC door and its client against each other, over mTLS on loopback."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import grpc
+import grpc.aio
+import orjson
+import pytest
+import uvloop
+from apiserver_pki import TestPki
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from open_gate import OpenGate
+from prometheus_client import CollectorRegistry
+from verbs_stub import StubVerbs, event
+
+from wherry.api.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    Cause,
+    ExpiredError,
+    ForbiddenError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    ServiceUnavailableError,
+    StatusError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UnavailableError,
+)
+from wherry.api.kinds import CONFIG_MAP, NODE, POD, Kind
+from wherry.apiserver.grpc import ClusterService, GrpcServer
+from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.verbs import DeleteOptions, User
+from wherry.client.api import EventType, PatchType
+from wherry.client.grpc_api import GrpcApi
+from wherry.process.clock import SystemClock
+from wherry.wire.v1 import cluster_pb2 as pb
+from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
+
+pytestmark = pytest.mark.integration
+
+
+class Door:
+    """One gRPC server over stub verbs."""
+
+    def __init__(self, pki: TestPki, port: int = 0) -> None:
+        self.verbs = StubVerbs()
+        self.gate = OpenGate()
+        service = ClusterService(
+            self.verbs, self.gate, clock=SystemClock(), metrics=Metrics(CollectorRegistry())
+        )
+        tls = pki.files("kube-apiserver", server=True)
+        self.server = GrpcServer(service, host="127.0.0.1", port=port, tls=tls)
+        self._tasks = asyncio.TaskGroup()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.server.port}"
+
+    async def start(self) -> "Door":
+        await self._tasks.__aenter__()
+        self._task = self._tasks.create_task(self.server.run())
+        await self.server.listening.wait()
+        return self
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+            await self._tasks.__aexit__(None, None, None)
+
+
+@asynccontextmanager
+async def doors(pki: TestPki, count: int = 1) -> AsyncIterator[list[Door]]:
+    made = [await Door(pki).start() for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for door in made:
+            await door.stop()
+
+
+@asynccontextmanager
+async def client(
+    pki: TestPki, addresses: list[str], *, timeout_s: float = 10.0, token: str | None = None
+) -> AsyncIterator[GrpcApi]:
+    files = pki.admin()
+    api = GrpcApi(
+        addresses,
+        ca=files.ca,
+        cert=files.cert,
+        key=files.key,
+        token=token,
+        rng=Random(0),
+        timeout_s=timeout_s,
+    )
+    try:
+        yield api
+    finally:
+        await api.close()
+
+
+def in_loop(main: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(30):
+            await main()
+
+    uvloop.run(bounded())
+
+
+def config_map(name: str) -> bytes:
+    return orjson.dumps({"metadata": {"name": name}})
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> TestPki:
+    return TestPki(tmp_path)
+
+
+def test_every_verb_makes_the_round_trip(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            created = orjson.loads(await api.create(CONFIG_MAP, config_map("a"), "default"))
+            assert created["metadata"]["name"] == "a"
+            assert orjson.loads(await api.get(CONFIG_MAP, "a", "default")) == created
+            page = await api.list(CONFIG_MAP, "default", labels="x=y", limit=7, cached=True)
+            assert [orjson.loads(raw) for raw in page.items] == [created]
+            assert page.revision == door.verbs.revision
+            options = door.verbs.calls[-1][-1]
+            assert (options.labels, options.limit, options.revision) == ("x=y", 7, "0")
+            await api.update(CONFIG_MAP, "a", config_map("a"), "default")
+            await api.patch(
+                CONFIG_MAP, "a", b'{"data":{"k":"v"}}', "default", patch_type=PatchType.STRATEGIC
+            )
+            assert door.verbs.calls[-1] == (
+                "patch", "default", "a", {"data": {"k": "v"}}, PatchType.STRATEGIC, "",
+            )  # fmt: skip
+            await api.delete(CONFIG_MAP, "a", "default", uid="u", grace_s=0, propagation="Orphan")
+            assert door.verbs.calls[-1][-1] == DeleteOptions(0, "Orphan", "u")
+            await api.create(POD, config_map("a"), "default", name="p", subresource="binding")
+            assert door.verbs.calls[-1] == ("create", "pods", "default", "p", "binding")
+            assert {c.user.name for c in door.verbs.contexts} == {"admin"}
+
+    in_loop(main)
+
+
+REFUSALS: list[StatusError] = [
+    BadRequestError("no"),
+    NotFoundError('pods "x" not found', name="x", kind="pods"),
+    AlreadyExistsError("it is there"),
+    ExpiredError("too old"),
+    ForbiddenError("you may not"),
+    InternalError("a bug"),
+    TooManyRequestsError("later", retry_after_s=3),
+    InvalidError(
+        'Pod "x" is invalid: spec: "ü"', causes=[Cause("FieldValueInvalid", "ü\n", "spec")]
+    ),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda e: e.reason)
+def test_refusals_come_through_unchanged(pki: TestPki, error: StatusError) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            door.verbs.fail = error
+            with pytest.raises(type(error)) as raised:
+                await api.get(POD, "x", "default")
+            assert raised.value.to_status() == error.to_status()
+
+    in_loop(main)
+
+
+def test_a_status_too_large_for_metadata_loses_its_causes_not_its_reason(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            causes = [Cause("FieldValueInvalid", "x" * 100, f"spec.f{i}") for i in range(2000)]
+            door.verbs.fail = InvalidError("much is wrong: " + "y" * 5000, causes=causes)
+            with pytest.raises(InvalidError, match="much is wrong"):
+                await api.get(POD, "x", "default")
+
+    in_loop(main)
+
+
+def test_bugs_are_not_told(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            door.verbs.fail = RuntimeError("hunter2")
+            with pytest.raises(InternalError) as raised:
+                await api.get(POD, "x", "default")
+            assert "hunter2" not in str(raised.value)
+
+    in_loop(main)
+
+
+def test_bodies_and_addresses_are_checked(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            with pytest.raises(BadRequestError):
+                await api.create(CONFIG_MAP, b"{not json", "default")
+            with pytest.raises(BadRequestError):
+                await api.create(CONFIG_MAP, b"[]", "default")
+            with pytest.raises(NotFoundError):
+                await api.get(Kind("x", "v1", "Y", "ys"), "a")
+            with pytest.raises(NotFoundError):
+                await api.get(NODE, "a", subresource="nonsense")
+            assert door.verbs.calls == []
+
+    in_loop(main)
+
+
+def test_who_asks_and_who_may(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door]:
+            door.gate.tokens["secret"] = User("robot")
+            async with client(pki, [door.address], token="secret") as api:
+                await api.create(CONFIG_MAP, config_map("a"), "default")
+                assert door.verbs.contexts[-1].user == User("robot")
+                door.gate.forbidden.add(("robot", "get"))
+                with pytest.raises(ForbiddenError, match='User "robot" cannot get resource'):
+                    await api.get(CONFIG_MAP, "a", "default")
+            async with client(pki, [door.address], token="wrong") as api:
+                with pytest.raises(UnauthorizedError):
+                    await api.get(CONFIG_MAP, "a", "default")
+
+    in_loop(main)
+
+
+def test_a_stranger_is_not_let_in(pki: TestPki, tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "other").mkdir()
+        stranger = TestPki(tmp_path / "other", "other-ca").admin()
+        async with doors(pki) as [door]:
+            api = GrpcApi(
+                [door.address],
+                ca=pki.ca,
+                cert=stranger.cert,
+                key=stranger.key,
+                rng=Random(0),
+                timeout_s=1.0,
+            )
+            with pytest.raises(UnavailableError):
+                await api.get(CONFIG_MAP, "a", "default")
+            await api.close()
+            assert door.verbs.calls == []
+
+    in_loop(main)
+
+
+def test_a_watch_brings_batches_and_ends_with_its_client(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            watch = aiter(api.watch(CONFIG_MAP, "default", revision=5))
+            sent = [event(EventType.ADDED, f"c{i}", 6 + i) for i in range(250)]
+            door.verbs.events.put_nowait(sent)
+            door.verbs.events.put_nowait([event(EventType.BOOKMARK, "", 999)])
+            batches = []
+            got: list[object] = []
+            while len(got) < 251:
+                batches.append(await anext(watch))
+                got += batches[-1]
+            assert got == [*sent, event(EventType.BOOKMARK, "", 999)]
+            assert [len(b) for b in batches] == [100, 100, 50, 1]
+            await watch.aclose()  # type: ignore[attr-defined]
+            while door.verbs.watching:
+                await asyncio.sleep(0.01)
+
+    in_loop(main)
+
+
+def test_an_expired_watch_says_so(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            door.verbs.events.put_nowait([event(EventType.ADDED, "a", 6)])
+            door.verbs.events.put_nowait(ExpiredError("too old resource version: 1 (2)"))
+            watch = aiter(api.watch(CONFIG_MAP, revision=1))
+            assert len(await anext(watch)) == 1
+            with pytest.raises(ExpiredError, match="too old"):
+                await anext(watch)
+
+    in_loop(main)
+
+
+def test_draining_ends_watches_and_calls_go_to_the_other_server(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki, 2) as pair, client(pki, [d.address for d in pair]) as api:
+            [first] = [d for d in pair if d.address == api.server]
+            [other] = [d for d in pair if d is not first]
+            for door in pair:
+                await door.verbs_ready()
+            watch = aiter(api.watch(CONFIG_MAP, revision=1))
+            first.verbs.events.put_nowait([event(EventType.ADDED, "a", 6)])
+            await anext(watch)
+            await first.stop()
+            with pytest.raises(StopAsyncIteration):
+                await anext(watch)
+            await api.create(CONFIG_MAP, config_map("b"), "default")
+            assert api.server == other.address
+            assert other.verbs.calls[-1][0] == "create"
+
+    Door.verbs_ready = lambda self: asyncio.sleep(0)  # type: ignore[attr-defined]
+    in_loop(main)
+
+
+def test_a_server_whose_store_is_away_is_left(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki, 2) as pair, client(pki, [d.address for d in pair]) as api:
+            [first] = [d for d in pair if d.address == api.server]
+            [other] = [d for d in pair if d is not first]
+            first.verbs.fail = ServiceUnavailableError("no quorum")
+            await other_has(other, "a")
+            assert await api.get(CONFIG_MAP, "a", "default")
+            first_calls = len(first.verbs.calls)
+            assert await api.get(CONFIG_MAP, "a", "default")  # and it stays with the other
+            assert (first_calls, len(first.verbs.calls)) == (1, 1)
+
+    in_loop(main)
+
+
+async def other_has(door: Door, name: str) -> None:
+    door.verbs.objects["configmaps", "default", name] = orjson.loads(config_map(name))
+
+
+def test_a_write_that_may_have_happened_is_not_sent_again(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki, 2) as pair, client(pki, [d.address for d in pair]) as api:
+            [first] = [d for d in pair if d.address == api.server]
+            [other] = [d for d in pair if d is not first]
+            first.verbs.fail = ServiceUnavailableError("no quorum")
+            with pytest.raises(UnavailableError, match="no quorum"):
+                await api.create(CONFIG_MAP, config_map("a"), "default")
+            assert (len(first.verbs.calls), len(other.verbs.calls)) == (1, 0)
+            await api.create(CONFIG_MAP, config_map("a"), "default")
+            assert len(other.verbs.calls) == 1
+
+    in_loop(main)
+
+
+def test_nobody_there_is_told_in_time_and_a_restart_is_noticed(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address], timeout_s=1.0) as api:
+            await other_has(door, "a")
+            await api.get(CONFIG_MAP, "a", "default")
+            port = door.server.port
+            await door.stop()
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            with pytest.raises(UnavailableError):
+                await api.get(CONFIG_MAP, "a", "default")
+            assert 0.3 < loop.time() - began < 2.0
+            again = await Door(pki, port).start()
+            await other_has(again, "a")
+            began = loop.time()
+            while True:
+                try:
+                    await api.get(CONFIG_MAP, "a", "default")
+                    break
+                except UnavailableError:
+                    assert loop.time() - began < 5
+            await again.stop()
+
+    in_loop(main)
+
+
+def test_a_hanging_handler_meets_the_deadline(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address], timeout_s=0.4) as api:
+            door.verbs.hold.clear()
+            with pytest.raises(UnavailableError):
+                await api.create(CONFIG_MAP, config_map("a"), "default")
+            with pytest.raises(UnavailableError):
+                await api.get(CONFIG_MAP, "a", "default")
+            door.verbs.hold.set()
+
+    in_loop(main)
+
+
+CHILD = """
+import asyncio, sys
+sys.path[:0] = {path!r}
+import uvloop
+from pathlib import Path
+from apiserver_pki import TestPki
+from wherry.apiserver.grpc import ClusterService, GrpcServer
+from wherry.apiserver.metrics import Metrics
+from wherry.pki.tls import TlsFiles
+from wherry.process.clock import SystemClock
+from open_gate import OpenGate
+from prometheus_client import CollectorRegistry
+from verbs_stub import StubVerbs, event
+from wherry.client.api import EventType
+
+async def main():
+    verbs = StubVerbs()
+    service = ClusterService(verbs, OpenGate(), clock=SystemClock(), metrics=Metrics(CollectorRegistry()))
+    d = Path({directory!r})
+    tls = TlsFiles(d / "child.crt", d / "child.key", d / "ca.crt")
+    server = GrpcServer(service, host="127.0.0.1", port=0, tls=tls)
+    verbs.events.put_nowait([event(EventType.ADDED, "a", 6)])
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.run())
+        await server.listening.wait()
+        print(server.port, flush=True)
+
+uvloop.run(main())
+"""
+
+
+@asynccontextmanager
+async def child(
+    pki: TestPki, directory: Path
+) -> AsyncIterator[tuple["subprocess.Popen[str]", str]]:
+    """Run a server in a process of its own, which can be stopped and killed."""
+    pki.files("kube-apiserver", server=True, name="child")
+    code = textwrap.dedent(CHILD.format(path=sys.path, directory=str(directory)))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        port = await asyncio.to_thread(process.stdout.readline)
+        yield process, f"127.0.0.1:{port.strip()}"
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_master_is_noticed_within_seconds(
+    pki: TestPki, tmp_path: Path, how: signal.Signals
+) -> None:
+    async def main() -> None:
+        async with child(pki, tmp_path) as (process, address):
+            async with doors(pki) as [other], client(pki, [address]) as api:
+                await other_has(other, "a")
+                watch = aiter(api.watch(CONFIG_MAP, revision=1))
+                await anext(watch)
+                loop = asyncio.get_running_loop()
+                os.kill(process.pid, how)
+                began = loop.time()
+                with pytest.raises(UnavailableError):
+                    await anext(watch)
+                assert loop.time() - began < (1 if how is signal.SIGKILL else 5)
+            async with client(pki, [other_address(other), address]) as api:
+                assert api.server
+
+    in_loop(main)
+
+
+def other_address(door: Door) -> str:
+    return door.address
+
+
+def test_a_batch_answers_each_write_by_its_id(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door]:
+            async with channel(pki, door) as stub:
+                resource = pb.Resource(version="v1", plural="configmaps")
+
+                async def requests() -> AsyncIterator[pb.BatchRequest]:
+                    for i in range(100):
+                        create = pb.CreateRequest(
+                            resource=resource,
+                            namespace="default",
+                            object=config_map(f"c{i % 99}"),
+                        )
+                        yield pb.BatchRequest(id=i, create=create)
+                    yield pb.BatchRequest(id=100)
+
+                replies = {reply.id: reply async for reply in stub.Batch(requests())}
+                assert len(replies) == 101
+                refused = [r for r in replies.values() if r.status]
+                reasons = sorted(orjson.loads(r.status)["reason"] for r in refused)
+                assert reasons == ["AlreadyExists", "BadRequest"]
+                assert len(door.verbs.objects) == 99
+
+    in_loop(main)
+
+
+@asynccontextmanager
+async def channel(pki: TestPki, door: Door) -> AsyncIterator[ClusterStub]:
+    async with secure_channel(pki, door) as open_channel:
+        yield ClusterStub(open_channel)
+
+
+@asynccontextmanager
+async def secure_channel(pki: TestPki, door: Door) -> AsyncIterator[grpc.aio.Channel]:
+    files = pki.admin()
+    credentials = grpc.ssl_channel_credentials(
+        files.ca.read_bytes(), files.key.read_bytes(), files.cert.read_bytes()
+    )
+    async with grpc.aio.secure_channel(door.address, credentials) as open_channel:
+        yield open_channel
+
+
+def test_health_and_reflection_are_on(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], secure_channel(pki, door) as open_channel:
+            await door.server.set_serving(serving=True)
+            health = health_pb2_grpc.HealthStub(open_channel)
+            request = health_pb2.HealthCheckRequest(service="wherry.wire.v1.Cluster")
+            answer = await health.Check(request)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            reflection = reflection_pb2_grpc.ServerReflectionStub(open_channel)
+            asked = reflection_pb2.ServerReflectionRequest(list_services="")
+            async for reply in reflection.ServerReflectionInfo(iter([asked])):
+                names = {s.name for s in reply.list_services_response.service}
+                assert "wherry.wire.v1.Cluster" in names
+
+    in_loop(main)

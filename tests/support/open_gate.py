@@ -1,0 +1,32 @@
+"""A `Gate` for tests: believes certificates and the tokens it is given, forbids what it is told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from wherry.api.errors import UnauthorizedError
+from wherry.apiserver.gate import Attributes, Decision
+from wherry.apiserver.verbs import User
+from wherry.pki.certificates import identity
+
+
+class OpenGate:
+    """`forbidden` holds (user, verb) pairs."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, User] = {}
+        self.forbidden: set[tuple[str, str]] = set()
+        self.asked: list[Attributes] = []
+
+    async def authenticate(self, certificate: bytes | None, token: str) -> User:
+        if certificate is not None:
+            return User(*identity(certificate))
+        if token in self.tokens:
+            return self.tokens[token]
+        raise UnauthorizedError("Unauthorized")
+
+    def decide(self, user: User, attributes: Attributes) -> Decision:
+        self.asked.append(attributes)
+        return Decision((user.name, attributes.verb) not in self.forbidden)
+
+    def rules(self, user: User, namespace: str) -> tuple[Sequence[Any], Sequence[Any]]:
+        return [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}], []
