@@ -11,12 +11,11 @@ from typing import Any
 import orjson
 
 from wherry.api.errors import BadRequestError, Cause, InvalidError, TooLargeError
+from wherry.apiserver.nesting import MAX_DEPTH, depth
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED_BYTES = 3 * 1024 * 1024
 """What all `copy` operations of a patch may add: a doubling copy makes gigabytes in 20 steps."""
-MAX_DEPTH = 128
-"""Nesting of the result; the encoder gives up at 254."""
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 _REJECTED = "the server rejected our request due to an error in our request"
@@ -81,22 +80,6 @@ def json_equal(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def depth(value: Any) -> int:
-    """Return how deep objects and lists are nested."""
-    level, deepest = [value], 0
-    while level:
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        deepest += 1
-        if deepest > MAX_DEPTH:
-            break
-    return deepest - 1 if deepest <= MAX_DEPTH else deepest
-
-
 def _rejected(why: str) -> InvalidError:
     return InvalidError(_REJECTED, causes=[Cause("UnexpectedServerResponse", why)])
 
@@ -115,7 +98,7 @@ def _operations(ops: Any) -> list[dict[str, Any]]:
     for op in ops:
         if not isinstance(op, dict) or not isinstance(op.get("path"), str):
             raise BadRequestError("a JSON patch operation needs a path")
-        if op.get("op") not in _REQUIRED:
+        if not isinstance(op.get("op"), str) or op["op"] not in _REQUIRED:
             raise BadRequestError(f"Unexpected kind: {op.get('op', 'unknown')}")
         for name in _REQUIRED[op["op"]]:
             if name not in op or (name == "from" and not isinstance(op[name], str)):

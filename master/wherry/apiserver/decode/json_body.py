@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from wherry.api.errors import BadRequestError
+from wherry.apiserver.nesting import MAX_DEPTH, too_deep
 
-MAX_DEPTH = 128
-"""Nesting of objects and lists; the encoder gives up at 254 and no type comes near this."""
 _SUMMARY_BYTES = 30
+_TOO_DEEP = f"json: exceeded max depth of {MAX_DEPTH}"
 
 
 class _Repeating(dict[str, Any]):
@@ -28,12 +28,12 @@ def decode(data: bytes, *, duplicates: bool) -> tuple[Any, list[str]]:
     Raises:
         BadRequestError: The text is not JSON, or nested too deep.
     """
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
-        _check_depth(data)
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise BadRequestError(_unreadable(data, error)) from error
+    if too_deep(data, value):
+        raise BadRequestError(_TOO_DEEP)
     return value, _duplicates(data) if duplicates else []
 
 
@@ -47,6 +47,8 @@ def summary(data: bytes) -> str:
 
 
 def _unreadable(data: bytes, error: orjson.JSONDecodeError) -> str:
+    if error.msg.startswith("depth limit"):
+        return _TOO_DEEP
     if error.pos >= len(error.doc) or not data:
         why = "unexpected end of JSON input"
     else:
@@ -55,28 +57,6 @@ def _unreadable(data: bytes, error: orjson.JSONDecodeError) -> str:
         "the object provided is unrecognized: couldn't get version/kind; json parse error: "
         f"{why} ({summary(data)})"
     )
-
-
-def _check_depth(data: bytes) -> None:
-    """Count brackets outside of strings; runs only on bodies with many of them."""
-    open_now = 0
-    quoted = escaped = False
-    for byte in data:
-        if quoted:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                quoted = False
-        elif byte == 0x22:
-            quoted = True
-        elif byte in b"{[":
-            open_now += 1
-            if open_now > MAX_DEPTH:
-                raise BadRequestError(f"json: exceeded max depth of {MAX_DEPTH}")
-        elif byte in b"}]":
-            open_now -= 1
 
 
 def _duplicates(data: bytes) -> list[str]:

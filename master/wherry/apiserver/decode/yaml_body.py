@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from wherry.api.errors import BadRequestError
-from wherry.apiserver.decode.json_body import MAX_DEPTH
+from wherry.apiserver.nesting import MAX_DEPTH
 
 MAX_NODES = 300_000
 """Values in a document, aliases counted with all that they stand for."""

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from wherry.api.errors import BadRequestError
+from wherry.apiserver.nesting import MAX_DEPTH, too_deep
 from wherry.apiserver.schema import get_schema
 from wherry.apiserver.schema.definitions import (
     INT_OR_STRING,
@@ -93,7 +94,7 @@ def _decode(data: bytes) -> dict[str, Any]:
         raise MalformedError(f"unsupported content encoding {_string(unknown[3])!r}")
     head = {"apiVersion": api_version, "kind": kind}
     if _string(unknown.get(4, b"")) == "application/json":
-        value = orjson.loads(raw)
+        value = _json(raw)
         return head | (value if isinstance(value, dict) else {})
     group, _, version = api_version.rpartition("/")
     tables = get_tables()
@@ -175,7 +176,14 @@ def _int_or_string(value: Wire) -> int | str:
 
 def _raw_json(value: Wire) -> Any:
     raw = _bytes(dict(_fields(_bytes(value))).get(1, b""))
-    return orjson.loads(raw) if raw else {}
+    return _json(raw) if raw else {}
+
+
+def _json(raw: bytes) -> Any:
+    value = orjson.loads(raw)
+    if too_deep(raw, value):
+        raise MalformedError(f"json: exceeded max depth of {MAX_DEPTH}")
+    return value
 
 
 def _strings(value: Wire) -> list[str]:
