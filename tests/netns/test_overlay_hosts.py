@@ -142,7 +142,7 @@ def test_what_leaves_the_pod_network_is_masqueraded(tmp_path: Path) -> None:
                 await outside.tcp_server(stack, 9000, "outside")
                 assert await one.ask("192.168.77.200", 9000) == "outside 192.168.77.1"
             finally:
-                outside.thread.close()
+                outside.close()
 
     asyncio.run(main())
 
