@@ -479,7 +479,7 @@ class MvccState:
         last = len(keys) if end == b"\0" else keys.bisect_left(end)
         return keys.bisect_left(key), last
 
-    def range(self, request: Range) -> RangeResult:
+    def range(self, request: Range | RangeOp) -> RangeResult:
         """Read at a revision.
 
         Raises:

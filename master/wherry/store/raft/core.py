@@ -326,9 +326,10 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
 
     @property
     def settled(self) -> bool:
-        """Whether everything committed before this member's or its leader's term is applied."""
+        """Whether a leader is in touch, and all that was committed before its term is applied."""
+        in_touch = _loop_time() - self._heard_at < 2 * self._config.election_max_s
         return (
-            self.leader is not None
+            (self.is_leader or (self.leader is not None and in_touch))
             and self.applied >= self.commit
             and self._wal.term_at(self.commit) == self.term
         )

@@ -1,0 +1,354 @@
+"""One replica of the store: the state machine on Raft, leases, compaction, watches.
+
+It answers what it can and asks the leader for the rest, over the members' own link. Nothing
+here blocks, and nothing is awaited for each request: results come by callback, so that a put
+costs no task. A callback may never come when a member dies; whoever waits has a deadline.
+
+The leader alone keeps the time of leases, and proposes their end; it also proposes
+compaction. Both are commands, so that all replicas do the same.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+import msgspec
+
+from wherry.api.clock import Clock
+from wherry.store import rpc
+from wherry.store.entry import (
+    NOBODY,
+    Compact,
+    Expire,
+    Outcome,
+    decode_command,
+    encode_command,
+    validate,
+)
+from wherry.store.lessor import Lessor
+from wherry.store.mvcc import MvccState
+from wherry.store.raft.disk import Disk
+from wherry.store.raft.link import PeerLink
+from wherry.store.raft.machine import Lost, RaftConfig
+from wherry.store.raft.node import RaftNode
+from wherry.store.watch import WatchHub
+
+log = logging.getLogger(__name__)
+_STEP_S = 0.1  # of the housekeeping
+_ANSWER_S = 5.0  # the leader has so long to answer a follower
+_PROPOSE_AGAIN_S = 1.0  # an Expire or Compact that got lost is proposed again
+
+OutcomeReply = Callable[[Outcome | Lost], None]
+IndexReply = Callable[[int | Lost], None]
+LeaseReply = Callable[[rpc.LeaseState | Lost | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """When the leader compacts: every `interval_s`, or at `burst` revisions; `retain` stay."""
+
+    interval_s: float = 300.0
+    retain: int = 10_000
+    burst: int = 100_000
+
+
+class Replica:
+    """A member of the store.
+
+    Args:
+        config: Who this is.
+        disk: Its directory.
+        link: Its connections to the other members.
+        clock: For leases.
+        rng: For elections.
+        compaction: When to forget old revisions.
+    """
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        disk: Disk,
+        link: PeerLink,
+        clock: Clock,
+        rng: Random,
+        compaction: Compaction | None = None,
+    ) -> None:
+        self.config = config
+        self.state = MvccState()
+        self.hub = WatchHub(self.state)
+        self.node: RaftNode[Outcome] = RaftNode(
+            config,
+            self.state,
+            disk,
+            link,
+            rng,
+            on_applied=self._on_applied,
+            on_payload=self._on_payload,
+        )
+        self._clock = clock
+        self._compaction = compaction or Compaction()
+        self._lessor = Lessor()
+        self._leases_of_term = 0  # the term in which the lessor was filled
+        self._last_compaction = 0.0
+        self._proposed_at: dict[str, float] = {}
+        self._questions: dict[int, tuple[str, float, Callable[[rpc.Between | Lost], None]]] = {}
+        self._question = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests can be answered: a leader is known, its commits are applied."""
+        return self.node.ready
+
+    async def run(self) -> None:
+        """Take part until cancelled."""
+        self._last_compaction = self._clock.monotonic()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.node.run())
+                tasks.create_task(self._keep_house())
+        finally:
+            self.hub.close()
+
+    # ---- requests
+
+    def propose(self, command: bytes, reply: OutcomeReply) -> None:
+        """Replicate a command, here or through the leader.
+
+        Raises:
+            ValueError: it is not a valid command of a client (`msgspec.ValidationError` is one).
+        """
+        parsed = decode_command(command)
+        if isinstance(parsed, Expire):
+            raise ValueError("etcdserver: only the leader ends leases")  # noqa: TRY004  # the client's fault
+        validate(parsed)
+        if self.node.is_leader:
+            self.node.propose(command, reply)
+            return
+
+        def answered(answer: rpc.Between | Lost) -> None:
+            reply(answer.outcome if isinstance(answer, rpc.Result) else _lost(answer))
+
+        self._ask(lambda number: rpc.Propose(number, command), answered)
+
+    def read_index(self, reply: IndexReply) -> None:
+        """Call `reply` when the state here holds everything acknowledged before this call."""
+        if self.node.is_leader:
+            self.node.read_index(reply)
+            return
+
+        def answered(answer: rpc.Between | Lost) -> None:
+            if isinstance(answer, rpc.Index):
+                self.node.when_applied(answer.index, reply)
+            else:
+                reply(_lost(answer))
+
+        self._ask(rpc.ReadIndex, answered)
+
+    def lease(self, lease: int, reply: LeaseReply, *, renew: bool) -> None:
+        """Look at a lease, or renew it; `reply` gets None when there is no such lease.
+
+        The leader first makes sure that it still is: a renewal that a deposed one accepted
+        would be worth nothing.
+        """
+        if self.node.is_leader:
+            self.node.read_index(lambda index: self._lease_here(lease, index, reply, renew=renew))
+            return
+
+        def answered(answer: rpc.Between | Lost) -> None:
+            if isinstance(answer, rpc.LeaseState):
+                reply(answer)
+            elif isinstance(answer, rpc.Failed) and answer.code == rpc.LEASE_NOT_FOUND:
+                reply(None)
+            else:
+                reply(_lost(answer))
+
+        kind = rpc.KeepAlive if renew else rpc.LeaseGet
+        self._ask(lambda number: kind(number, lease), answered)
+
+    def _lease_here(self, lease: int, index: int | Lost, reply: LeaseReply, *, renew: bool) -> None:
+        if isinstance(index, Lost):
+            reply(index)
+            return
+        now = self._clock.monotonic()
+        self._sync_leases(now)
+        one = self.state.leases.get(lease)
+        if one is None:
+            reply(None)
+            return
+        if renew:
+            self._lessor.renew(lease, one, now)
+        reply(rpc.LeaseState(0, one.ttl_s, self._lessor.remaining_s(lease, now)))
+
+    def status(self, number: int = 0) -> rpc.Member:
+        """Describe this member."""
+        node = self.node
+        return rpc.Member(
+            number,
+            self.config.name,
+            self.config.cluster,
+            node.leader or "",
+            sorted(self.config.members),
+            node.term,
+            node.commit,
+            node.applied,
+            self.state.revision,
+            self.state.compact_revision,
+            node.log_length,
+            node.ready,
+        )
+
+    async def hand_over(self, within_s: float = 1.0) -> None:
+        """If this member leads, have another one lead before it goes."""
+        deadline = self._clock.monotonic() + within_s
+        while self.node.is_leader and self._clock.monotonic() < deadline:
+            self.node.hand_over()
+            await asyncio.sleep(0.05)
+
+    # ---- follower and leader
+
+    def _ask(
+        self,
+        question: Callable[[int], rpc.Between],
+        answered: Callable[[rpc.Between | Lost], None],
+    ) -> None:
+        leader = self.node.leader
+        self._question += 1
+        number = self._question
+        if leader is None or not self.node.send(leader, rpc.encode(question(number))):
+            answered(Lost.NOT_LEADER)
+            return
+        self._questions[number] = (leader, self._clock.monotonic() + _ANSWER_S, answered)
+
+    def _give_up_questions(self, now: float) -> None:
+        """What was asked of somebody who no longer leads may have been done or not."""
+        leader = self.node.leader
+        for number, (asked, deadline, answered) in list(self._questions.items()):
+            if asked != leader or deadline < now:
+                del self._questions[number]
+                answered(Lost.UNKNOWN)
+
+    def _on_payload(self, member: str, data: bytes) -> None:
+        try:
+            message = rpc.decode_between(data)
+        except msgspec.MsgspecError as error:
+            log.warning("unreadable", extra={"member": member, "why": str(error)})
+            return
+        if isinstance(message, rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet):
+            self._on_question(member, message)
+            return
+        pending = self._questions.pop(message.id, None)
+        if pending is not None:
+            pending[2](message)
+
+    def _on_question(
+        self, member: str, question: rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet
+    ) -> None:
+        number = question.id
+
+        def answer(message: rpc.Between) -> None:
+            self.node.send(member, rpc.encode(message))
+
+        if not self.node.is_leader:  # never pass a question on twice
+            answer(rpc.Failed(number, rpc.RETRY, Lost.NOT_LEADER.value))
+            return
+        match question:
+            case rpc.Propose():
+                self.node.propose(question.command, lambda got: answer(_result(number, got)))
+            case rpc.ReadIndex():
+                self.node.read_index(lambda got: answer(_index(number, got)))
+            case rpc.KeepAlive() | rpc.LeaseGet():
+                self.lease(
+                    question.lease,
+                    lambda got: answer(lease_answer(number, got)),
+                    renew=isinstance(question, rpc.KeepAlive),
+                )
+
+    # ---- after entries were applied, and from time to time
+
+    def _on_applied(self) -> None:
+        self.hub.advance()
+        self.state.sweep()
+        if self.node.is_leader:
+            self._sync_leases(self._clock.monotonic())
+
+    def _sync_leases(self, now: float) -> None:
+        if self._leases_of_term != self.node.term:
+            self._lessor.clear()  # a new leader gives every lease its full time
+            self._leases_of_term = self.node.term
+        self._lessor.sync(self.state.leases, self.state.lease_epoch, now)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(_STEP_S)
+            now = self._clock.monotonic()
+            if self._questions:
+                self._give_up_questions(now)
+            self.state.sweep()
+            if self.node.is_leader and self.node.ready:
+                self._sync_leases(now)
+                self._end_leases(now)
+                self._compact(now)
+            else:
+                self._last_compaction = now
+
+    def _end_leases(self, now: float) -> None:
+        over = self._lessor.expired(now)
+        if over:
+            self._propose_own("expire", encode_command(Expire(tuple(over[:1000]))), now)
+
+    def _compact(self, now: float) -> None:
+        policy, state = self._compaction, self.state
+        excess = state.revision - policy.retain - max(state.compact_revision, 1)
+        if excess <= 0:
+            return
+        if now - self._last_compaction >= policy.interval_s or excess >= policy.burst:
+            self._last_compaction = now
+            command = Compact(NOBODY, state.revision - policy.retain)
+            self._propose_own("compact", encode_command(command), now)
+
+    def _propose_own(self, kind: str, command: bytes, now: float) -> None:
+        """Propose, unless the same is under way."""
+        if now - self._proposed_at.get(kind, float("-inf")) < _PROPOSE_AGAIN_S:
+            return
+        self._proposed_at[kind] = now
+
+        def done(got: Outcome | Lost) -> None:
+            del self._proposed_at[kind]
+            if isinstance(got, Lost):
+                log.info("proposal lost", extra={"kind": kind, "why": got.value})
+
+        self.node.propose(command, done)
+
+
+def cluster_id(members: Sequence[str], token: str = "wherry") -> str:  # noqa: S107  # not a secret
+    """Return a cluster's identity: the same wherever the same names were given."""
+    text = "\0".join([token, *sorted(members)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _lost(answer: rpc.Between | Lost) -> Lost:
+    return answer if isinstance(answer, Lost) else Lost.UNKNOWN
+
+
+def _result(number: int, got: Outcome | Lost) -> rpc.Between:
+    if isinstance(got, Lost):
+        return rpc.Failed(number, rpc.RETRY, got.value)
+    return rpc.Result(number, got)
+
+
+def _index(number: int, got: int | Lost) -> rpc.Between:
+    if isinstance(got, Lost):
+        return rpc.Failed(number, rpc.RETRY, got.value)
+    return rpc.Index(number, got)
+
+
+def lease_answer(number: int, got: rpc.LeaseState | Lost | None) -> rpc.LeaseState | rpc.Failed:
+    """Return what is sent about a lease."""
+    if got is None:
+        return rpc.Failed(number, rpc.LEASE_NOT_FOUND)
+    if isinstance(got, Lost):
+        return rpc.Failed(number, rpc.RETRY, got.value)
+    return rpc.LeaseState(number, got.ttl_s, got.remaining_s)
