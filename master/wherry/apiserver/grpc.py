@@ -351,7 +351,7 @@ class ClusterService(ClusterServicer):
         if token:
             return await self._gate.authenticate(None, token)
         presented = context.auth_context().get("x509_pem_cert") or ()
-        return await self._gate.authenticate(next(iter(presented), None), "")
+        return await self._gate.authenticate(next(iter(presented)), "")
 
 
 _BUG = "an internal error occurred; see the server's log"

@@ -59,8 +59,11 @@ class Reviews:
         return status
 
     async def _token(self, spec: dict[str, Any]) -> dict[str, Any]:
+        token = spec.get("token")
+        if not isinstance(token, str) or not token:
+            return {"authenticated": False, "error": "no token is given"}
         try:
-            user = await self._gate.authenticate(None, str(spec.get("token") or ""))
+            user = await self._gate.authenticate(None, token)
         except UnauthorizedError as error:
             return {"authenticated": False, "error": error.message}
         return {"authenticated": True, "user": _user_info(user)}

@@ -112,9 +112,9 @@ class ApiServer:
         self._store = store
         self._registry = registry
         self._bootstrap = bootstrap
-        self._store_failure: str | None = "not asked yet"
+        self._store_failure = "not asked yet"
         metrics = metrics or Metrics()
-        documents = Documents(get_discovery(), get_openapi(), clock=clock, failures=self.failures)
+        documents = Documents(get_discovery(), get_openapi(), clock=clock, checks=self.checks)
         agents = config.agent_tls
         door = RestDoor(
             registry,
@@ -141,14 +141,17 @@ class ApiServer:
             service, host=config.bind_address, port=config.grpc_port, tls=config.tls
         )
 
-    def failures(self) -> dict[str, str]:
-        """Return what keeps the server from being ready, by name."""
-        failed = {}
-        if self._store_failure is not None:
-            failed["store"] = self._store_failure
-        if not self._registry.synced.is_set():
-            failed["caches"] = "not filled yet"
-        return failed
+    def checks(self) -> dict[str, str]:
+        """Return the readiness checks: by name what is wrong, "" if nothing is."""
+        return {
+            "store": self._store_failure,
+            "caches": "" if self._registry.synced.is_set() else "not filled yet",
+        }
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether requests make sense here."""
+        return not any(self.checks().values())
 
     async def run(self) -> None:
         """Serve until cancelled, then drain."""
@@ -175,18 +178,16 @@ class ApiServer:
             try:
                 async with asyncio.timeout(_PROBE_TIMEOUT_S):
                     await self._store.range(_PROBED)
-                self._store_failure = None
+                self._store_failure = ""
             except TimeoutError:
                 self._store_failure = "no answer"
             except WherryError as error:
                 self._store_failure = str(error)
-            ready = not self.failures()
+            ready = self.ready
             if ready != serving:
                 serving = ready
                 await self.grpc.set_serving(serving=ready)
-                log.info(
-                    "ready" if ready else "not ready: %s", *([] if ready else [self.failures()])
-                )
+                log.info("ready" if ready else "not ready: %s", *([] if ready else [self.checks()]))
             await asyncio.sleep(_PROBE_S if ready else _PROBE_S / 20)
 
     async def _reload(self) -> None:

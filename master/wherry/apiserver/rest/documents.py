@@ -59,16 +59,16 @@ class Documents:
         discovery: Discovery documents.
         openapi: OpenAPI documents; they are computed at first use, beside the event loop.
         clock: For `Expires`.
-        failures: Readiness: what is not ready and why, by name; empty means ready.
+        checks: Readiness: by name what is wrong, "" if nothing is.
     """
 
     def __init__(
-        self, discovery: Discovery, openapi: OpenApi, *, clock: Clock, failures: Checks
+        self, discovery: Discovery, openapi: OpenApi, *, clock: Clock, checks: Checks
     ) -> None:
         self._discovery = discovery
         self._openapi = openapi
         self._clock = clock
-        self._failures = failures
+        self._checks = checks
         self._computing = asyncio.Lock()
 
     async def answer(self, parts: Sequence[str], request: Request, query: Query) -> Response:
@@ -94,11 +94,11 @@ class Documents:
                 raise _nothing_here()
 
     def _health(self, check: str, query: Query) -> Response:
-        failed = self._failures() if check == "readyz" else {}
+        checks = {"ping": "", **(self._checks() if check == "readyz" else {})}
+        failed = any(checks.values())
         if not failed and not query.flag("verbose"):
             return Response(body=b"ok", content_type=TEXT)
-        lines = [f"[-]{name} failed: {why}" for name, why in failed.items()]
-        lines += ["[+]ping ok"] if not failed else []
+        lines = [f"[-]{n} failed: {why}" if why else f"[+]{n} ok" for n, why in checks.items()]
         lines.append(f"{check} check {'failed' if failed else 'passed'}")
         body = "\n".join([*lines, ""]).encode()
         return Response(503 if failed else 200, body, TEXT)

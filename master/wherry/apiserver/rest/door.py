@@ -14,6 +14,7 @@ from wherry.api.errors import (
     NotFoundError,
     StatusError,
     TimeoutStatusError,
+    UnauthorizedError,
 )
 from wherry.apiserver.decode import decode_object
 from wherry.apiserver.discovery import VIRTUAL
@@ -108,8 +109,10 @@ class RestDoor:
         if not token and (known := peer.cache.get(_USER)) is not None:
             user: User = known
             return user
-        if public and not token and peer.certificate is None:
-            return ANONYMOUS
+        if not token and peer.certificate is None:
+            if public:
+                return ANONYMOUS
+            raise UnauthorizedError("Unauthorized")
         user = await self._gate.authenticate(peer.certificate if not token else None, token)
         if not token:
             peer.cache[_USER] = user

@@ -1,0 +1,207 @@
+"""`wherry apiserver`: flags, named as kube-apiserver's where it has them, and wiring."""
+
+import ipaddress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wherry.api.errors import ConfigError
+from wherry.apiserver.access import Access, node_of_pod
+from wherry.apiserver.authn import Authenticator, read_token_file
+from wherry.apiserver.authz import FixedPolicy
+from wherry.apiserver.bootstrap import Bootstrap, BootstrapConfig
+from wherry.apiserver.registry import Registry, RegistryConfig
+from wherry.apiserver.server import ApiServer, ServerConfig
+from wherry.apiserver.stores import open_store
+from wherry.apiserver.tokens import DEFAULT_ISSUER, TokenConfig
+from wherry.pki.tls import TlsFiles
+from wherry.process.command import process_command
+from wherry.process.run import ProcessOptions, Runtime, run
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_PORT = click.IntRange(0, 65535)
+_DNS_ADDRESS = 10
+"""Which address of the service range is the cluster DNS, by convention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the command line says, under kube-apiserver's names."""
+
+    advertise_address: str
+    bind_address: str
+    secure_port: int
+    grpc_port: int
+    store: tuple[str, ...]
+    service_cluster_ip_range: str
+    service_node_port_range: str
+    cluster_cidr: str
+    tls_cert_file: Path
+    tls_private_key_file: Path
+    client_ca_file: Path
+    kubelet_client_certificate: Path | None
+    kubelet_client_key: Path | None
+    token_auth_file: Path | None
+    service_account_signing_key_file: Path | None
+    service_account_issuer: str
+
+
+@process_command("apiserver")
+@click.option("--advertise-address", metavar="IP", required=True, help="Where others reach us.")
+@click.option("--bind-address", metavar="IP", default="0.0.0.0", help="Address of both doors.")  # noqa: S104
+@click.option("--secure-port", type=_PORT, default=6443, help="Kubernetes REST over HTTPS.")
+@click.option("--grpc-port", type=_PORT, default=6444, help="The native gRPC door.")
+@click.option(
+    "--store",
+    multiple=True,
+    required=True,
+    metavar="URL[,URL...]",
+    help="unix:///PATH and HOST:PORT of Wherry's stores, the nearest first; "
+    "memory:// keeps everything in this process.",
+)
+@click.option("--service-cluster-ip-range", metavar="CIDR", default="10.96.0.0/12")
+@click.option("--service-node-port-range", metavar="FIRST-LAST", default="30000-32767")
+@click.option("--cluster-cidr", metavar="CIDR", default="10.244.0.0/16", help="Pod addresses.")
+@click.option("--tls-cert-file", type=_FILE, required=True, help="Serving certificate.")
+@click.option("--tls-private-key-file", type=_FILE, required=True, help="Its key.")
+@click.option("--client-ca-file", type=_FILE, required=True, help="Authority of clients.")
+@click.option(
+    "--kubelet-client-certificate",
+    type=_FILE,
+    help="Who we are to agents.  [default: the serving certificate]",
+)
+@click.option("--kubelet-client-key", type=_FILE, help="Its key.")
+@click.option("--token-auth-file", type=_FILE, help='CSV: token,user,uid,"group1,group2".')
+@click.option(
+    "--service-account-signing-key-file",
+    type=_FILE,
+    help="EC P-256 key; without one no ServiceAccount tokens are issued.",
+)
+@click.option("--service-account-issuer", default=DEFAULT_ISSUER)
+def command(process: ProcessOptions, **flags: Any) -> None:
+    """Serve the Kubernetes API (REST and gRPC) over a store."""
+    given = Flags(**flags)
+
+    async def main(runtime: Runtime) -> None:
+        await serve(given, runtime)
+
+    run(main, process)
+
+
+async def serve(flags: Flags, runtime: Runtime) -> None:
+    """Build an API server from flags and run it.
+
+    Raises:
+        ConfigError: a flag or a file cannot work.
+    """
+    tls = TlsFiles(flags.tls_cert_file, flags.tls_private_key_file, flags.client_ca_file)
+    tls.check()
+    config = registry_config(flags)
+    bootstrap_config = BootstrapConfig(
+        advertise_address=_address(flags.advertise_address, "--advertise-address"),
+        secure_port=flags.secure_port,
+        service_cidr=config.service_cidr,
+        dns_ip=config.dns_ip,
+        network=_network(flags.cluster_cidr),
+    )
+    static = read_token_file(_text(flags.token_auth_file)) if flags.token_auth_file else {}
+    clock, rng = runtime.clock, runtime.rng
+    endpoints = [url for value in flags.store for url in value.split(",") if url]
+    store = open_store(endpoints, tls, clock=clock, rng=rng)
+    registry = Registry(store, clock=clock, rng=rng, config=config)
+    gate = Access(
+        Authenticator(registry, clock=clock, tokens=config.tokens, static=static),
+        FixedPolicy(node_of_pod(registry)),
+    )
+    server = ApiServer(
+        ServerConfig(
+            tls=tls,
+            agent_tls=_agent_tls(flags, tls),
+            bind_address=_address(flags.bind_address, "--bind-address"),
+            secure_port=flags.secure_port,
+            grpc_port=flags.grpc_port,
+        ),
+        store,
+        registry,
+        gate,
+        clock=clock,
+        bootstrap=Bootstrap(registry, store, bootstrap_config, rng=rng).run,
+    )
+    for name in server.checks():
+        runtime.health.add_check(name, partial(_check, server, name))
+    try:
+        await server.run()
+    finally:
+        await store.close()
+
+
+def _check(server: ApiServer, name: str) -> str | None:
+    return server.checks()[name] or None
+
+
+def registry_config(flags: Flags) -> RegistryConfig:
+    """Return the registry's part of the flags.
+
+    Raises:
+        ConfigError: a range cannot be read.
+    """
+    network = _cidr(flags.service_cluster_ip_range, "--service-cluster-ip-range")
+    if network.num_addresses <= _DNS_ADDRESS:
+        raise ConfigError(f"--service-cluster-ip-range {network} is too small: use /24 or larger")
+    first, dash, last = flags.service_node_port_range.partition("-")
+    if not (dash and first.isdigit() and last.isdigit() and 0 < int(first) <= int(last) < 65536):
+        raise ConfigError(
+            f"--service-node-port-range {flags.service_node_port_range!r}: expected FIRST-LAST"
+        )
+    key_file = flags.service_account_signing_key_file
+    return RegistryConfig(
+        service_cidr=str(network),
+        node_ports=(int(first), int(last)),
+        dns_ip=str(network[_DNS_ADDRESS]),
+        tokens=TokenConfig(
+            signing_key=_text(key_file).encode() if key_file else None,
+            issuer=flags.service_account_issuer,
+            audiences=(flags.service_account_issuer,),
+        ),
+    )
+
+
+def _agent_tls(flags: Flags, tls: TlsFiles) -> TlsFiles:
+    certificate, key = flags.kubelet_client_certificate, flags.kubelet_client_key
+    if certificate is None and key is None:
+        return tls
+    if certificate is None or key is None:
+        raise ConfigError("give both --kubelet-client-certificate and --kubelet-client-key")
+    files = TlsFiles(certificate, key, flags.client_ca_file)
+    files.check()
+    return files
+
+
+def _network(pod_cidr: str) -> dict[str, Any]:
+    network = _cidr(pod_cidr, "--cluster-cidr")
+    default = BootstrapConfig(advertise_address="127.0.0.1").network
+    return {**default, "Network": str(network)}
+
+
+def _cidr(text: str, flag: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise ConfigError(f"{flag}: {error}") from error
+
+
+def _address(text: str, flag: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise ConfigError(f"{flag}: {error}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
