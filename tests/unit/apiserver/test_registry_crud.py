@@ -33,7 +33,7 @@ def container(**more: object) -> dict[str, object]:
 
 def test_create_fills_metadata_and_ignores_what_clients_may_not_choose() -> None:
     async def run(w: World) -> None:
-        sent = {
+        sent: dict[str, object] = {
             "name": "a",
             "uid": "mine",
             "creationTimestamp": None,
@@ -282,8 +282,8 @@ def test_pages_are_all_of_one_revision() -> None:
         assert names == [f"c{index}" for index in range(10)]
         await asyncio.sleep(1)  # the caches move on, so only the store knows the old state
         await w.store.compact(w.store.state.revision)
+        options = ListOptions(limit=4, continue_token=first.continue_token)
         with pytest.raises(ExpiredError):
-            options = ListOptions(limit=4, continue_token=first.continue_token)
             await w.registry.list(Context(ADMIN), CONFIG_MAP, "", options)
 
     in_world(run)

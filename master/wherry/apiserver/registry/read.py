@@ -155,6 +155,10 @@ class Reader:
         except UnavailableError as error:
             raise ServiceUnavailableError(f"the store is away: {error}", retry_after_s=1) from error
 
+    async def catch_up_to_now(self) -> None:
+        """Wait until the caches contain every write acknowledged before the call."""
+        await self.catch_up(await self._current())
+
     async def catch_up(self, revision: int) -> None:
         """Wait for the caches to reach `revision`.
 

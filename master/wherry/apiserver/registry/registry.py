@@ -25,7 +25,7 @@ from wherry.apiserver import refusal
 from wherry.apiserver.admission import Chain, Operation, Request, default_chain
 from wherry.apiserver.allocator import Allocation, ServiceAllocator
 from wherry.apiserver.cache.feed import CacheFollower, Feed, Follower, caches_for
-from wherry.apiserver.patch import json_patch, merge_patch
+from wherry.apiserver.patch import copy_json, json_patch, merge_patch
 from wherry.apiserver.plan import Current, Plan
 from wherry.apiserver.registry import deletion, prepare, scale
 from wherry.apiserver.registry.binding import bound
@@ -211,17 +211,24 @@ class Registry:
             if attempt == 0:
                 prepare.finish_create(target, obj)
             await self._admission.validate(request, self)
-            allocation = self._allocate(resource, obj, None)
+            # A guess at a free address that fails must leave no trace in the object.
+            new = copy_json(obj) if resource.kind == kinds.SERVICE else obj
+            allocation = await self._allocate(resource, new, None, again=attempt > 0)
             lease = await self._event_lease.current() if resource.kind == kinds.EVENT else 0
             guards = [*request.guards, *allocation.guards]
-            return Plan(encode(obj), guards, allocation.ops, lease)
+            return Plan(encode(new), guards, allocation.ops, lease)
 
         outcome = await self._writer.create(resource, namespace, name, make, dry_run=ctx.dry_run)
         return _written(outcome, created=True)
 
-    def _allocate(self, resource: Resource, new: Object, old: Object | None) -> Allocation:
+    async def _allocate(
+        self, resource: Resource, new: Object, old: Object | None, *, again: bool
+    ) -> Allocation:
+        """Claim addresses for a Service; `again`: the caches were behind, let them catch up."""
         if resource.kind != kinds.SERVICE:
             return Allocation()
+        if again:
+            await self._reader.catch_up_to_now()
         return self._services.allocate(new, old)
 
     async def _act(
@@ -349,7 +356,7 @@ class Registry:
         self._admission.mutate(request)
         prepare.finish_update(target, new, old)
         await self._admission.validate(request, self)
-        allocation = self._allocate(target.resource, new, old)
+        allocation = await self._allocate(target.resource, new, old, again=current.fresh)
         plan = _plan(target.resource, new, old, current)
         also = self._freed(target.resource, old) if plan.value is None else allocation.ops
         guards = [*request.guards, *allocation.guards]

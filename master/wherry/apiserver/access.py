@@ -1,0 +1,45 @@
+"""Authentication and authorization together: the `Gate` that both doors ask."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from wherry.api import kinds
+from wherry.apiserver.authn import Authenticator
+from wherry.apiserver.authz import Authorizer, NodeOfPod
+from wherry.apiserver.gate import Attributes, Decision
+from wherry.apiserver.registry import Registry
+from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.verbs import User
+
+
+class Access:
+    """Implements `wherry.apiserver.gate.Gate`."""
+
+    def __init__(self, authenticator: Authenticator, authorizer: Authorizer) -> None:
+        self._authenticator = authenticator
+        self._authorizer = authorizer
+
+    async def authenticate(self, certificate: bytes | None, token: str) -> User:
+        """See `Gate.authenticate`."""
+        return await self._authenticator.authenticate(certificate, token)
+
+    def decide(self, user: User, attributes: Attributes) -> Decision:
+        """See `Gate.decide`."""
+        return self._authorizer.decide(user, attributes)
+
+    def rules(self, user: User, namespace: str) -> tuple[Sequence[Any], Sequence[Any]]:
+        """See `Gate.rules`."""
+        return self._authorizer.rules(user, namespace)
+
+
+def node_of_pod(registry: Registry) -> NodeOfPod:
+    """Return a function that looks up a pod's node in the watch cache."""
+    resource = BY_KIND[kinds.POD]
+    cache = registry.caches[resource]
+    read = cache.codec.field("spec.nodeName")
+
+    def find(namespace: str, name: str) -> str | None:
+        entry = cache.get(resource.key(namespace, name))
+        return None if entry is None else read(entry.index)
+
+    return find

@@ -1,0 +1,216 @@
+"""Authentication: from a client certificate or a bearer token to a `User`.
+
+Tokens are tried in this order: the static token file, ServiceAccount tokens (signature and
+times, and that the ServiceAccount and the pod they are bound to still exist *now*),
+bootstrap tokens (`id.secret`, Secrets of kube-system). What is costly and cannot change,
+reading a certificate and checking a signature, is remembered by digest.
+"""
+
+import base64
+import binascii
+import csv
+import hashlib
+import hmac
+import io
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from wherry.api import kinds
+from wherry.api.clock import Clock
+from wherry.api.errors import ConfigError, UnauthorizedError
+from wherry.api.times import parse_time
+from wherry.apiserver.admission import Lookup
+from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.tokens import Identity, InvalidTokenError, TokenConfig, TokenIssuer
+from wherry.apiserver.verbs import User
+from wherry.pki.certificates import identity
+
+AUTHENTICATED = "system:authenticated"
+BOOTSTRAPPERS = "system:bootstrappers"
+BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
+_BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
+_REMEMBERED = 10_000
+_BOUND = {"Pod": kinds.POD, "Secret": kinds.SECRET, "Node": kinds.NODE}
+
+V = TypeVar("V")
+
+
+class _Recent(Generic[V]):
+    """The values used last, by digest: what was presented is not kept in memory."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[bytes, V] = OrderedDict()
+
+    def get(self, digest: bytes) -> V | None:
+        value = self._values.get(digest)
+        if value is not None:
+            self._values.move_to_end(digest)
+        return value
+
+    def put(self, digest: bytes, value: V) -> None:
+        self._values[digest] = value
+        if len(self._values) > _REMEMBERED:
+            self._values.popitem(last=False)
+
+    def forget(self, digest: bytes) -> None:
+        self._values.pop(digest, None)
+
+
+def read_token_file(text: str) -> dict[bytes, User]:
+    """Read a static token file: lines of `token,user,uid,"group1,group2"`.
+
+    Returns:
+        Users by the SHA-256 of their token.
+
+    Raises:
+        ConfigError: a line has too few columns.
+    """
+    users: dict[bytes, User] = {}
+    for number, row in enumerate(csv.reader(io.StringIO(text)), 1):
+        if not row or row[0].startswith("#"):
+            continue
+        if len(row) < 3 or not row[0] or not row[1]:
+            raise ConfigError(f"token file, line {number}: expected token,user,uid[,groups]")
+        groups = tuple(g.strip() for g in row[3].split(",") if g.strip()) if len(row) > 3 else ()
+        users[_digest(row[0])] = User(row[1].strip(), (*groups, AUTHENTICATED), row[2].strip())
+    return users
+
+
+class Authenticator:
+    """See the module."""
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        *,
+        clock: Clock,
+        tokens: TokenConfig | None = None,
+        static: Mapping[bytes, User] | None = None,
+    ) -> None:
+        """Build one.
+
+        Args:
+            lookup: Finds ServiceAccounts, pods and Secrets (the registry).
+            clock: Tells which tokens are expired.
+            tokens: The key of ServiceAccount tokens; without one they are not accepted.
+            static: Users by digest, from `read_token_file`.
+        """
+        self._lookup = lookup
+        self._clock = clock
+        self._issuer = TokenIssuer(tokens) if tokens and tokens.signing_key else None
+        self._static = dict(static or {})
+        self._certificates: _Recent[User] = _Recent()
+        self._identities: _Recent[Identity] = _Recent()
+
+    async def authenticate(self, certificate: bytes | None, token: str) -> User:
+        """Return who presents this certificate (verified by TLS) or token.
+
+        Raises:
+            UnauthorizedError: the token is not valid, the certificate names nobody, or there
+                is neither (the doors let ANONYMOUS see health and version by themselves).
+        """
+        if token:
+            return await self._by_token(token)
+        if certificate:
+            return self._by_certificate(certificate)
+        raise UnauthorizedError("Unauthorized")
+
+    def _by_certificate(self, certificate: bytes) -> User:
+        digest = hashlib.sha256(certificate).digest()
+        user = self._certificates.get(digest)
+        if user is None:
+            name, groups = identity(certificate)
+            if not name:
+                raise UnauthorizedError("the client certificate has no common name")
+            user = User(name, (*groups, AUTHENTICATED))
+            self._certificates.put(digest, user)
+        return user
+
+    async def _by_token(self, token: str) -> User:
+        digest = _digest(token)
+        user = self._static.get(digest)
+        if user is not None:
+            return user
+        if found := _BOOTSTRAP_TOKEN.fullmatch(token):
+            return await self._by_bootstrap_token(found[1], found[2])
+        return await self._by_account(token, digest)
+
+    # -- ServiceAccounts --------------------------------------------------------------------
+
+    async def _by_account(self, token: str, digest: bytes) -> User:
+        now = self._clock.now()
+        who = self._identities.get(digest)
+        if who is None or now >= who.expires_s:
+            self._identities.forget(digest)
+            if self._issuer is None:
+                raise UnauthorizedError("invalid bearer token")
+            try:
+                who = self._issuer.verify(token, now=now)
+            except InvalidTokenError as error:
+                raise UnauthorizedError(f"invalid bearer token: {error}") from error
+            self._identities.put(digest, who)
+        await self._still_there(who)
+        extra: dict[str, list[str]] = {}
+        if who.bound is not None and who.bound.kind == "Pod":
+            extra["authentication.kubernetes.io/pod-name"] = [who.bound.name]
+            extra["authentication.kubernetes.io/pod-uid"] = [who.bound.uid]
+        groups = (
+            "system:serviceaccounts",
+            f"system:serviceaccounts:{who.namespace}",
+            AUTHENTICATED,
+        )
+        name = f"system:serviceaccount:{who.namespace}:{who.name}"
+        return User(name, groups, who.uid, extra)
+
+    async def _still_there(self, who: Identity) -> None:
+        await self._check(kinds.SERVICE_ACCOUNT, who.namespace, who.name, who.uid)
+        if who.bound is not None:
+            kind = _BOUND[who.bound.kind]
+            namespace = who.namespace if kind.namespaced else ""
+            await self._check(kind, namespace, who.bound.name, who.bound.uid)
+
+    async def _check(self, kind: kinds.Kind, namespace: str, name: str, uid: str) -> None:
+        found = await self._lookup.find(BY_KIND[kind], namespace, name)
+        if found is None or found.index.metadata.uid != uid:
+            raise UnauthorizedError(
+                f"invalid bearer token: the {kind.kind} it was made for no longer exists"
+            )
+
+    # -- bootstrap --------------------------------------------------------------------------
+
+    async def _by_bootstrap_token(self, token_id: str, secret: str) -> User:
+        """Accept a token that a Secret `bootstrap-token-ID` of kube-system describes."""
+        row = BY_KIND[kinds.SECRET]
+        found = await self._lookup.find(row, "kube-system", f"bootstrap-token-{token_id}")
+        data = _bootstrap_data(orjson.loads(found.object)) if found is not None else {}
+        expected = data.get("token-secret", "")
+        if not expected or not hmac.compare_digest(expected, secret):
+            raise UnauthorizedError("invalid bearer token")
+        if data.get("token-id") != token_id:
+            raise UnauthorizedError("invalid bearer token")
+        if data.get("usage-bootstrap-authentication") != "true":
+            raise UnauthorizedError("this bootstrap token may not be used to authenticate")
+        if data.get("expiration") and self._clock.now() >= parse_time(data["expiration"]):
+            raise UnauthorizedError("the bootstrap token has expired")
+        extra = [g for g in data.get("auth-extra-groups", "").split(",") if g]
+        groups = (BOOTSTRAPPERS, *extra, AUTHENTICATED)
+        return User(f"system:bootstrap:{token_id}", groups)
+
+
+def _bootstrap_data(secret: dict[str, Any]) -> dict[str, str]:
+    """Return the fields of a bootstrap token's Secret; {} where it is none, or unreadable."""
+    if secret.get("type") != BOOTSTRAP_TYPE or secret["metadata"].get("deletionTimestamp"):
+        return {}
+    try:
+        data = secret.get("data", {})
+        return {k: base64.b64decode(v).decode("ascii") for k, v in data.items()}
+    except (binascii.Error, UnicodeDecodeError):
+        return {}
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

@@ -1,0 +1,187 @@
+"""ClusterIPs and node ports: each to one Service, whatever happens in between."""
+
+import asyncio
+import random
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from registry_world import World, in_world
+
+from wherry.api import kinds
+from wherry.api.errors import InvalidError, StatusError
+from wherry.apiserver.allocator import IP_PREFIX, PORT_PREFIX, held
+from wherry.apiserver.registry import RegistryConfig
+from wherry.store.kv import Range, prefix_end
+
+SMALL = RegistryConfig(service_cidr="10.96.0.0/28", dns_ip="10.96.0.10", node_ports=(30000, 30004))
+
+
+async def service(w: World, name: str, **spec: Any) -> dict[str, Any]:
+    spec.setdefault("ports", [{"port": 80}])
+    return await w.create(kinds.SERVICE, "default", name=name, spec=spec)
+
+
+async def taken(w: World) -> tuple[set[str], set[str]]:
+    found = []
+    for prefix in (IP_PREFIX, PORT_PREFIX):
+        answer = await w.store.range(Range(prefix, prefix_end(prefix)))
+        found.append({kv.key[len(prefix) :].decode() for kv in answer.kvs})
+    return found[0], found[1]
+
+
+async def check_invariant(w: World) -> None:
+    """What Services hold is exactly what is claimed, and nobody shares."""
+    ips: list[str] = []
+    ports: list[str] = []
+    for raw in (await w.api.list(kinds.SERVICE)).items:
+        has_ips, has_ports = held(orjson.loads(raw))
+        ips += has_ips
+        ports += map(str, has_ports)
+    assert len(ips) == len(set(ips))
+    assert len(ports) == len(set(ports))
+    assert (set(ips), set(ports)) == await taken(w)
+
+
+def test_addresses_come_from_the_range_and_return_to_it() -> None:
+    async def run(w: World) -> None:
+        names = [f"s{i}" for i in range(12)]
+        for name in names:
+            await service(w, name)
+        await check_invariant(w)
+        with pytest.raises(InvalidError, match="range is full"):
+            await service(w, "more")
+        await w.api.delete(kinds.SERVICE, "s3", "default")
+        await asyncio.sleep(0.01)
+        await service(w, "more")
+        await check_invariant(w)
+
+    in_world(run, config=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (
+            {"clusterIP": "10.96.0.9"},
+            'spec.clusterIPs: Invalid value: ["10.96.0.9"]: failed to allocate IP 10.96.0.9: '
+            "provided IP is already allocated",
+        ),
+        (
+            {"clusterIP": "10.0.0.1"},
+            'spec.clusterIPs: Invalid value: ["10.0.0.1"]: failed to allocate IP 10.0.0.1: the '
+            "provided IP (10.0.0.1) is not in the valid range. The range of valid IPs is "
+            "10.96.0.0/12",
+        ),
+        (
+            {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30001}]},
+            "spec.ports[0].nodePort: Invalid value: 30001: provided port is already allocated",
+        ),
+        (
+            {"type": "NodePort", "ports": [{"port": 80, "nodePort": 80}]},
+            "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. "
+            "The range of valid ports is 30000-32767",
+        ),
+    ],
+)
+def test_what_was_asked_for_and_cannot_be_had(spec: dict[str, Any], message: str) -> None:
+    async def run(w: World) -> None:
+        ports = [{"port": 80, "nodePort": 30001}]
+        await service(w, "first", clusterIP="10.96.0.9", type="NodePort", ports=ports)
+        with pytest.raises(InvalidError) as refused:
+            await service(w, "second", **spec)
+        assert refused.value.message == f'Service "second" is invalid: {message}'
+        await check_invariant(w)
+
+    in_world(run)
+
+
+def test_a_service_that_changes_its_type_gives_its_port_back() -> None:
+    async def run(w: World) -> None:
+        made = await service(w, "s", type="NodePort")
+        assert 30000 <= made["spec"]["ports"][0]["nodePort"] <= 32767
+        ip = made["spec"]["clusterIP"]
+        made["spec"]["type"] = "ClusterIP"
+        raw = await w.api.update(kinds.SERVICE, "s", orjson.dumps(made), "default")
+        spec = orjson.loads(raw)["spec"]
+        assert spec["clusterIP"] == ip
+        assert "nodePort" not in spec["ports"][0]
+        await check_invariant(w)
+        external = b'{"spec":{"type":"ExternalName","externalName":"example.com"}}'
+        await w.api.patch(kinds.SERVICE, "s", external, "default")
+        await check_invariant(w)
+        assert await taken(w) == (set(), set())
+
+    in_world(run)
+
+
+def test_a_replaced_service_keeps_what_it_does_not_mention() -> None:
+    async def run(w: World) -> None:
+        made = await service(w, "s", type="NodePort", ports=[{"name": "a", "port": 80}])
+        body = {"spec": {"type": "NodePort", "ports": [{"name": "b", "port": 80}]}}
+        raw = await w.api.update(kinds.SERVICE, "s", orjson.dumps(body), "default")
+        spec = orjson.loads(raw)["spec"]
+        assert spec["clusterIP"] == made["spec"]["clusterIP"]
+        assert spec["ports"][0]["nodePort"] == made["spec"]["ports"][0]["nodePort"]
+
+    in_world(run)
+
+
+def test_one_number_may_serve_two_protocols_of_one_service() -> None:
+    async def run(w: World) -> None:
+        ports = [
+            {"name": "t", "port": 53, "protocol": "TCP", "nodePort": 30053},
+            {"name": "u", "port": 53, "protocol": "UDP", "nodePort": 30053},
+        ]
+        await service(w, "dns", type="NodePort", ports=ports)
+        await check_invariant(w)
+
+    in_world(run)
+
+
+@pytest.mark.parametrize(
+    "spec", [{"clusterIP": "None"}, {"type": "ExternalName", "externalName": "a.b"}]
+)
+def test_some_services_have_no_address(spec: dict[str, Any]) -> None:
+    async def run(w: World) -> None:
+        await service(w, "s", **spec)
+        assert await taken(w) == (set(), set())
+
+    in_world(run)
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=15, deadline=None)
+def test_many_writers_never_share(seed: int) -> None:
+    """Several clients at once on a tiny range, with caches that lag behind."""
+
+    async def run(w: World) -> None:
+        rng = random.Random(seed)
+
+        async def client(number: int) -> None:
+            for _ in range(10):
+                name = f"s{rng.randrange(6)}"
+                kind = rng.choice(["ClusterIP", "NodePort"])
+                body = {"spec": {"type": kind, "ports": [{"port": 80}]}}
+                try:
+                    match rng.randrange(3):
+                        case 0:
+                            await service(w, name, **body["spec"])
+                        case 1:
+                            raw = orjson.dumps(body)
+                            await w.api.update(kinds.SERVICE, name, raw, "default")
+                        case _:
+                            await w.api.delete(kinds.SERVICE, name, "default")
+                except StatusError:
+                    pass
+                if rng.random() < 0.5:
+                    await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(3):
+                tasks.create_task(client(number))
+        await check_invariant(w)
+
+    in_world(run, config=SMALL)
