@@ -11,10 +11,9 @@ everything again (tests/integration/test_agent_*.py kill it).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from wherry.agent.admission import admit
 from wherry.agent.checkpoint import Checkpoint
@@ -73,7 +72,19 @@ class AgentParts:
     checkpoint: Checkpoint
     statuses: StatusWriter
     event: Event
-    background: tuple[Callable[[], Awaitable[None]], ...] = field(default=())
+
+
+class PodSource(Protocol):
+    """The node's pods: an informer, or a node's part of one."""
+
+    @property
+    def synced(self) -> asyncio.Event:
+        """Set once the API has been heard."""
+        ...
+
+    def values(self) -> list[Pod]:
+        """Return the pods bound to this node."""
+        ...
 
 
 class Agent:
@@ -85,7 +96,7 @@ class Agent:
         clock: Time.
         rng: Chance.
         parts: The node's adapters.
-        pods: An informer whose items include the node's pods; run by who made it.
+        pods: The node's pods; run by who made it, with `pod_changed` as listener.
         nodes: An informer whose items include the node; run by who made it.
     """
 
@@ -96,7 +107,7 @@ class Agent:
         clock: Clock,
         rng: Random,
         parts: AgentParts,
-        pods: Informer[Pod],
+        pods: PodSource,
         nodes: Informer[Node],
     ) -> None:
         self._config = config
@@ -120,11 +131,32 @@ class Agent:
         """Return the node's name."""
         return self._config.identity.name
 
+    @property
+    def runtime(self) -> Runtime:
+        """Return the node's runtime."""
+        return self._parts.runtime
+
+    @property
+    def host(self) -> PodHost:
+        """Return the node's side of pods."""
+        return self._parts.host
+
+    @property
+    def machine(self) -> Machine:
+        """Return the machine."""
+        return self._parts.machine
+
     # -- what others ask --------------------------------------------------------------------
 
     def pods(self) -> list[Pod]:
         """Return the pods that are to run here."""
         return [w.pod for w in self._workers.values() if w.pod is not None]
+
+    def references_changed(self, uid: str) -> None:
+        """A ConfigMap or Secret that a pod uses has changed."""
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.references_changed()
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
         """Return the worker of a pod by its name; of several, the one that is in the API."""
@@ -163,8 +195,6 @@ class Agent:
             self._tasks.create_task(self._forget_unbound())
             self._tasks.create_task(self._follow_events())
             self._tasks.create_task(self._relist_loop())
-            for background in self._parts.background:
-                self._tasks.create_task(_run(background))
 
     async def _wait_for_runtime(self) -> RuntimeVersion:
         while True:
@@ -226,8 +256,10 @@ class Agent:
     def _seen(self, runtime: RuntimePod) -> None:
         uid = runtime.pod.uid
         self._prints[uid] = _fingerprint(runtime)
-        for part in (*runtime.sandboxes, *runtime.containers):
-            self._homes[part.id] = runtime.pod
+        for sandbox in runtime.sandboxes:
+            self._homes[sandbox.id] = runtime.pod
+        for container in runtime.containers:
+            self._homes[container.id] = runtime.pod
 
     async def _follow_events(self) -> None:
         if not self._config.runtime_events:
@@ -300,10 +332,6 @@ class Agent:
     def _node_event(self, type_: str, reason: str, message: str) -> None:
         ref: dict[str, Any] = {"kind": "Node", "name": self.name, "uid": self.name}
         self._parts.event(ref, type_, reason, message)
-
-
-async def _run(background: Callable[[], Awaitable[None]]) -> None:
-    await background()
 
 
 def _fingerprint(runtime: RuntimePod) -> tuple[object, ...]:

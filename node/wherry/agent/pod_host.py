@@ -9,6 +9,7 @@ import asyncio
 import base64
 import logging
 import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,7 +19,7 @@ import orjson
 from wherry.agent.cgroups import Cgroups
 from wherry.agent.configure import MESSAGE_POLICY, PodSettings, hosts_file, log_directory, pod_ref
 from wherry.agent.environment import NodeFacts, References, environment, expand
-from wherry.agent.logs import tail_of_log
+from wherry.agent.logs import LogOptions, read_log, tail_of_log
 from wherry.agent.projection import (
     MountError,
     Sources,
@@ -28,7 +29,7 @@ from wherry.agent.projection import (
     wanted_tokens,
 )
 from wherry.agent.references import ReferenceCache
-from wherry.agent.resources import pod_cgroup
+from wherry.agent.resources import pod_cgroup, pod_cgroups
 from wherry.agent.runtime import ContainerRecord, ImageAuth, Mount, PodRef
 from wherry.agent.tokens import TokenSource
 from wherry.agent.views import Container, Pod, TokenProjection, Volume
@@ -37,6 +38,7 @@ from wherry.api.errors import StatusError, UnavailableError
 
 log = logging.getLogger(__name__)
 MOST_MESSAGE: Final = 4096
+HOLLOW_POLL_S: Final = 1.0
 MOST_LOG_LINES: Final = 80
 MOST_LOG_MESSAGE: Final = 2048
 
@@ -83,7 +85,17 @@ class PodHost(Protocol):
         """Delete the log files of an attempt."""
         ...
 
-    async def cleanup(self, pod: Pod | None, ref: PodRef) -> None:
+    def read_log(
+        self,
+        pod: PodRef,
+        record: ContainerRecord,
+        options: LogOptions,
+        running: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[bytes]:
+        """Yield a container's log; following it ends when `running` says no."""
+        ...
+
+    async def cleanup(self, ref: PodRef) -> None:
         """Remove all that the pod had on the node; its containers are gone."""
         ...
 
@@ -111,7 +123,19 @@ class HollowPodHost:
     async def remove_log(self, pod: PodRef, container: str, attempt: int) -> None:
         """Do nothing."""
 
-    async def cleanup(self, pod: Pod | None, ref: PodRef) -> None:
+    async def read_log(
+        self,
+        pod: PodRef,
+        record: ContainerRecord,
+        options: LogOptions,
+        running: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[bytes]:
+        """Yield one line, always the same."""
+        yield f"hollow container {record.name} of pod {pod.namespace}/{pod.name}\n".encode()
+        while options.follow and await running():  # noqa: ASYNC110 - nobody could set an event
+            await asyncio.sleep(HOLLOW_POLL_S)
+
+    async def cleanup(self, ref: PodRef) -> None:
         """Do nothing."""
 
 
@@ -222,17 +246,26 @@ class LinuxPodHost:
         logs = Path(log_directory(pod, self._settings.log_root)) / container
         await asyncio.to_thread(_remove_matching, logs, f"{attempt}.log*")
 
-    async def cleanup(self, pod: Pod | None, ref: PodRef) -> None:
+    def read_log(
+        self,
+        pod: PodRef,
+        record: ContainerRecord,
+        options: LogOptions,
+        running: Callable[[], Awaitable[bool]],
+    ) -> AsyncIterator[bytes]:
+        """Yield the log of an attempt, with what was rotated from it."""
+        logs = Path(log_directory(pod, self._settings.log_root)) / record.name
+        return read_log(logs / f"{record.attempt}.log", options, running)
+
+    async def cleanup(self, ref: PodRef) -> None:
         """Remove volumes, cgroup and logs."""
         await self._references.release(ref.uid)
         self._tokens.forget(ref.uid)
-        await asyncio.to_thread(self._remove, pod, ref)
+        await asyncio.to_thread(self._remove, ref)
 
-    def _remove(self, pod: Pod | None, ref: PodRef) -> None:
+    def _remove(self, ref: PodRef) -> None:
         self._volumes.remove(ref.uid)
-        root = self._settings.cgroup_root.rstrip("/")
-        paths = [f"{root}/kubepods{c}/pod{ref.uid}" for c in ("", "/burstable", "/besteffort")]
-        for path in paths if pod is None else [pod_cgroup(pod, root).path]:
+        for path in pod_cgroups(ref.uid, self._settings.cgroup_root):
             self._cgroups.remove(path)
         shutil.rmtree(log_directory(ref, self._settings.log_root), ignore_errors=True)
 

@@ -171,6 +171,9 @@ class PodWorker:
                     log.warning("pod %s/%s: %s", self.ref.namespace, self.ref.name, error)
                     wake_at = self._node.clock.now() + retry_s
                     retry_s = min(retry_s * 2, MOST_RETRY_S)
+                except Exception:  # a bug that one pod meets must not stop the others
+                    log.exception("pod %s/%s", self.ref.namespace, self.ref.name)
+                    wake_at = self._node.clock.now() + MOST_RETRY_S
                 if self._pod is None and self.settled:
                     break
                 await self._wait(wake_at)
@@ -528,7 +531,7 @@ class PodWorker:
             self._container_event(container, "Warning", "FailedPreStopHook", "PreStopHook failed")
 
     async def _cleanup(self) -> None:
-        await self._node.host.cleanup(None, self.ref)
+        await self._node.host.cleanup(self.ref)
         await self._node.checkpoint.forget_pod(self.ref.uid)
         self._node.images.forget(self.ref.uid)
         self._node.statuses.forget(self.ref.uid)

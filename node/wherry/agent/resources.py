@@ -128,6 +128,12 @@ def pod_cgroup(pod: Pod, root: str) -> PodCgroup:
     )
 
 
+def pod_cgroups(uid: str, root: str) -> list[str]:
+    """Return where a pod's cgroup may be, for a pod of which only the uid is known."""
+    classes: tuple[Qos, ...] = ("Guaranteed", "Burstable", "BestEffort")
+    return [f"{cgroup_of_class(qos, root)}/pod{uid}" for qos in classes]
+
+
 def cgroup_of_class(qos: Qos, root: str) -> str:
     """Return `<root>/kubepods`, `.../burstable` or `.../besteffort`."""
     base = f"{root.rstrip('/')}/kubepods"
