@@ -266,6 +266,7 @@ def _jumps(facts: Facts) -> tuple[Jump, ...]:
         ("nat", "POSTROUTING", f"{_comment('kubernetes postrouting rules')} -j KUBE-POSTROUTING"),
         ("filter", "INPUT", f"{new} {external} -j KUBE-EXTERNAL-SERVICES"),
         ("filter", "FORWARD", f"{new} {external} -j KUBE-EXTERNAL-SERVICES"),
+        ("filter", "OUTPUT", f"{new} {external} -j KUBE-EXTERNAL-SERVICES"),
         ("filter", "FORWARD", f"{new} {portals} -j KUBE-SERVICES"),
         ("filter", "FORWARD", f"{_comment('kubernetes forwarding rules')} -j KUBE-FORWARD"),
         ("filter", "OUTPUT", f"{new} {portals} -j KUBE-SERVICES"),

@@ -29,6 +29,8 @@ from wherry.api.errors import (
     AlreadyExistsError,
     ConfigError,
     ConflictError,
+    ForbiddenError,
+    InvalidError,
     NotFoundError,
     StatusError,
     UnavailableError,
@@ -318,8 +320,9 @@ class Overlay:
         patch = {"spec": {"podCIDR": cidr, "podCIDRs": [cidr]}}
         try:
             await self._api.patch(kinds.NODE, node.metadata.name, msgspec.json.encode(patch))
-        except NotFoundError:
-            return
+        except (NotFoundError, InvalidError, ForbiddenError) as error:
+            # Somebody else decides about it here; the lease is what counts.
+            log.warning("podCIDR of node %s not set: %s", node.metadata.name, error)
 
     # -- last known state --------------------------------------------------------
 
