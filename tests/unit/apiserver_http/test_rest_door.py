@@ -1,0 +1,419 @@
+"""The REST door over stub verbs: who is let in, what comes back, in which form."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from open_gate import OpenGate
+from prometheus_client import CollectorRegistry
+from verbs_stub import StubVerbs, event
+
+from wherry.api.errors import ExpiredError
+from wherry.apiserver.discovery import get_discovery
+from wherry.apiserver.http.message import Peer, Reply, Request, Response, Stream
+from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.openapi import get_openapi
+from wherry.apiserver.rest.documents import Documents
+from wherry.apiserver.rest.door import RestDoor
+from wherry.apiserver.tunnel.agent import AgentAddress, AgentConnection
+from wherry.apiserver.verbs import User
+from wherry.client.api import EventType
+
+TOKEN = "t"
+NOW = 1_790_000_000.0
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+POD = {
+    "metadata": {"resourceVersion": "7", "name": "p", "namespace": "a", "uid": "u1"},
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "spec": {"containers": [{"name": "c"}]},
+    "status": {"phase": "Running"},
+}
+MAP = {
+    "metadata": {"resourceVersion": "8", "name": "m", "namespace": "a", "uid": "u2"},
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+}
+
+
+class StoppedClock:
+    def now(self) -> float:
+        return NOW
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+class NoAgents:
+    async def dial(self, address: AgentAddress) -> AgentConnection:
+        raise AssertionError("nobody is to be called")
+
+
+class World:
+    def __init__(self) -> None:
+        self.verbs = StubVerbs()
+        self.verbs.objects["pods", "a", "p"] = POD
+        self.verbs.objects["configmaps", "a", "m"] = MAP
+        self.gate = OpenGate()
+        self.gate.tokens["t"] = User("bob", ("devs",))
+        self.broken: dict[str, str] = {"store": ""}
+        clock, registry = StoppedClock(), CollectorRegistry()
+        self.registry = registry
+        documents = Documents(
+            get_discovery(), get_openapi(), clock=clock, checks=lambda: self.broken
+        )
+        self.door = RestDoor(
+            self.verbs,
+            self.gate,
+            documents,
+            dialer=NoAgents(),
+            clock=clock,
+            metrics=Metrics(registry),
+        )
+
+    async def ask(
+        self, method: str, target: str, body: Any = b"", *, token: str = TOKEN, **headers: str
+    ) -> Reply:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            sent["authorization"] = f"Bearer {token}"
+        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        return await self.door(Request(method, target, sent, list(sent.items()), raw, Peer()))
+
+    async def get(self, target: str, **headers: str) -> Response:
+        return answer(await self.ask("GET", target, **headers))
+
+
+def answer(reply: Reply) -> Response:
+    assert isinstance(reply, Response)
+    return reply
+
+
+def content(reply: Reply) -> Any:
+    return orjson.loads(answer(reply).body)
+
+
+def in_world(story: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        await story(World())
+
+    asyncio.run(main())
+
+
+def test_lists_are_envelopes_around_stored_bytes() -> None:
+    async def story(world: World) -> None:
+        listed = content(await world.get("/api/v1/namespaces/a/pods?limit=500"))
+        assert listed == {
+            "kind": "PodList",
+            "apiVersion": "v1",
+            "metadata": {"resourceVersion": "1"},
+            "items": [POD],
+        }
+        assert world.verbs.calls[-1][-1].limit == 500
+
+    in_world(story)
+
+
+def test_forms_of_one_object() -> None:
+    async def story(world: World) -> None:
+        url = "/api/v1/namespaces/a/pods/p"
+        assert content(await world.get(url)) == POD
+        table = content(await world.get(url, accept=TABLE))
+        assert table["kind"] == "Table"
+        assert table["metadata"] == {"resourceVersion": "7"}
+        assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+        whole = content(await world.get(url + "?includeObject=Object", accept=TABLE))
+        assert whole["rows"][0]["object"] == POD
+        partial = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+        assert content(await world.get(url, accept=partial)) == {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": "meta.k8s.io/v1",
+            "metadata": POD["metadata"],
+        }
+        text = await world.get(url, accept="application/yaml")
+        assert text.content_type == "application/yaml"
+        assert yaml.safe_load(text.body) == POD
+        refused = await world.get(url, accept="image/png")
+        assert refused.status == 406
+
+    in_world(story)
+
+
+def test_create_update_and_their_codes() -> None:
+    async def story(world: World) -> None:
+        world.verbs.warnings = ['unknown field "spec.x"']
+        url = "/api/v1/namespaces/a/configmaps"
+        reply = answer(await world.ask("POST", url + "?dryRun=All", {"metadata": {"name": "n"}}))
+        assert reply.status == 201
+        assert ("Warning", r'299 - "unknown field \"spec.x\""') in reply.headers
+        ctx = world.verbs.contexts[-1]
+        assert (ctx.dry_run, ctx.user.name) == (True, "bob")
+        assert orjson.loads(reply.body)["kind"] == "ConfigMap"
+        again = answer(await world.ask("POST", url, {"metadata": {"name": "n"}}))
+        assert (again.status, content(again)["reason"]) == (409, "AlreadyExists")
+        put = answer(await world.ask("PUT", url + "/n", {"metadata": {"name": "n"}}))
+        assert put.status == 200
+
+    in_world(story)
+
+
+def test_bodies_that_cannot_be_read() -> None:
+    async def story(world: World) -> None:
+        url = "/api/v1/namespaces/a/configmaps"
+        for body, kind, code in (
+            (b"{", "", 400),
+            (b"[]", "application/json", 400),
+            (b'{"kind":"Secret","apiVersion":"v1"}', "", 400),
+            (b"{}", "text/plain", 415),
+            (b"a: b", "application/yaml", 201),
+        ):
+            world.verbs.objects.pop(("configmaps", "a", "y"), None)
+            body = b"metadata: {name: y}" if code == 201 else body
+            reply = answer(await world.ask("POST", url, body, content_type=kind))
+            assert reply.status == code, (body, kind)
+        patch = answer(await world.ask("PATCH", url + "/m", b"{}", content_type="application/json"))
+        assert (patch.status, content(patch)["reason"]) == (415, "UnsupportedMediaType")
+
+    in_world(story)
+
+
+def test_delete_answers_with_what_clients_expect() -> None:
+    async def story(world: World) -> None:
+        pod = content(await world.ask("DELETE", "/api/v1/namespaces/a/pods/p"))
+        assert pod == POD
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
+        status = content(await world.ask("DELETE", "/api/v1/namespaces/a/configmaps/m", body))
+        assert status["details"] == {"name": "m", "kind": "configmaps", "uid": "u2"}
+        assert status["status"] == "Success"
+        assert world.verbs.calls[-1][-1].propagation == "Foreground"
+        wrong = answer(await world.ask("DELETE", "/api/v1/nodes/n", {"kind": "Pod"}))
+        assert wrong.status == 400
+
+    in_world(story)
+
+
+def test_delete_collection() -> None:
+    async def story(world: World) -> None:
+        url = "/api/v1/namespaces/a/configmaps?labelSelector=a%3Db"
+        listed = content(await world.ask("DELETE", url, {"dryRun": ["All"]}))
+        assert listed["kind"] == "ConfigMapList"
+        call = next(c for c in world.verbs.calls if c[0] == "delete_collection")
+        assert call[2].labels == "a=b"
+        assert world.verbs.contexts[0].dry_run
+
+    in_world(story)
+
+
+async def first_lines(reply: Reply, count: int) -> list[Any]:
+    assert isinstance(reply, Stream)
+    raw = b""
+    while raw.count(b"\n") < count:
+        raw += await anext(reply.chunks)
+    await reply.chunks.aclose()
+    return [orjson.loads(line) for line in raw.splitlines()]
+
+
+def test_a_watch_is_lines_of_json() -> None:
+    async def story(world: World) -> None:
+        world.verbs.events.put_nowait(
+            [event(EventType.ADDED, "a", 6), event(EventType.DELETED, "a", 7)]
+        )
+        world.verbs.events.put_nowait(ExpiredError("too old resource version: 1 (2)"))
+        reply = await world.ask("GET", "/api/v1/configmaps?watch=1&resourceVersion=5")
+        added, deleted, error = await first_lines(reply, 3)
+        assert (added["type"], added["object"]["metadata"]["name"]) == ("ADDED", "a")
+        assert deleted["type"] == "DELETED"
+        assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
+        assert world.verbs.watching == 0
+
+    in_world(story)
+
+
+def test_a_watched_table_tells_its_columns_once() -> None:
+    async def story(world: World) -> None:
+        events = [event(t, "a", 6) for t in (EventType.ADDED, EventType.MODIFIED)]
+        world.verbs.events.put_nowait([*events, event(EventType.BOOKMARK, "", 9)])
+        reply = await world.ask("GET", "/api/v1/configmaps?watch=1", accept=TABLE)
+        first, second, bookmark = await first_lines(reply, 3)
+        assert first["object"]["columnDefinitions"][0]["name"] == "Name"
+        assert second["object"]["columnDefinitions"] == []
+        assert second["object"]["rows"][0]["cells"][0] == "a"
+        assert bookmark["type"] == "BOOKMARK"
+        assert bookmark["object"]["rows"][0]["object"]["metadata"]["resourceVersion"] == "9"
+
+    in_world(story)
+
+
+def test_a_watch_that_cannot_work_is_refused_before_it_begins() -> None:
+    async def story(world: World) -> None:
+        for query, code in (("fieldSelector=spec.x%3D1", 400), ("sendInitialEvents=true", 422)):
+            reply = answer(await world.ask("GET", f"/api/v1/configmaps?watch=1&{query}"))
+            assert reply.status == code
+
+    in_world(story)
+
+
+def test_who_is_let_in() -> None:
+    async def story(world: World) -> None:
+        url = "/api/v1/namespaces/a/pods/p"
+        assert answer(await world.ask("GET", url, token="")).status == 401
+        assert answer(await world.ask("GET", url, token="wrong")).status == 401
+        world.gate.forbidden.add(("bob", "get"))
+        refused = content(await world.get(url))
+        assert refused["message"] == (
+            'pods "p" is forbidden: User "bob" cannot get resource "pods" in API group "" '
+            'in the namespace "a"'
+        )
+        assert answer(await world.ask("GET", "/healthz", token="")).body == b"ok"
+        assert answer(await world.ask("GET", "/version", token="")).status == 200
+        assert answer(await world.ask("GET", "/api", token="")).status == 401
+        assert world.verbs.calls == []
+
+    in_world(story)
+
+
+def test_documents() -> None:
+    async def story(world: World) -> None:
+        assert content(await world.get("/version/"))["minor"] == "33"
+        assert content(await world.get("/api/"))["versions"] == ["v1"]
+        names = {r["name"] for r in content(await world.get("/api/v1"))["resources"]}
+        assert {"pods", "pods/log", "pods/eviction"} <= names
+        aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        listed = await world.get("/apis", accept=aggregated + ",application/json")
+        assert content(listed)["kind"] == "APIGroupDiscoveryList"
+        assert listed.content_type.startswith("application/json;g=apidiscovery")
+        assert (await world.get("/apis/nosuch/v1")).status == 404
+        assert (await world.get("/api/v1/nosuch")).status == 404
+        unknown = await world.get("/nosuch")
+        assert (unknown.status, unknown.body) == (404, b"404 page not found\n")
+
+    in_world(story)
+
+
+def test_openapi_is_kept_by_clients() -> None:
+    async def story(world: World) -> None:
+        root = content(await world.get("/openapi/v3"))
+        url = root["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        document = await world.get(url)
+        headers = dict(document.headers)
+        assert headers["Cache-Control"] == "public, immutable"
+        assert "Expires" in headers
+        unchanged = await world.get(url, if_none_match=headers["ETag"])
+        assert (unchanged.status, unchanged.body) == (304, b"")
+        packed = await world.get(url, accept_encoding="gzip")
+        assert ("Content-Encoding", "gzip") in packed.headers
+        assert dict((await world.get("/openapi/v3/apis/apps/v1")).headers)["Cache-Control"] == (
+            "no-cache, private"
+        )
+        v2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+        protobuf = await world.get("/openapi/v2", accept=v2)
+        assert protobuf.content_type == (
+            "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+        )
+        assert (await world.get("/openapi/v3/apis/nosuch/v1")).status == 404
+
+    in_world(story)
+
+
+def test_readiness_says_what_is_wrong() -> None:
+    async def story(world: World) -> None:
+        assert (await world.get("/readyz")).body == b"ok"
+        world.broken["store"] = "no quorum"
+        down = await world.get("/readyz")
+        assert down.status == 503
+        assert b"[-]store failed: no quorum" in down.body
+        assert (await world.get("/livez")).body == b"ok"
+        assert b"[+]ping ok" in (await world.get("/healthz?verbose")).body
+
+    in_world(story)
+
+
+def review(kind: str, spec: Any, group: str = "authorization.k8s.io") -> tuple[str, Any]:
+    return f"/apis/{group}/v1/{kind.lower()}s", {
+        "kind": kind,
+        "apiVersion": f"{group}/v1",
+        "metadata": {"creationTimestamp": None},
+        "spec": spec,
+    }
+
+
+def test_reviews() -> None:
+    async def story(world: World) -> None:
+        async def ask(kind: str, spec: Any, group: str = "authorization.k8s.io") -> Any:
+            reply = answer(await world.ask("POST", *review(kind, spec, group)))
+            return orjson.loads(reply.body) if reply.status == 201 else reply.status
+
+        about = {"resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "a"}}
+        assert (await ask("SelfSubjectAccessReview", about))["status"] == {"allowed": True}
+        world.gate.forbidden.add(("bob", "delete"))
+        assert not (await ask("SelfSubjectAccessReview", about))["status"]["allowed"]
+        path = {"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}
+        assert (await ask("SelfSubjectAccessReview", path))["status"]["allowed"]
+        assert await ask("SelfSubjectAccessReview", {}) == 422
+        assert await ask("SelfSubjectAccessReview", about | path) == 422
+        assert await ask("SubjectAccessReview", about) == 422
+        assert (await ask("SubjectAccessReview", {**about, "user": "eve"}))["status"]["allowed"]
+        rules = await ask("SelfSubjectRulesReview", {"namespace": "a"})
+        assert rules["status"]["resourceRules"]
+        who = await ask("SelfSubjectReview", {}, "authentication.k8s.io")
+        assert who["status"]["userInfo"] == {"username": "bob", "groups": ["devs"]}
+        for token, good in (("t", True), ("x", False), ("", False)):
+            told = await ask("TokenReview", {"token": token}, "authentication.k8s.io")
+            assert told["status"]["authenticated"] is good
+        url, _ = review("SelfSubjectAccessReview", about)
+        assert answer(await world.ask("GET", url)).status == 405
+
+    in_world(story)
+
+
+def test_streams_need_an_upgrade() -> None:
+    async def story(world: World) -> None:
+        scheduled = {**POD, "spec": {**POD["spec"], "nodeName": "n"}}  # type: ignore[dict-item]
+        world.verbs.objects["pods", "a", "p"] = scheduled
+        url = "/api/v1/namespaces/a/pods/p/exec?command=id&stdout=1"
+        refused = content(await world.get(url))
+        assert (refused["code"], refused["message"]) == (400, "Upgrade request required")
+
+    in_world(story)
+
+
+def test_a_timeout_that_the_client_asked_for() -> None:
+    async def story(world: World) -> None:
+        world.verbs.hold.clear()
+        reply = answer(await world.ask("GET", "/api/v1/nodes/n?timeout=10ms"))
+        assert (reply.status, content(reply)["reason"]) == (504, "Timeout")
+        assert answer(await world.ask("GET", "/api/v1/nodes/n?timeout=soon")).status == 400
+
+    in_world(story)
+
+
+def test_requests_are_counted() -> None:
+    async def story(world: World) -> None:
+        await world.get("/api/v1/namespaces/a/pods/p")
+        await world.get("/api/v1/namespaces/a/pods/q")
+        labels = {
+            "verb": "get",
+            "group": "",
+            "version": "v1",
+            "resource": "pods",
+            "subresource": "",
+            "door": "rest",
+        }
+        for code in ("200", "404"):
+            found = world.registry.get_sample_value(
+                "apiserver_request_total", {**labels, "code": code}
+            )
+            assert found == 1
+
+    in_world(story)
+
+
+@pytest.mark.parametrize("target", ["/api/v1/nodes/%ff", "/%", "//", "/api//", "/a?%zz=&&=;"])
+def test_odd_targets_are_answered(target: str) -> None:
+    async def story(world: World) -> None:
+        assert (await world.get(target)).status in (404, 200)
+
+    in_world(story)

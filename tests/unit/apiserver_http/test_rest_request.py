@@ -1,0 +1,257 @@
+"""What a request means: paths, queries, media types, actions. Tables."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wherry.api.errors import (
+    BadRequestError,
+    InvalidError,
+    MethodNotAllowedError,
+    NotAcceptableError,
+    UnsupportedMediaError,
+)
+from wherry.apiserver.gate import bearer
+from wherry.apiserver.resources import BY_ADDRESS
+from wherry.apiserver.rest.accept import Form, negotiate, patch_type
+from wherry.apiserver.rest.action import action_of, check_selectors
+from wherry.apiserver.rest.path import parse, split
+from wherry.apiserver.rest.query import (
+    Query,
+    context,
+    delete_options,
+    list_options,
+    watch_options,
+)
+from wherry.apiserver.rest.render import warning_header
+from wherry.apiserver.verbs import DeleteOptions, User
+from wherry.client.api import PatchType
+
+PATHS = [
+    ("/api/v1/pods", ("pods", "", "", "")),
+    ("/api/v1/pods/", ("pods", "", "", "")),
+    ("/api/v1/namespaces", ("namespaces", "", "", "")),
+    ("/api/v1/namespaces/a", ("namespaces", "", "a", "")),
+    ("/api/v1/namespaces/a/status", ("namespaces", "", "a", "status")),
+    ("/api/v1/namespaces/a/finalize", ("namespaces", "", "a", "finalize")),
+    ("/api/v1/namespaces/a/pods", ("pods", "a", "", "")),
+    ("/api/v1/namespaces/a/pods/p", ("pods", "a", "p", "")),
+    ("/api/v1/namespaces/a/pods/p/log", ("pods", "a", "p", "log")),
+    ("/api/v1/namespaces/status/pods", ("pods", "status", "", "")),
+    ("/apis/apps/v1/namespaces/a/deployments/d/scale", ("deployments", "a", "d", "scale")),
+    ("/apis/apps/v1/deployments", ("deployments", "", "", "")),
+    ("/api/v1/nodes/n%41", ("nodes", "", "nA", "")),
+    ("/api/v1/nodes/a%2Fb", ("nodes", "", "a/b", "")),
+    ("/api/v1", None),
+    ("/api", None),
+    ("/apis/apps/v1", None),
+    ("/apis/apps/v2/deployments", None),
+    ("/api/v1/nosuch", None),
+    ("/api/v1/pods/p", None),
+    ("/api/v1/namespaces/a/nodes", None),
+    ("/api/v1/namespaces/a/nodes/n", None),
+    ("/api/v1/namespaces//pods", None),
+    ("/api/v1/namespaces/a/pods//log", None),
+    ("/api/v1/namespaces/a/pods/p/nosuch", None),
+    ("/api/v1/namespaces/a/pods/p/log/more", None),
+    ("/apis/apps/v1/namespaces/a/pods", None),
+    ("/openapi/v2", None),
+]
+
+
+@pytest.mark.parametrize(("path", "expected"), PATHS)
+def test_paths(path: str, expected: tuple[str, ...] | None) -> None:
+    route = parse(split(path))
+    found = route and (route.resource.kind.plural, route.namespace, route.name, route.subresource)
+    assert found == expected
+
+
+def test_the_deprecated_watch_prefix() -> None:
+    route = parse(split("/api/v1/watch/namespaces/a/pods/p"))
+    assert route is not None
+    assert (route.watch, route.namespace, route.name) == (True, "a", "p")
+    assert action_of("GET", route, Query("")).verb == "watch"
+
+
+@given(st.text(max_size=60))
+def test_any_path_is_a_route_or_none(text: str) -> None:
+    parse(split("/api/v1/" + text))
+    parse(split(text))
+
+
+ACTIONS = [
+    ("GET", "/api/v1/pods", "", "list"),
+    ("HEAD", "/api/v1/pods", "", "list"),
+    ("GET", "/api/v1/pods", "watch=true", "watch"),
+    ("GET", "/api/v1/pods", "watch=True", "watch"),
+    ("GET", "/api/v1/pods", "watch=1", "watch"),
+    ("GET", "/api/v1/pods", "watch=false", "list"),
+    ("GET", "/api/v1/pods", "watch=0", "list"),
+    ("GET", "/api/v1/nodes/n", "", "get"),
+    ("POST", "/api/v1/nodes", "", "create"),
+    ("PUT", "/api/v1/nodes/n", "", "update"),
+    ("PATCH", "/api/v1/nodes/n/status", "", "patch"),
+    ("DELETE", "/api/v1/nodes/n", "", "delete"),
+    ("DELETE", "/api/v1/nodes", "", "deletecollection"),
+    ("POST", "/api/v1/namespaces/a/pods/p/binding", "", "create"),
+    ("POST", "/api/v1/namespaces/a/pods/p/exec", "", "create"),
+    ("GET", "/api/v1/namespaces/a/pods/p/exec", "", "get"),
+    ("POST", "/api/v1/pods", "", None),
+    ("POST", "/api/v1/nodes/n", "", None),
+    ("PUT", "/api/v1/nodes", "", None),
+    ("PATCH", "/api/v1/nodes", "", None),
+    ("OPTIONS", "/api/v1/nodes", "", None),
+    ("DELETE", "/api/v1/nodes/n/status", "", None),
+    ("GET", "/api/v1/namespaces/a/pods/p/binding", "", None),
+    ("PUT", "/api/v1/namespaces/a/pods/p/log", "", None),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "query", "verb"), ACTIONS)
+def test_actions(method: str, path: str, query: str, verb: str | None) -> None:
+    route = parse(split(path))
+    assert route is not None
+    if verb is None:
+        with pytest.raises(MethodNotAllowedError):
+            action_of(method, route, Query(query))
+    else:
+        assert action_of(method, route, Query(query)).verb == verb
+
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+FORMS = [
+    ("", Form.OBJECT),
+    ("*/*", Form.OBJECT),
+    ("application/json", Form.OBJECT),
+    (f"{TABLE},application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Form.TABLE),
+    ("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Form.OBJECT),
+    ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Form.METADATA),
+    ("application/vnd.kubernetes.protobuf,application/json", Form.OBJECT),
+    (f"application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,{TABLE}", Form.TABLE),
+    ("application/yaml", Form.YAML),
+    ("text/html, application/json;q=0.5, application/yaml;q=0.9", Form.YAML),
+    ("application/json;q=0, application/yaml;q=0.1", Form.YAML),
+    ("application/json;stream=watch", Form.OBJECT),
+    ("application/json;q=nonsense", None),
+    ("text/html", None),
+    ("application/vnd.kubernetes.protobuf", None),
+]
+
+
+@pytest.mark.parametrize(("accept", "form"), FORMS)
+def test_accept(accept: str, form: Form | None) -> None:
+    if form is None:
+        with pytest.raises(NotAcceptableError):
+            negotiate(accept)
+    else:
+        assert negotiate(accept) is form
+
+
+def test_patch_types() -> None:
+    assert patch_type("application/merge-patch+json; charset=utf-8") is PatchType.MERGE
+    for unknown in ("", "application/json", "text/plain"):
+        with pytest.raises(UnsupportedMediaError, match="accepted media types include"):
+            patch_type(unknown)
+
+
+def test_list_options() -> None:
+    options = list_options(
+        Query("labelSelector=a%3Db&fieldSelector=x&limit=5&continue=c&resourceVersion=7")
+    )
+    assert (options.labels, options.fields, options.limit) == ("a=b", "x", 5)
+    assert (options.continue_token, options.revision) == ("c", "7")
+    with pytest.raises(BadRequestError, match="strconv"):
+        list_options(Query("limit=many"))
+    with pytest.raises(BadRequestError, match="out of range"):
+        list_options(Query(f"limit={2**64}"))
+
+
+def test_a_watch_without_a_timeout_has_none() -> None:
+    assert watch_options(Query("")).timeout_s is None
+    assert watch_options(Query("timeoutSeconds=0")).timeout_s is None
+    assert watch_options(Query("timeoutSeconds=9")).timeout_s == 9.0
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sendInitialEvents=true",
+        "sendInitialEvents=true&resourceVersionMatch=Exact",
+        "resourceVersionMatch=NotOlderThan",
+    ],
+)
+def test_send_initial_events_is_never_ignored(query: str) -> None:
+    with pytest.raises(InvalidError):
+        watch_options(Query(query))
+
+
+def test_send_initial_events() -> None:
+    options = watch_options(Query("sendInitialEvents=true&resourceVersionMatch=NotOlderThan"))
+    assert options.send_initial_events
+
+
+def test_write_options() -> None:
+    user = User("u")
+    ctx = context(Query("dryRun=All&fieldManager=m&fieldValidation=Strict&force=true"), user, "x/1")
+    assert (ctx.dry_run, ctx.field_manager, ctx.field_validation) == (True, "m", "Strict")
+    assert context(Query(""), user, "kubectl/v1.33").field_manager == "kubectl"
+    for wrong in ("dryRun=all", "fieldValidation=strict"):
+        with pytest.raises(InvalidError, match="Unsupported value"):
+            context(Query(wrong), user, "")
+
+
+DELETES = [
+    ("", {}, DeleteOptions(), False),
+    ("gracePeriodSeconds=0", {}, DeleteOptions(grace_s=0), False),
+    ("gracePeriodSeconds=9", {"gracePeriodSeconds": 3}, DeleteOptions(grace_s=3), False),
+    ("", {"propagationPolicy": "Orphan"}, DeleteOptions(propagation="Orphan"), False),
+    ("propagationPolicy=Foreground", {}, DeleteOptions(propagation="Foreground"), False),
+    ("", {"orphanDependents": True}, DeleteOptions(propagation="Orphan"), False),
+    ("", {"preconditions": {"uid": "u", "resourceVersion": "4"}}, DeleteOptions(uid="u", revision="4"), False),
+    ("", {"dryRun": ["All"]}, DeleteOptions(), True),
+    ("dryRun=All", {}, DeleteOptions(), True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "body", "options", "dry_run"), DELETES)
+def test_delete_options(
+    query: str, body: dict[str, object], options: DeleteOptions, dry_run: bool
+) -> None:
+    assert delete_options(Query(query), body) == (options, dry_run)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"gracePeriodSeconds": "3"},
+        {"gracePeriodSeconds": True},
+        {"propagationPolicy": 3},
+        {"propagationPolicy": "Sideways"},
+        {"preconditions": []} | {"preconditions": "x"},
+        {"dryRun": ["Some"]},
+        {"dryRun": "true"},
+    ],
+)
+def test_delete_options_that_cannot_be_meant(body: dict[str, object]) -> None:
+    with pytest.raises((BadRequestError, InvalidError)):
+        delete_options(Query(""), body)
+
+
+def test_selectors_are_checked_before_a_watch_begins() -> None:
+    pods = BY_ADDRESS["", "v1", "pods"]
+    check_selectors(pods, "a=b", "spec.nodeName=n,metadata.name!=x")
+    for labels, fields in (("a===b", ""), ("", "spec.nosuch=1"), ("", "metadata.name")):
+        with pytest.raises(BadRequestError):
+            check_selectors(pods, labels, fields)
+
+
+def test_warnings_survive_go() -> None:
+    assert warning_header('unknown field "spec.x"\n\\') == r'299 - "unknown field \"spec.x\" \\"'
+    assert warning_header("ä") == '299 - "?"'
+
+
+def test_bearer_tokens() -> None:
+    assert bearer("Bearer abc ") == "abc"
+    assert bearer("bearer abc") == "abc"
+    assert bearer("Basic abc") == ""
+    assert bearer("") == ""
