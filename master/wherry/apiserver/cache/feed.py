@@ -21,7 +21,16 @@ from wherry.apiserver.cache.cache import WatchCache
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.storage import Entry
 from wherry.client.backoff import Backoff
-from wherry.store.kv import CompactedError, Event, KeyValue, Range, Store, WatchBatch, prefix_end
+from wherry.store.kv import (
+    CompactedError,
+    Event,
+    FutureRevisionError,
+    KeyValue,
+    Range,
+    Store,
+    WatchBatch,
+    prefix_end,
+)
 
 _LOG = logging.getLogger(__name__)
 _ALL = b"\0"
@@ -107,8 +116,9 @@ class Feed:
                     self._backoff.reset()
                 async for batch in self._store.watch(_ALL, _ALL, revision=self.revision):
                     self._apply(batch)
-            except CompactedError:
-                _LOG.warning("the store compacted revision %d: reading everything", self.revision)
+            except (CompactedError, FutureRevisionError) as error:
+                # The second only happens when a store was restored from an older copy.
+                _LOG.warning("reading everything again, was at %d: %s", self.revision, error)
                 self.revision = 0
             except UnavailableError as error:
                 _LOG.warning("the store is away: %s", error)

@@ -34,8 +34,9 @@ ANNOTATIONS_MOST = 256 * 1024
 
 
 def _regex(message: str, pattern: str, *examples: str) -> str:
-    shown = " or ".join(f"'{e}'" if i == 0 else f" '{e}'" for i, e in enumerate(examples))
-    return f"{message} (e.g. {shown.replace('  ', ' ')}, regex used for validation is '{pattern}')"
+    """Word a rule as upstream's `RegexError` does, with its two spaces before "or"."""
+    shown = " or ".join(f"'{example}', " for example in examples)
+    return f"{message} (e.g. {shown}regex used for validation is '{pattern}')"
 
 
 _LABEL_TEXT = _regex(
@@ -124,11 +125,9 @@ def qualified_name(name: str) -> Sequence[str]:
     prefix, slash, last = name.rpartition("/")
     wrong: list[str] = []
     if "/" in prefix:
-        return [
-            "a qualified name "
-            + _QUALIFIED_TEXT.removeprefix("name part ").replace("(e.g.", "(e.g.")
-            + " with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        ]
+        rule = _QUALIFIED_TEXT.removeprefix("name part ")
+        tail = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+        return [f"a qualified name {rule} {tail}"]
     if slash:
         if not prefix:
             wrong.append("prefix part must be non-empty")
