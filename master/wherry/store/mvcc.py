@@ -218,6 +218,7 @@ class MvccState:
         self._log: list[tuple[Event, ...]] = []  # events of revision `_swept + 1 + i`
         self._swept = 1  # what is not newer than this was freed
         self._pending: list[Event] = []
+        self._size = 0  # bytes of keys and values of all kept versions
 
     # ---- writing
 
@@ -353,6 +354,7 @@ class MvccState:
             self.leases[lease].keys.add(key)
         history.revisions.append(revision)
         history.versions.append(kv)
+        self._size += len(key) + len(op.value)
         self._pending.append(Event(kv, prev))
         return prev
 
@@ -446,6 +448,7 @@ class MvccState:
         if keep >= 0 and history.versions[keep] is None:
             keep += 1
         if keep > 0:
+            self._size -= sum(_size(kv) for kv in history.versions[:keep])
             del history.revisions[:keep]
             del history.versions[:keep]
         if not history.versions:
@@ -458,6 +461,16 @@ class MvccState:
         """Return what `key` holds now."""
         history = self._histories.get(key)
         return history.versions[-1] if history else None
+
+    @property
+    def live_count(self) -> int:
+        """Return the number of keys that exist now."""
+        return len(self._live)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of keys and values, with the versions that are kept."""
+        return self._size
 
     def peek(self, key: bytes, revision: int) -> KeyValue | None:
         """Return what `key` held at `revision`; the caller knows that it is not freed."""
@@ -598,6 +611,7 @@ class MvccState:
             history = self._histories[kv.key] = History()
             history.revisions.append(kv.mod_revision)
             history.versions.append(kv)
+            self._size += _size(kv)
         for events in revisions:
             self._log.append(tuple(self._replay_event(gone, kv) for gone, kv in events))
             self.revision += 1
@@ -609,6 +623,7 @@ class MvccState:
         prev = history.versions[-1] if history.versions else None
         history.revisions.append(kv.mod_revision)
         history.versions.append(None if deleted else kv)
+        self._size += 0 if deleted else _size(kv)
         return Event(kv, prev, deleted=deleted)
 
     def end_replay(self) -> None:
@@ -633,6 +648,10 @@ class MvccState:
             for chunk in view.chunks():
                 sha.update(chunk)
         return sha.hexdigest()
+
+
+def _size(kv: KeyValue | None) -> int:
+    return len(kv.key) + len(kv.value) if kv is not None else 0
 
 
 class Restorer:

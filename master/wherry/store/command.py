@@ -1,0 +1,174 @@
+"""`wherry store`: wires the store to this machine. No decision is made here."""
+
+import asyncio
+import gc
+from pathlib import Path
+
+import click
+
+from wherry.api.errors import ConfigError
+from wherry.pki.tls import TlsFiles, client_context, server_context
+from wherry.process.command import process_command
+from wherry.process.run import ProcessOptions, Runtime, run
+from wherry.store.client import StoreClient
+from wherry.store.etcd import EtcdOptions, EtcdServer
+from wherry.store.metrics import register
+from wherry.store.net import Sockets, host_port
+from wherry.store.peer import NetworkLink
+from wherry.store.raft.disk import Directory
+from wherry.store.raft.machine import RaftConfig
+from wherry.store.replica import Compaction, Replica, cluster_id
+from wherry.store.server import StoreServer
+
+_file = click.Path(dir_okay=False, path_type=Path)
+
+
+@process_command("store", health_port=2382)
+@click.option("--name", default="master-1", help="This member; one of --initial-cluster.")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("/var/lib/wherry/store"),
+    help="Log and snapshots.",
+)
+@click.option(
+    "--initial-cluster",
+    default="",
+    metavar="NAME=HOST:PORT,...",
+    help="All members and their peer addresses; the same everywhere. Default: this one alone.",
+)
+@click.option("--initial-cluster-token", default="wherry", help="Tells clusters apart.")
+@click.option("--listen-peer", default="127.0.0.1:2380", help="For the other members (mTLS).")
+@click.option(
+    "--socket", type=_file, default=Path("/run/wherry/store.sock"), help="For the API server."
+)
+@click.option(
+    "--listen-client-rpc", default="", help="For API servers of other masters (mTLS), as :2381."
+)
+@click.option("--listen-etcd", default="", help="etcd's v3 gRPC API (mTLS), as HOST:2379.")
+@click.option(
+    "--etcd-plaintext", is_flag=True, help="etcd's API without TLS; on a loopback address only."
+)
+@click.option("--ca-file", type=_file, help="The cluster's authority.")
+@click.option("--cert-file", type=_file, help="Our certificate; it names --name.")
+@click.option("--key-file", type=_file, help="Our private key.")
+@click.option(
+    "--snapshot-count", default=10_000, type=click.IntRange(min=10), help="Entries per snapshot."
+)
+@click.option("--heartbeat-interval", default=100, type=click.IntRange(min=5), help="In ms.")
+@click.option(
+    "--election-timeout",
+    default=500,
+    type=click.IntRange(min=20),
+    help="In ms; chosen between this and its double.",
+)
+@click.option("--compaction-interval", default=300.0, help="In s.")
+@click.option("--compaction-retain", default=10_000, help="Revisions that are kept.")
+def command(  # one argument for each flag
+    process: ProcessOptions,
+    name: str,
+    data_dir: Path,
+    initial_cluster: str,
+    initial_cluster_token: str,
+    listen_peer: str,
+    socket: Path,
+    listen_client_rpc: str,
+    listen_etcd: str,
+    etcd_plaintext: bool,
+    ca_file: Path | None,
+    cert_file: Path | None,
+    key_file: Path | None,
+    snapshot_count: int,
+    heartbeat_interval: int,
+    election_timeout: int,
+    compaction_interval: float,
+    compaction_retain: int,
+) -> None:
+    """Run a member of the replicated key-value store."""
+
+    async def main(runtime: Runtime) -> None:
+        peers = parse_cluster(initial_cluster or f"{name}={listen_peer}")
+        tls = _tls_files(ca_file, cert_file, key_file)
+        config = RaftConfig(
+            name=name,
+            members=tuple(sorted(peers)),
+            cluster=cluster_id(tuple(peers), initial_cluster_token),
+            heartbeat_s=heartbeat_interval / 1000,
+            election_min_s=election_timeout / 1000,
+            election_max_s=2 * election_timeout / 1000,
+            snapshot_count=snapshot_count,
+        )
+        config.check()
+        network, peer_network = _networks(tls)
+        others = {member: address for member, address in peers.items() if member != name}
+        link = NetworkLink(name, config.cluster, others, peer_network, listen_peer, runtime.rng)
+        disk = Directory(data_dir)
+        compaction = Compaction(compaction_interval, compaction_retain)
+        replica = Replica(config, disk, link, runtime.clock, runtime.rng, compaction)
+        socket.parent.mkdir(parents=True, exist_ok=True)
+        local = f"unix://{socket}"
+        listen = [local, listen_client_rpc] if listen_client_rpc else [local]
+        server = StoreServer(replica, network, listen)
+        register(replica)
+        runtime.health.add_check("raft", lambda: None if replica.ready else "no leader")
+        store = StoreClient([local], network, runtime.rng)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(server.run())
+                tasks.create_task(_settle(replica))
+                if listen_etcd:
+                    options = EtcdOptions(listen_etcd, None if etcd_plaintext else tls, peers)
+                    tasks.create_task(EtcdServer(replica, store, options).run())
+        finally:
+            await store.close()
+            disk.close()
+
+    run(main, process)
+
+
+async def _settle(replica: Replica) -> None:
+    """Keep the garbage collector from walking through the whole state again and again."""
+    gc.set_threshold(50_000, 20, 50)
+    while not replica.ready:  # noqa: ASYNC110  # it may cease and begin to be
+        await asyncio.sleep(0.1)
+    gc.collect()
+    gc.freeze()
+
+
+def parse_cluster(text: str) -> dict[str, str]:
+    """Parse `name=host:port,...` into addresses by name.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    members: dict[str, str] = {}
+    for part in text.split(","):
+        name, separator, address = part.strip().partition("=")
+        if not separator or not name or name in members:
+            raise ConfigError(f"cannot read {text!r}: expected NAME=HOST:PORT,... without repeats")
+        host_port(address)
+        members[name] = address
+    return members
+
+
+def _tls_files(ca: Path | None, cert: Path | None, key: Path | None) -> TlsFiles | None:
+    if ca is None and cert is None and key is None:
+        return None
+    if ca is None or cert is None or key is None:
+        raise ConfigError("--ca-file, --cert-file and --key-file belong together")
+    return TlsFiles(cert, key, ca)
+
+
+def _networks(tls: TlsFiles | None) -> tuple[Sockets, Sockets]:
+    """Return how clients are served, and how members reach each other.
+
+    A member's certificate must name the member, whatever address it is reached at: the link
+    checks that, so the host name is not checked below it.
+    """
+    if tls is None:
+        return Sockets(), Sockets()
+    server = server_context(tls)
+    return (
+        Sockets(server, client_context(tls)),
+        Sockets(server, client_context(tls, check_hostname=False)),
+    )
