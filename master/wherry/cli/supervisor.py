@@ -3,7 +3,8 @@
     STARTING --ready--> RUNNING --exit--> WAITING --delay--> STARTING
     any --stop asked--> STOPPED
 
-A child that lived for `HEALTHY_S` has earned a fresh back-off. Each child writes to one log
+A child that ends with code 2 before it ever served was configured wrongly: that ends the
+supervisor too, with the child's last line. A child that lived for `HEALTHY_S` has earned a fresh back-off. Each child writes to one log
 file of its own. The supervisor survives nothing itself: if it is killed, its children get
 SIGTERM from the kernel (parent-death signal), so that nothing is left behind.
 """
@@ -19,12 +20,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, Literal
 
+from wherry.api.errors import ConfigError
 from wherry.client.backoff import Backoff
 
 log = logging.getLogger(__name__)
 HEALTHY_S: Final = 10.0
 STOP_S: Final = 20.0
 READY_S: Final = 60.0
+CONFIG_CODE: Final = 2
+"""Exit code of a process whose configuration cannot work (`wherry.process.run`)."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -77,7 +81,11 @@ class Supervisor:
             await life.ready_once.wait()
 
     async def run(self) -> None:
-        """Start everything, keep it running, and on cancellation stop it in reverse order."""
+        """Start everything, keep it running, and on cancellation stop it in reverse order.
+
+        Raises:
+            ConfigError: a child cannot run as it was configured; the others were stopped.
+        """
         stop = {child.name: asyncio.Event() for child in self._children}
         async with asyncio.TaskGroup() as group:
             keepers = {
@@ -104,6 +112,8 @@ class Supervisor:
                 code = await self._run_once(child, life, stopped)
                 if stop.is_set():
                     break
+                if code == CONFIG_CODE and not life.ready_once.is_set():
+                    raise ConfigError(_last_line(child.log_file))
                 if loop.time() - began_s > HEALTHY_S:
                     backoff.reset()
                 delay_s = backoff.next_s()
@@ -147,6 +157,10 @@ class Supervisor:
                 log.error("process does not stop; killing it", extra={"child": child.name})
                 process.kill()
             return await exited
+        except asyncio.CancelledError:
+            process.terminate()
+            await asyncio.shield(asyncio.wait([exited], timeout=STOP_S))
+            raise
         finally:
             probe.cancel()
 
@@ -156,6 +170,11 @@ class Supervisor:
         life.state = State.RUNNING
         life.ready_once.set()
         log.info("running", extra={"child": child.name, "pid": life.pid})
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"see {path}"
 
 
 async def _first(

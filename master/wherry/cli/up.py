@@ -8,6 +8,7 @@ wherry up --role master --role node --runtime cri --address 192.168.56.11
 import asyncio
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -112,7 +113,27 @@ def _ports(first: int | None) -> dict[str, int]:
     return dict(PORTS) if first is None else ports_from(first)
 
 
+def check_ports(machine: Machine) -> None:
+    """Refuse to start beside something that listens where our processes would.
+
+    Raises:
+        ConfigError: names the port, the process that would need it, and the way out.
+    """
+    for name, port in machine.ports.items():
+        address = "127.0.0.1" if name.endswith("-health") else machine.host.address
+        with socket.socket() as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                attempt.bind((address, port))
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot listen on {address}:{port} ({name}): {error.strerror}; "
+                    "is another cluster running here? choose other ports with --ports-from"
+                ) from error
+
+
 async def _up(machine: Machine, runtime: Runtime) -> None:
+    check_ports(machine)
     if "master" in machine.roles and machine.masters == (machine.host,):
         cluster = Cluster(
             machine.directory,
