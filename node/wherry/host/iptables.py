@@ -74,6 +74,10 @@ class FakeIptables:
         """Take an input as `iptables-restore --noflush` does."""
         if self.broken:
             raise HostError("iptables-restore: broken")
+        self.take(text)
+
+    def take(self, text: str) -> None:
+        """Do what `restore` does, at once: a refused input changes nothing."""
         self.inputs.append(text)
         after = {chain: list(rules) for chain, rules in self.chains.items()}
         table = ""

@@ -1,6 +1,5 @@
 """Rendered rules, judged by what happens to packets."""
 
-import asyncio
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -247,9 +246,6 @@ def test_any_rule_set_leads_to_any_other_and_every_input_is_taken(
 
 
 def _apply(iptables: FakeIptables, rules: RuleSet, size: int) -> None:
-    async def main() -> None:
-        owned = ("KUBE-SVC-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-SVL-")
-        for text in diff(rules, await iptables.save(), owned=owned, chains_per_input=size):
-            await iptables.restore(text)
-
-    asyncio.run(main())
+    owned = ("KUBE-SVC-", "KUBE-SEP-", "KUBE-EXT-", "KUBE-SVL-")
+    for text in diff(rules, iptables.chains, owned=owned, chains_per_input=size):
+        iptables.take(text)
