@@ -184,4 +184,4 @@ def test_many_writers_never_share(seed: int) -> None:
                 tasks.create_task(client(number))
         await check_invariant(w)
 
-    in_world(run, config=SMALL)
+    in_world(run, config=SMALL, slow=True, seed=seed)

@@ -105,13 +105,13 @@ def test_a_watch_from_any_revision_replays_to_what_a_list_says(seed: int) -> Non
                     task = tasks.create_task(client.run(w, options))
                     watching.append((client, task, dict(client.state)))
                 assert step < 60
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(1)
             for client, task, before in watching:
                 task.cancel()
                 assert client.error is None
                 await check_replay(w, client, before)
 
-    in_world(run)
+    in_world(run, slow=True, seed=seed)
 
 
 async def random_write(w: World, rng: random.Random) -> None:
