@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -46,6 +47,7 @@ from wherry.client.api import EventType, PatchType
 from wherry.client.grpc_api import GrpcApi
 from wherry.process.clock import SystemClock
 from wherry.wire.v1 import cluster_pb2 as pb
+from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
 
 pytestmark = pytest.mark.integration
 
@@ -147,7 +149,8 @@ def test_every_verb_makes_the_round_trip(pki: TestPki) -> None:
                 "patch", "default", "a", {"data": {"k": "v"}}, PatchType.STRATEGIC, "",
             )  # fmt: skip
             await api.create(POD, config_map("a"), "default", name="p", subresource="binding")
-            assert door.verbs.calls[-1] == ("create", "pods", "default", "p", "binding")
+            bound: object = door.verbs.calls[-1]
+            assert bound == ("create", "pods", "default", "p", "binding")
             await api.delete(CONFIG_MAP, "a", "default", uid="u", grace_s=0, propagation="Orphan")
             deleted: object = door.verbs.calls[-1][-1]
             assert deleted == DeleteOptions(0, "Orphan", "u")
@@ -438,23 +441,23 @@ def test_a_dead_master_is_noticed_within_seconds(
     pki: TestPki, tmp_path: Path, how: signal.Signals
 ) -> None:
     async def main() -> None:
-        async with child(pki, tmp_path) as (process, address):
-            async with client(pki, [address]) as api:
-                watch = aiter(api.watch(CONFIG_MAP, revision=1))
+        async with child(pki, tmp_path) as (process, address), client(pki, [address]) as api:
+            watch = aiter(api.watch(CONFIG_MAP, revision=1))
+            await anext(watch)
+            loop = asyncio.get_running_loop()
+            os.kill(process.pid, how)
+            began = loop.time()
+            with pytest.raises(UnavailableError):
                 await anext(watch)
-                loop = asyncio.get_running_loop()
-                os.kill(process.pid, how)
-                began = loop.time()
-                with pytest.raises(UnavailableError):
-                    await anext(watch)
-                assert loop.time() - began < (1 if how is signal.SIGKILL else 5)
+            assert loop.time() - began < (1 if how is signal.SIGKILL else 5)
 
     in_loop(main)
 
 
 def test_a_batch_answers_each_write_by_its_id(pki: TestPki) -> None:
     async def main() -> None:
-        async with doors(pki) as [door], channel(pki, door) as stub:
+        async with doors(pki) as [door], secure_channel(pki, door) as open_channel:
+            stub: Any = ClusterStub(open_channel)
             resource = pb.Resource(version="v1", plural="configmaps")
 
             async def requests() -> AsyncIterator[pb.BatchRequest]:

@@ -360,6 +360,10 @@ class Connection(asyncio.Protocol):
             close = True
         except ConnectionError:
             raise
+        except StatusError as error:
+            log.warning("%s %s broke off: %s", request.method, request.target, error)
+            self._transport.abort()
+            return False
         except Exception:
             log.exception("%s %s broke off", request.method, request.target)
             self._transport.abort()

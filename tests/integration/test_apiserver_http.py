@@ -1,0 +1,237 @@
+"""The HTTP server on real TLS sockets: what only a kernel and a TLS library can show."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import orjson
+import pytest
+import uvloop
+from apiserver_pki import TestPki
+
+from wherry.api.errors import ConfigError
+from wherry.apiserver.http import HttpServer, Limits, Reply, Request, Response, Stream
+from wherry.pki.certificates import identity
+from wherry.pki.tls import client_context, server_context
+from wherry.process.clock import SystemClock
+
+pytestmark = pytest.mark.integration
+
+LIMITS = Limits(header_s=0.5, idle_s=60, write_stall_s=1.5, drain_s=1, request_s=0.3)
+GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class World:
+    def __init__(self, pki: TestPki) -> None:
+        self.pki = pki
+        self.produced = 0
+        self.ended = 0
+        self.server = HttpServer(
+            self.handle,
+            host="127.0.0.1",
+            port=0,
+            clock=SystemClock(),
+            tls=server_context(pki.files("kube-apiserver", server=True), require_client=False),
+            limits=LIMITS,
+        )
+
+    async def handle(self, request: Request) -> Reply:
+        if request.target == "/flood":
+            return Stream(self.flood())
+        if request.target == "/hang":
+            await asyncio.sleep(60)
+        der = request.peer.certificate
+        who = identity(der)[0] if der else ""
+        return Response(body=orjson.dumps({"who": who, "size": len(request.body)}))
+
+    async def flood(self) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                self.produced += 1
+                yield b"x" * 100_000
+        finally:
+            self.ended += 1
+
+    async def connect(
+        self, context: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        context = context or client_context(self.pki.admin())
+        return await asyncio.open_connection("127.0.0.1", self.server.port, ssl=context)
+
+
+@asynccontextmanager
+async def world(directory: Path) -> AsyncIterator[World]:
+    one = World(TestPki(directory))
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(one.server.run())
+        await one.server.listening.wait()
+        try:
+            async with asyncio.timeout(20):
+                yield one
+        finally:
+            task.cancel()
+
+
+def in_world(directory: Path, story: Callable[[World], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with world(directory) as one:
+            await story(one)
+
+    uvloop.run(main())
+
+
+async def body_of(reader: asyncio.StreamReader) -> bytes:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    size = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return await reader.readexactly(size)
+
+
+def anonymous(pki: TestPki) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(pki.ca))
+
+
+def test_a_certificate_is_optional_and_seen(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        for context, who in ((None, "admin"), (anonymous(w.pki), "")):
+            reader, writer = await w.connect(context)
+            for _ in range(2):  # kept alive
+                writer.write(GET % b"/")
+                assert orjson.loads(await body_of(reader))["who"] == who
+            writer.close()
+
+    in_world(tmp_path, story)
+
+
+def test_a_strangers_certificate_is_refused(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        (tmp_path / "other").mkdir()
+        stranger = TestPki(tmp_path / "other", "other-ca").admin()
+        context = anonymous(w.pki)
+        context.load_cert_chain(stranger.cert, stranger.key)
+        got = b""
+        with suppress(OSError, ssl.SSLError):
+            reader, writer = await w.connect(context)
+            writer.write(GET % b"/")
+            got = await reader.read()
+        assert got == b""
+
+    in_world(tmp_path, story)
+
+
+def test_http_2_is_never_chosen(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        context = anonymous(w.pki)
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        _, writer = await w.connect(context)
+        assert writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2"
+        writer.close()
+
+    in_world(tmp_path, story)
+
+
+def test_a_body_of_three_megabytes_and_not_more(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        for size, code in ((3 * 1024 * 1024, 200), (3 * 1024 * 1024 + 1, 413)):
+            reader, writer = await w.connect()
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+            writer.write(b"x" * size)
+            answer = orjson.loads(await body_of(reader))
+            assert answer.get("code", 200) == code
+            assert answer.get("size", size) == size
+            writer.close()
+
+    in_world(tmp_path, story)
+
+
+def test_a_client_that_does_not_read_costs_no_memory_and_is_cut(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        context = client_context(w.pki.admin())
+        loop = asyncio.get_running_loop()
+        deaf = asyncio.Protocol()
+        transport, _ = await loop.create_connection(
+            lambda: deaf, "127.0.0.1", w.server.port, ssl=context
+        )
+        transport.pause_reading()
+        transport.write(GET % b"/flood")
+        while not w.produced:  # noqa: ASYNC110  # until it has begun
+            await asyncio.sleep(0.01)
+        while not w.ended:  # noqa: ASYNC110  # until the server has had enough
+            await asyncio.sleep(0.05)
+        assert w.produced < 200  # 20 MB: what the kernel's buffers take
+        transport.abort()
+
+    in_world(tmp_path, story)
+
+
+def test_a_slow_header_is_cut_and_others_go_on(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        reader, writer = await w.connect()
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
+        got = b"?"
+        with suppress(OSError, ssl.SSLError):
+            got = await reader.read()
+        assert got in (b"", b"?")
+        writer.close()
+        reader, writer = await w.connect()
+        writer.write(GET % b"/")
+        assert await body_of(reader)
+        writer.close()
+
+    in_world(tmp_path, story)
+
+
+def test_a_handler_that_hangs_is_answered_for(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        reader, writer = await w.connect()
+        writer.write(GET % b"/hang")
+        assert orjson.loads(await body_of(reader))["reason"] == "Timeout"
+        writer.close()
+
+    in_world(tmp_path, story)
+
+
+def test_plain_text_on_the_tls_port_hurts_nobody(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", w.server.port)
+        writer.write(GET % b"/")
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+        reader, writer = await w.connect()
+        writer.write(GET % b"/")
+        assert await body_of(reader)
+        writer.close()
+
+    in_world(tmp_path, story)
+
+
+def test_draining_ends_streams_and_frees_the_port(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            reader, writer = await w.connect()
+            writer.write(GET % b"/flood")
+            await reader.readuntil(b"\r\n\r\n")
+        got = b""
+        with suppress(OSError, ssl.SSLError):
+            while data := await reader.read(1 << 20):
+                got = (got + data)[-16:]
+        writer.close()
+        with pytest.raises(OSError, match="onnect"):
+            await asyncio.open_connection("127.0.0.1", w.server.port)
+
+    uvloop.run(main())
+
+
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        second = World(w.pki)
+        second.server.port = w.server.port
+        with pytest.raises(ExceptionGroup) as raised:
+            await second.server.run()
+        [error] = raised.value.exceptions
+        assert isinstance(error, ConfigError)
+        assert str(w.server.port) in str(error)
+
+    in_world(tmp_path, story)
