@@ -231,9 +231,9 @@ class Dns:
         self, query: Query, records: Iterable[Record], target: Name
     ) -> bytes:
         known = tuple(records)
-        if not self._upstream.available:
-            return build_reply(query, Answer(Rcode.SERVFAIL, known))
         asked = build_query(self._rng.getrandbits(16), target, query.type)
+        if asked is None or not self._upstream.available:
+            return build_reply(query, Answer(Rcode.SERVFAIL, known))
         try:
             reply = await self._upstream.exchange(asked, tcp=query.reply_bytes > EDNS_BYTES)
         except UnavailableError as error:

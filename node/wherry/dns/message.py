@@ -26,7 +26,10 @@ from dnslib import (
     DNSQuestion,
     DNSRecord,
 )
+from dnslib.bimap import BimapError
+from dnslib.buffer import BufferError
 from dnslib.dns import DNSError
+from dnslib.label import DNSLabelError
 
 from wherry.dns.answer import Answer, Name, Rcode, Record, Soa, Srv
 
@@ -40,8 +43,18 @@ _KEPT_FLAGS: Final = 0x7900
 """Opcode and RD: what a reply repeats of its query."""
 _CLASS_IN: Final = 1
 _CLASS_ANY: Final = 255
-_MALFORMED = (DNSError, ValueError, IndexError, KeyError, TypeError, struct.error)
-"""What dnslib raises at bytes that are no message."""
+_MALFORMED = (
+    DNSError,
+    DNSLabelError,
+    BimapError,
+    BufferError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    struct.error,
+)
+"""What dnslib raises at bytes that are no message and at names that cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +238,15 @@ def _label(name: Name) -> Any:
     return DNSLabel([label.encode("latin-1") for label in name])
 
 
-def build_query(identifier: int, name: Name, wanted: int) -> bytes:
-    """Write a query of our own, for an upstream server."""
-    header = DNSHeader(id=identifier, rd=1)
-    record = DNSRecord(header, questions=[DNSQuestion(_label(name), wanted)])
-    record.add_ar(EDNS0(udp_len=EDNS_BYTES))
-    return bytes(record.pack())
+def build_query(identifier: int, name: Name, wanted: int) -> bytes | None:
+    """Write a query of our own, for an upstream server; None if the name cannot be written."""
+    try:
+        header = DNSHeader(id=identifier, rd=1)
+        record = DNSRecord(header, questions=[DNSQuestion(_label(name), wanted)])
+        record.add_ar(EDNS0(udp_len=EDNS_BYTES))
+        return bytes(record.pack())
+    except _MALFORMED:
+        return None
 
 
 def upstream_records(reply: bytes) -> tuple[Rcode, list[Any]]:
