@@ -129,6 +129,29 @@ def test_a_restart_changes_nothing_and_without_masters_not_even_reads() -> None:
     run(main())
 
 
+def test_nothing_is_touched_before_services_and_endpoints_are_both_known() -> None:
+    """Rules of half the truth would cut every connection that the last life has made."""
+
+    class SlowSlices(FakeApi):
+        async def list(self, kind: Any, *args: Any, **kwargs: Any) -> Any:
+            if kind == kinds.ENDPOINT_SLICE:
+                await asyncio.sleep(300)
+            return await super().list(kind, *args, **kwargs)
+
+    async def main() -> None:
+        clock = VirtualClock()
+        api, node = SlowSlices(clock), Node()
+        await add_service(api, "web", "10.96.0.5")
+        proxy = node.proxy(api, clock)
+        async with running(proxy):
+            await asyncio.sleep(290)
+            assert node.iptables.inputs == []
+            assert proxy.not_ready()
+            await until(lambda: proxy.not_ready() is None)
+
+    run(main())
+
+
 def test_drift_is_repaired_and_a_failing_iptables_is_retried() -> None:
     async def main() -> None:
         api, clock = await web()
