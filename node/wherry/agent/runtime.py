@@ -402,5 +402,8 @@ class Runtime(Protocol):
         ...
 
     def events(self) -> AsyncIterator[RuntimeEvent]:
-        """Yield what happens; begins with RESYNC; raises `UnavailableError` when cut off."""
+        """Yield what happens, once `pod_status` shows it.
+
+        Begins with RESYNC; raises `UnavailableError` when cut off.
+        """
         ...
