@@ -187,7 +187,7 @@ class Snapshot:
     def _event_chunks(self, size_bytes: int) -> Iterator[bytes]:
         revisions: list[_Revision] = []
         size = 0
-        for events in self._state.events(self._compacted, self.revision):
+        for events in self._state.kept_events(self._compacted, self.revision):
             revisions.append([(event.deleted, event.kv) for event in events])
             size += sum(len(e.kv.key) + len(e.kv.value) + 64 for e in events)
             if size >= size_bytes:
@@ -553,13 +553,17 @@ class MvccState:
         return found, count
 
     def events(self, after: int, upto: int) -> Iterator[tuple[Event, ...]]:
-        """Yield the events of each revision in (after, upto], one tuple a revision.
+        """Return the events of each revision in (after, upto], one tuple a revision.
 
         Raises:
             CompactedError: revisions after `after` are no longer kept.
         """
         if after < self.compact_revision:
             raise CompactedError(self.compact_revision)
+        return self.kept_events(after, upto)
+
+    def kept_events(self, after: int, upto: int) -> Iterator[tuple[Event, ...]]:
+        """`events`, of revisions that the caller knows are not freed, compacted or not."""
         for revision in range(max(after, 1) + 1, min(upto, self.revision) + 1):
             yield self._log[revision - self._swept - 1]
 

@@ -38,21 +38,18 @@ def test_close_ends_watches_and_refuses_requests() -> None:
     async def main() -> None:
         store = MemoryStore(LoopClock())
 
-        async def watch() -> None:
-            async for _ in store.watch(b"/a", revision=0):
-                pass
+        async def watch() -> bool:
+            with pytest.raises(UnavailableError):
+                async for _ in store.watch(b"/a", revision=0):
+                    pass
+            return True
 
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(asyncio.wait_for(asyncio.shield(watch_error(watch)), 5))
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(watch())
             await asyncio.sleep(0)
             await store.close()
         assert watching.result()
         with pytest.raises(UnavailableError):
             await store.txn([], [DeleteRange(b"/a")])
-
-    async def watch_error(watch) -> bool:  # type: ignore[no-untyped-def]
-        with pytest.raises(UnavailableError):
-            await watch()
-        return True
 
     asyncio.run(main())

@@ -29,6 +29,7 @@ from wherry.store.raft.wal import Wal
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 _KEEP_SNAPSHOTS = 2
+_MAX_LOG_BYTES = 128 << 20  # of commands; then a snapshot is due however large it is
 
 
 class RaftNode(Generic[R]):
@@ -71,7 +72,9 @@ class RaftNode(Generic[R]):
         self._waiting: list[tuple[int, ReadReply]] = []
         self._receiving: snapshot.Receiver | None = None
         self._received: tuple[str, snapshot.Receiver] | None = None
-        self._snapshot_index = 1  # what the newest snapshot ends with
+        self._snapshot_index = 1  # what the newest snapshot ends with ...
+        self._snapshot_bytes = 0  # ... how large it is ...
+        self._applied_bytes = 0  # ... and what was applied since
         self._work = asyncio.Event()  # a snapshot is to be taken or installed
 
     # ---- what others ask
@@ -190,7 +193,7 @@ class RaftNode(Generic[R]):
         core: RaftCore[R] = RaftCore(config, wal, Transfers(self._disk), self, self._rng)
         if usable is not None:
             core.start_at(usable.index)
-            self._snapshot_index = usable.index
+            self._remember_snapshot(usable)
         self._applied = core.applied
         self._core = core
 
@@ -222,8 +225,18 @@ class RaftNode(Generic[R]):
         except Exception as error:  # noqa: BLE001  # ends run(): see the module
             self._fail(error)
             return
-        if core.applied - self._snapshot_index >= self.config.snapshot_count:
+        if self._snapshot_due(core.applied):
             self._work.set()
+
+    def _snapshot_due(self, applied: int) -> bool:
+        """Whether it is time; not before the log is half as large as the state.
+
+        So snapshots cost a bounded multiple of what is written, however large the state is.
+        """
+        return (
+            applied - self._snapshot_index >= self.config.snapshot_count
+            and self._applied_bytes >= min(self._snapshot_bytes // 2, _MAX_LOG_BYTES)
+        )
 
     def _serve_waiting(self) -> None:
         if self._waiting:
@@ -273,6 +286,7 @@ class RaftNode(Generic[R]):
 
     def apply(self, command: bytes) -> R:
         """See `core.Owner`."""
+        self._applied_bytes += len(command)
         return self._machine.apply(command)
 
     def send_message(self, member: str, message: msg.Message) -> None:
@@ -318,8 +332,9 @@ class RaftNode(Generic[R]):
         if core is None or wal is None:
             return
         term = wal.term_at(core.applied)
-        if term is None or core.applied - self._snapshot_index < self.config.snapshot_count:
+        if term is None or not self._snapshot_due(core.applied):
             return
+        self._applied_bytes = 0
         header = snapshot.Header(core.applied, term, self.config.cluster)
         with self._machine.snapshot() as view:
             writer = snapshot.Writer(self._disk, header)
@@ -331,8 +346,12 @@ class RaftNode(Generic[R]):
                 writer.abandon()
                 raise
         log.info("took snapshot", extra={"file": taken.name})
-        self._snapshot_index = max(self._snapshot_index, taken.index)
+        self._remember_snapshot(taken)
         self._forget_old()
+
+    def _remember_snapshot(self, newest: SnapshotId) -> None:
+        self._snapshot_index = max(self._snapshot_index, newest.index)
+        self._snapshot_bytes = self._disk.size(newest.name)
 
     def _forget_old(self) -> None:
         """Keep two snapshots, and the log from the older one on."""
@@ -358,7 +377,8 @@ class RaftNode(Generic[R]):
             return
         if core.install(received.id.index, received.id.term, restorer.finish):
             log.info("installed snapshot", extra={"file": received.id.name})
-            self._snapshot_index = received.id.index
+            self._remember_snapshot(received.id)
+            self._applied_bytes = 0
             for old in snapshot.snapshots(self._disk):
                 if old.index < received.id.index:
                     self._disk.delete(old.name)
