@@ -179,11 +179,15 @@ def reconcile(
 
 def _roll(this: _Pass, *, name_taken: bool) -> None:
     d = this.d
+    observed = rollout.all_observed(this.sets)
     if this.new is None:
         if not name_taken:
-            _create_new(this, rollout.new_size(d, 0, rollout.occupied(this.old)))
+            size = rollout.new_size(d, 0, rollout.occupied(this.old)) if observed else 0
+            _create_new(this, size)
         return
     _adopt_revision(this)
+    if not observed:
+        return
     size = rollout.new_size(d, this.new.replicas, rollout.occupied(this.sets))
     if this.resize({this.new.metadata.name: size}):
         return

@@ -119,7 +119,7 @@ def reconcile(
     active = [p for p in pods if p.active]
     actions: list[Action] = []
     available, again_s = count_available(active, owner.min_ready_s, now)
-    status = _status(owner, active, available, failure, now)
+    status = _status(owner, active, available, failure, now, current=current)
     if status != owner.status:
         actions.append(_set_status(owner, status))
     if current and not owner.meta.deleting:
@@ -237,8 +237,15 @@ def _template_meta(template: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _status(
-    owner: Replicator, active: Sequence[Pod], available: int, failure: str, now: float
+    owner: Replicator,
+    active: Sequence[Pod],
+    available: int,
+    failure: str,
+    now: float,
+    *,
+    current: bool,
 ) -> ReplicaSetStatus:
+    """Count. What is counted in a stale cache does not answer for the present generation."""
     wanted = (_template_meta(owner.template).get("labels") or {}).items()
     conditions = list(owner.status.conditions)
     if failure:
@@ -252,7 +259,7 @@ def _status(
         fully_labeled_replicas=sum(wanted <= p.metadata.labels.items() for p in active),
         ready_replicas=sum(p.ready for p in active),
         available_replicas=available,
-        observed_generation=owner.meta.generation,
+        observed_generation=owner.meta.generation if current else owner.status.observed_generation,
         conditions=conditions,
     )
 

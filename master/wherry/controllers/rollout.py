@@ -7,6 +7,11 @@ Two promises bound every step of a rolling update of `replicas` pods:
 
 `maxSurge` percentages round up, `maxUnavailable` round down; if both come out as 0 nothing
 could ever move, so one pod may be unavailable.
+
+Upstream adds up what is *wanted* of the ReplicaSets and trusts their status however old it
+is, and so breaks both promises for moments when their controller lags behind. Here a step
+is taken only when every set has observed the last one (`all_observed`), and pods that are
+about to be deleted count as there for the first promise and as gone for the second.
 Source: kubernetes `pkg/controller/deployment/{rolling,sync}.go` and `util/deployment_util.go`.
 """
 
@@ -58,20 +63,18 @@ def total(sets: Iterable[ReplicaSet]) -> int:
     return sum(rs.replicas for rs in sets)
 
 
-def occupied(sets: Iterable[ReplicaSet]) -> int:
-    """Return how many pods there are or will be: a set that was shrunk may still have to delete.
+def all_observed(sets: Iterable[ReplicaSet]) -> bool:
+    """Tell whether the controller of every set has counted its pods since its spec last changed."""
+    return all(rs.status.observed_generation >= rs.metadata.generation for rs in sets)
 
-    Upstream counts what is wanted only, and so exceeds maxSurge for a moment.
-    """
+
+def occupied(sets: Iterable[ReplicaSet]) -> int:
+    """Return how many pods there are or will be: a set that was shrunk may still have to delete."""
     return sum(max(rs.replicas, rs.status.replicas) for rs in sets)
 
 
 def available(rs: ReplicaSet) -> int:
-    """Return how many available pods will stay: those beyond `.spec.replicas` are about to go.
-
-    Upstream counts them too, and may so go below `replicas - maxUnavailable` when the
-    status of a set lags behind its spec.
-    """
+    """Return how many available pods will stay: those beyond `.spec.replicas` are about to go."""
     return min(rs.replicas, rs.status.available_replicas)
 
 
