@@ -14,7 +14,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from lablib import bringup, components, demo, network
 from lablib.chaos.clients import Clients, Report
-from lablib.chaos.verdict import Verdict, judge_writes
+from lablib.chaos.verdict import Fault, Verdict, judge_writes, resumed_after
 from lablib.chaos.writers import WRITERS, Ledger, Writer, read_back
 from lablib.errors import LabError
 from lablib.kubectl import Kubectl
@@ -51,12 +51,13 @@ class Experiment:
     ledger: Ledger = field(default_factory=Ledger)
     verdict: Verdict = field(default_factory=Verdict)
 
-    async def kill(self, host: Host, process: str) -> float:
-        """SIGKILL a process; the moment before, on the monotonic clock."""
-        before = CLOCK.monotonic()
+    async def kill(self, host: Host, process: str) -> Fault:
+        """SIGKILL a process; when."""
+        before_s = CLOCK.monotonic()
         await aside(self.processes.kill, host, process)
+        after_s = CLOCK.monotonic()
         self.steps.note(f"  killed {process} on {host.name}")
-        return before
+        return Fault(before_s, after_s)
 
     async def start(self, host: Host, process: str) -> None:
         """Start a dead process."""
@@ -81,19 +82,18 @@ class Experiment:
             partial(until, condition, what, timeout_s=timeout_s, interval_s=interval_s)
         )
 
-    async def resumption(self, fault_s: float) -> float:
+    async def resumption(self, fault: Fault) -> float:
         """Wait for an acknowledged write that was sent after the fault; seconds it took.
 
         Raises:
             LabError: none came within RESUME_S.
         """
         deadline = CLOCK.monotonic() + RESUME_S
-        while not (self.ledger.acks and self.ledger.acks[-1].sent_s >= fault_s):
+        while (took_s := resumed_after(self.ledger.acks, fault)) is None:
             if CLOCK.monotonic() > deadline:
                 raise LabError(f"writes did not resume within {RESUME_S:g} s")
             await asyncio.sleep(0.01)
-        later = (ack for ack in self.ledger.acks if ack.sent_s >= fault_s)
-        return min(ack.acked_s for ack in later) - fault_s
+        return took_s
 
     def node_host(self, name: str) -> Host:
         """The node of that name.

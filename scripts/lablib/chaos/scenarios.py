@@ -7,11 +7,11 @@ from typing import Any, Final
 
 from lablib import bringup, demo, kubectl, network
 from lablib.chaos.experiment import Experiment, aside, pods_on, traffic
-from lablib.chaos.verdict import judge_resumption, judge_traffic
+from lablib.chaos.verdict import Fault, judge_resumption, judge_traffic
 from lablib.errors import LabError
 from lablib.etcdctl import endpoint_status, leader
 from lablib.names import MASTER_PROCESSES, Host, Role
-from wherry.process.clock import SystemClock
+from lablib.waiting import CLOCK
 
 P50_S: Final = 1.0
 WORST_S: Final = 2.0
@@ -29,10 +29,10 @@ async def kill_leader(experiment: Experiment, kills: int, *, whole: bool) -> Non
     for _ in range(kills):
         host = await _settled_leader(experiment)
         dead = MASTER_PROCESSES if whole else ("store",)
-        fault_s = await experiment.kill(host, "store")
+        fault = await experiment.kill(host, "store")
         for process in dead[1:]:
             await experiment.kill(host, process)
-        outages_s.append(await experiment.resumption(fault_s))
+        outages_s.append(await experiment.resumption(fault))
         experiment.steps.note(f"  writes resumed after {outages_s[-1]:.2f} s")
         for process in dead:
             await experiment.start(host, process)
@@ -62,11 +62,11 @@ async def kill_all_masters(experiment: Experiment, seconds: float) -> None:
             await experiment.kill(host, process)
     experiment.steps.note(f"  all masters dead for {seconds:g} s")
     await asyncio.sleep(seconds)
-    returned_s = SystemClock().monotonic()
+    returned_s = CLOCK.monotonic()
     for process in MASTER_PROCESSES:
         for host in masters:
             await experiment.start(host, process)
-    took_s = await experiment.resumption(returned_s)
+    took_s = await experiment.resumption(Fault(returned_s, returned_s))
     experiment.verdict.say(f"writes resumed {took_s:.1f} s after the masters' start")
     with experiment.steps.step("every API server is ready, every node is Ready"):
         await aside(bringup.wait_for_apiservers, experiment.layout, experiment.processes)
@@ -111,8 +111,7 @@ async def cut_node(experiment: Experiment, node: str) -> None:
     host = experiment.node_host(node)
     lost = await aside(pods_on, experiment.kubectl, node)
     addresses = {pod[1] for pod in lost.values()}
-    clock = SystemClock()
-    cut_s, began = clock.now(), clock.monotonic()
+    cut_s, began = CLOCK.now(), CLOCK.monotonic()
     await aside(network.cut, experiment.layout, host)
     experiment.steps.note(f"  cut {node}")
     with experiment.steps.step(f"{node} is NotReady and the Service has forgotten its pods"):
@@ -124,10 +123,10 @@ async def cut_node(experiment: Experiment, node: str) -> None:
             f"the cluster noticing that {node} is gone",
             timeout_s=NOTICED_S,
         )
-    experiment.verdict.say(f"noticed after {clock.monotonic() - began:.1f} s")
-    noticed_s = clock.now() + 2  # proxies hear of it a moment later; a report covers a second
+    experiment.verdict.say(f"noticed after {CLOCK.monotonic() - began:.1f} s")
+    noticed_s = CLOCK.now() + 2  # proxies hear of it a moment later; a report covers a second
     await asyncio.sleep(10)
-    healed_s = clock.now()
+    healed_s = CLOCK.now()
     await aside(network.heal, experiment.layout, host)
     experiment.steps.note(f"  healed {node}")
     with experiment.steps.step(f"{node} is Ready again and the demo is whole"):

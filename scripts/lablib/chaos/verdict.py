@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from lablib.chaos.clients import Report
 from lablib.chaos.writers import Ack, Ledger
@@ -23,6 +24,14 @@ class Verdict:
         """Record a broken promise, unless it holds."""
         if not holds:
             self.broken.append(otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """When something was broken, on the monotonic clock: before and after it happened."""
+
+    began_s: float
+    done_s: float
 
 
 def judge_writes(verdict: Verdict, ledger: Ledger, kept: Mapping[str, int]) -> None:
@@ -64,10 +73,14 @@ def judge_traffic(verdict: Verdict, reports: Sequence[Report], *, allowed: bool 
         )
 
 
-def resumed_after(acks: Sequence[Ack], fault_s: float) -> float | None:
-    """Seconds from a fault to the first acknowledged write that was sent after it."""
-    later = [ack.acked_s for ack in acks if ack.sent_s >= fault_s]
-    return min(later) - fault_s if later else None
+def resumed_after(acks: Sequence[Ack], fault: Fault) -> float | None:
+    """Seconds from a fault to the first acknowledged write that was sent when it was done.
+
+    A write that was on its way at the time may have been acknowledged by the victim.
+    """
+    recent = takewhile(lambda ack: ack.acked_s >= fault.done_s, reversed(acks))
+    later = [ack.acked_s for ack in recent if ack.sent_s >= fault.done_s]
+    return min(later) - fault.began_s if later else None
 
 
 def judge_resumption(

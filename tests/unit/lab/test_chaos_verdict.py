@@ -7,6 +7,7 @@ import pytest
 from lablib.chaos.clients import Report, Second, manifest, parse
 from lablib.chaos.rest import parse_head
 from lablib.chaos.verdict import (
+    Fault,
     Verdict,
     judge_resumption,
     judge_traffic,
@@ -64,9 +65,10 @@ def test_one_failed_request_breaks_the_contract(given: Report, allowed: bool, br
 
 
 def test_resumption_counts_only_writes_sent_after_the_fault() -> None:
-    acks = [Ack(1.0, 1.1), Ack(9.9, 10.3), Ack(10.4, 10.9), Ack(10.5, 10.6)]
-    assert resumed_after(acks, 10.0) == pytest.approx(0.6)
-    assert resumed_after(acks[:2], 10.0) is None
+    acks = [Ack(1.0, 1.1), Ack(9.9, 10.3), Ack(10.1, 10.4), Ack(10.5, 10.6), Ack(10.4, 10.9)]
+    fault = Fault(began_s=10.0, done_s=10.2)  # what was sent in between may have met the victim
+    assert resumed_after(acks, fault) == pytest.approx(0.6)
+    assert resumed_after(acks[:3], fault) is None
 
 
 @pytest.mark.parametrize(
