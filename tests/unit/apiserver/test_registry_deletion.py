@@ -39,6 +39,8 @@ def test_a_pod_on_a_node_waits_for_its_agent() -> None:
         assert shorter["deletionTimestamp"] == "2026-09-21T14:13:25Z"
         longer = orjson.loads(await w.api.delete(kinds.POD, "p", "default", grace_s=50))["metadata"]
         assert longer["deletionTimestamp"] == "2026-09-21T14:13:25Z"
+        unhurried = orjson.loads(await w.api.delete(kinds.POD, "p", "default"))["metadata"]
+        assert unhurried["deletionTimestamp"] == "2026-09-21T14:13:25Z"
         await w.api.delete(kinds.POD, "p", "default", grace_s=0)
         assert not await exists(w, kinds.POD, "p")
 
@@ -146,5 +148,15 @@ def test_eviction_deletes_with_the_options_it_carries() -> None:
         await w.api.create(kinds.POD, body, "default", name="p", subresource="eviction")
         meta = (await w.get(kinds.POD, "p", "default"))["metadata"]
         assert meta["deletionGracePeriodSeconds"] == 3
+
+    in_world(run)
+
+
+def test_a_long_grace_given_once_is_not_cut_by_a_delete_that_asks_for_none() -> None:
+    async def run(w: World) -> None:
+        await scheduled_pod(w)
+        first = orjson.loads(await w.api.delete(kinds.POD, "p", "default", grace_s=90))
+        again = orjson.loads(await w.api.delete(kinds.POD, "p", "default"))
+        assert again == first
 
     in_world(run)

@@ -23,5 +23,7 @@ class RegistryConfig:
     queue_events: int = 10_000
     bookmark_s: tuple[float, float] = (30.0, 60.0)
     """Bookmarks are sent after a random time in this interval, so that not all clients wake at once."""
+    compact_s: float = 300.0
+    """The history that is kept, for continue tokens and watches, is one to two times as long."""
     fresh_timeout_s: float = 3.0
     """How long a read waits for the watch cache to reach the revision it needs."""

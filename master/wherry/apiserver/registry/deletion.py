@@ -55,6 +55,8 @@ def decide(kind: Kind, old: Object, options: DeleteOptions, *, now: float) -> Ma
     else:
         meta.pop("finalizers", None)
     grace_s = grace_of(kind, old, options)
+    if meta.get("deletionTimestamp") and options.grace_s is None and grace_s:
+        return Mark({**old, "metadata": meta})  # nobody asks to hurry
     new = {**old, "metadata": meta}
     if kind == kinds.NAMESPACE:
         new["status"] = {**old.get("status", {}), "phase": "Terminating"}

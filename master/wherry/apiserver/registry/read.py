@@ -167,6 +167,8 @@ class Reader:
         """
         if await self._feed.wait_for(revision, self._fresh_timeout_s):
             return
+        if not self._feed.synced.is_set():
+            raise ServiceUnavailableError("the watch cache is not filled yet", retry_after_s=1)
         raise TimeoutStatusError(
             f"Too large resource version: {revision}, current: {self._feed.revision}",
             causes=[Cause("ResourceVersionTooLarge", "Too large resource version")],

@@ -29,6 +29,7 @@ from wherry.apiserver.patch import copy_json, json_patch, merge_patch
 from wherry.apiserver.plan import Current, Plan
 from wherry.apiserver.registry import deletion, prepare, scale
 from wherry.apiserver.registry.binding import bound
+from wherry.apiserver.registry.compaction import Compactor
 from wherry.apiserver.registry.config import RegistryConfig
 from wherry.apiserver.registry.events import EventLease
 from wherry.apiserver.registry.name import generate_name, new_uid
@@ -96,6 +97,7 @@ class Registry:
             store, self.feed, self.caches, fresh_timeout_s=self.config.fresh_timeout_s
         )
         self._writer = Writer(store, self._reader, self.caches)
+        self._compactor = Compactor(store, interval_s=self.config.compact_s)
         self._event_lease = EventLease(store, clock, self.config.event_ttl_s)
         self._tokens = TokenRequests(self.config.tokens, clock=clock, rng=rng)
 
@@ -105,11 +107,12 @@ class Registry:
         return self.feed.synced
 
     async def run(self) -> None:
-        """Follow the store and send bookmarks, until cancelled; then every watch ends."""
+        """Follow the store, send bookmarks and compact, until cancelled; then every watch ends."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.feed.run())
                 tasks.create_task(self._send_bookmarks())
+                tasks.create_task(self._compactor.run())
         finally:
             for cache in self.caches.values():
                 cache.end_watches()
