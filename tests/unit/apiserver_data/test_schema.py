@@ -233,6 +233,7 @@ def test_a_kind_without_definition_is_our_bug() -> None:
         ("1024Ki", "1Mi"),
         ("1536Mi", "1536Mi"),
         ("0.5Gi", "512Mi"),
+        ("0.9765625Ki", "1k"),
         ("512Ki", "512Ki"),
         ("1Ki", "1Ki"),
         ("100000", "100k"),

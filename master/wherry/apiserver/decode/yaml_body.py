@@ -37,6 +37,8 @@ class _Open:
     anchor: str | None
     size_before: int
     key: str | None = None
+    merging: bool = False
+    """The key is a plain `<<`: what follows are defaults for this mapping."""
     merged: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -120,6 +122,8 @@ class _Builder:
             if text is None:
                 raise _unreadable(event, "invalid map key")
             top.key = text
+            plain = isinstance(event, yaml.ScalarEvent) and event.implicit[0]
+            top.merging = plain and text == "<<"
         else:
             self._set(top, top.key, value, event)
             top.key = None
@@ -127,7 +131,7 @@ class _Builder:
     def _set(self, top: _Open, key: str, value: Any, event: yaml.Event) -> None:
         if not isinstance(top.value, dict):
             return
-        if key == "<<":
+        if top.merging:
             bases = value if isinstance(value, list) else [value]
             if not all(isinstance(base, dict) for base in bases):
                 raise _unreadable(event, "map merge requires map or sequence of maps as the value")
