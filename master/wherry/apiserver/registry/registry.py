@@ -15,17 +15,13 @@ from wherry.api import kinds
 from wherry.api.clock import Clock
 from wherry.api.errors import (
     AlreadyExistsError,
-    BadRequestError,
-    MethodNotAllowedError,
     NotFoundError,
     StatusError,
-    UnsupportedMediaError,
 )
-from wherry.apiserver import refusal
 from wherry.apiserver.admission import Chain, Operation, Request, default_chain
 from wherry.apiserver.allocator import Allocation, ServiceAllocator
 from wherry.apiserver.cache.feed import CacheFollower, Feed, Follower, caches_for
-from wherry.apiserver.patch import copy_json, json_patch, merge_patch
+from wherry.apiserver.patch import copy_json
 from wherry.apiserver.plan import Current, Plan
 from wherry.apiserver.registry import deletion, prepare, scale
 from wherry.apiserver.registry.binding import bound
@@ -35,12 +31,18 @@ from wherry.apiserver.registry.events import EventLease
 from wherry.apiserver.registry.name import generate_name, new_uid
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.registry.read import Reader
+from wherry.apiserver.registry.request import (
+    apply_patch,
+    check_delete_preconditions,
+    check_subresource,
+    eviction_options,
+    not_served,
+)
 from wherry.apiserver.registry.service_ip import first_address
 from wherry.apiserver.registry.token_request import TokenRequests
 from wherry.apiserver.registry.write import Outcome, Writer
 from wherry.apiserver.resources import BY_KIND, RESOURCES, Resource
 from wherry.apiserver.storage import Entry, encode, with_revision
-from wherry.apiserver.strategic import strategic_merge_patch
 from wherry.apiserver.strategy import strategy_for
 from wherry.apiserver.verbs import (
     Context,
@@ -138,7 +140,7 @@ class Registry:
         if subresource == "scale":
             return orjson.dumps(scale.scale_of(orjson.loads(raw)))
         if subresource not in ("", "status"):
-            raise _not_served(resource, "get", subresource)
+            raise not_served(resource, "get", subresource)
         return raw
 
     async def list(
@@ -246,14 +248,14 @@ class Registry:
         if subresource == "binding" and resource.kind == kinds.POD:
             return await self._bind(ctx, resource, namespace, name, body)
         if subresource == "eviction" and resource.kind == kinds.POD:
-            options = _eviction_options(body)
+            options = eviction_options(body)
             await self.delete(ctx, resource, namespace, name, options)
             return Written(orjson.dumps(_SUCCESS), created=True)
         if subresource == "token" and resource.kind == kinds.SERVICE_ACCOUNT:
             raw = await self._reader.get(resource, namespace, name)
             answer = await self._tokens.answer(orjson.loads(raw), body, self)
             return Written(orjson.dumps(answer), created=True)
-        raise _not_served(resource, "create", subresource)
+        raise not_served(resource, "create", subresource)
 
     async def _bind(
         self, ctx: Context, resource: Resource, namespace: str, name: str, body: Object
@@ -303,29 +305,16 @@ class Registry:
         subresource: str = "",
     ) -> Written:
         """See `Verbs.patch`."""
-        kind = resource.kind
 
         def patched(old: Object) -> Object:
-            match patch_type:
-                case PatchType.JSON:
-                    return json_patch(old, patch)
-                case PatchType.STRATEGIC if subresource != "scale":
-                    return strategic_merge_patch(old, _patch_object(patch), kind)
-                case PatchType.MERGE | PatchType.STRATEGIC:
-                    merged: Object = merge_patch(old, _patch_object(patch))
-                    return merged
-                case _:
-                    raise UnsupportedMediaError(
-                        "server-side apply is not available: use client-side apply, or a "
-                        "strategic-merge, merge or JSON patch"
-                    )
+            return apply_patch(resource, subresource, old, patch, patch_type)
 
-        target = Target(resource, strategy_for(kind), namespace, name)
+        target = Target(resource, strategy_for(resource.kind), namespace, name)
         return await self._change(ctx, target, patched, subresource)
 
     async def _change(self, ctx: Context, target: Target, edit: Any, subresource: str) -> Written:
         resource = target.resource
-        _check_subresource(resource, subresource)
+        check_subresource(resource, subresource)
 
         async def transform(current: Current) -> Plan:
             old = current.decode()
@@ -380,7 +369,7 @@ class Registry:
 
         async def transform(current: Current) -> Plan:
             old = current.decode()
-            _check_delete_preconditions(target, old, options)
+            check_delete_preconditions(target, old, options)
             decision = deletion.decide(resource.kind, old, options, now=self._clock.now())
             if isinstance(decision, deletion.Mark):
                 return _plan(resource, decision.object, old, current)
@@ -449,49 +438,3 @@ def _finalized(target: Target, sent: Object, old: Object) -> Object:
 def _written(outcome: Outcome, *, created: bool = False) -> Written:
     raw = with_revision(outcome.value, outcome.revision) if outcome.revision else outcome.value
     return Written(raw, created=created, deleted=outcome.deleted)
-
-
-def _check_delete_preconditions(target: Target, old: Object, options: DeleteOptions) -> None:
-    meta = old["metadata"]
-    if options.uid and options.uid != meta["uid"]:
-        why = prepare.wrong_uid(options.uid, meta["uid"])
-        raise refusal.conflict(target.resource, target.name, why)
-    if options.revision and options.revision != meta["resourceVersion"]:
-        why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
-            f"ResourceVersion in object meta: {meta['resourceVersion']}"
-        )
-        raise refusal.conflict(target.resource, target.name, why)
-
-
-def _check_subresource(resource: Resource, subresource: str) -> None:
-    served = resource.subresource(subresource) if subresource else None
-    if subresource and (served is None or subresource not in ("status", "scale", "finalize")):
-        raise _not_served(resource, "update", subresource)
-
-
-def _not_served(resource: Resource, verb: str, subresource: str) -> StatusError:
-    kind = resource.kind
-    if resource.subresource(subresource) is None:
-        return NotFoundError("the server could not find the requested resource")
-    return MethodNotAllowedError(
-        f"the server does not allow this method on the requested resource: {verb} "
-        f"{kind.qualified}/{subresource}"
-    )
-
-
-def _patch_object(patch: Any) -> Object:
-    if not isinstance(patch, dict):
-        raise BadRequestError("the patch is not a JSON object")
-    return patch
-
-
-def _eviction_options(body: Object) -> DeleteOptions:
-    options = body.get("deleteOptions") or {}
-    conditions = options.get("preconditions") or {}
-    return DeleteOptions(
-        grace_s=options.get("gracePeriodSeconds"),
-        propagation=options.get("propagationPolicy") or "",
-        uid=conditions.get("uid") or "",
-        revision=conditions.get("resourceVersion") or "",
-    )

@@ -1,0 +1,103 @@
+"""Reading requests: preconditions, subresources, options and patches. No I/O."""
+
+from typing import Any
+
+from wherry.api.errors import (
+    BadRequestError,
+    MethodNotAllowedError,
+    NotFoundError,
+    StatusError,
+    UnsupportedMediaError,
+)
+from wherry.apiserver import refusal
+from wherry.apiserver.patch import json_patch, merge_patch
+from wherry.apiserver.registry import prepare
+from wherry.apiserver.registry.prepare import Target
+from wherry.apiserver.resources import Resource
+from wherry.apiserver.strategic import strategic_merge_patch
+from wherry.apiserver.verbs import DeleteOptions
+from wherry.client.api import PatchType
+
+Object = dict[str, Any]
+
+
+def check_delete_preconditions(target: Target, old: Object, options: DeleteOptions) -> None:
+    """Refuse a delete that was meant for another version or incarnation.
+
+    Raises:
+        ConflictError: uid or resourceVersion is not the stored one's.
+    """
+    meta = old["metadata"]
+    if options.uid and options.uid != meta["uid"]:
+        why = prepare.wrong_uid(options.uid, meta["uid"])
+        raise refusal.conflict(target.resource, target.name, why)
+    if options.revision and options.revision != meta["resourceVersion"]:
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
+            f"ResourceVersion in object meta: {meta['resourceVersion']}"
+        )
+        raise refusal.conflict(target.resource, target.name, why)
+
+
+def check_subresource(resource: Resource, subresource: str) -> None:
+    """Refuse to change a subresource that the kind does not have.
+
+    Raises:
+        NotFoundError, MethodNotAllowedError: there is none, or it cannot be changed.
+    """
+    served = resource.subresource(subresource) if subresource else None
+    if subresource and (served is None or subresource not in ("status", "scale", "finalize")):
+        raise not_served(resource, "update", subresource)
+
+
+def not_served(resource: Resource, verb: str, subresource: str) -> StatusError:
+    """Return the refusal of a verb that a subresource does not have."""
+    kind = resource.kind
+    if resource.subresource(subresource) is None:
+        return NotFoundError("the server could not find the requested resource")
+    return MethodNotAllowedError(
+        f"the server does not allow this method on the requested resource: {verb} "
+        f"{kind.qualified}/{subresource}"
+    )
+
+
+def _patch_object(patch: Any) -> Object:
+    if not isinstance(patch, dict):
+        raise BadRequestError("the patch is not a JSON object")
+    return patch
+
+
+def eviction_options(body: Object) -> DeleteOptions:
+    """Return the delete options in an Eviction."""
+    options = body.get("deleteOptions") or {}
+    conditions = options.get("preconditions") or {}
+    return DeleteOptions(
+        grace_s=options.get("gracePeriodSeconds"),
+        propagation=options.get("propagationPolicy") or "",
+        uid=conditions.get("uid") or "",
+        revision=conditions.get("resourceVersion") or "",
+    )
+
+
+def apply_patch(
+    resource: Resource, subresource: str, old: Object, patch: Any, patch_type: PatchType
+) -> Object:
+    """Return `old` as the patch makes it.
+
+    Raises:
+        UnsupportedMediaError: it is a server-side apply.
+        BadRequestError, InvalidError: the patch is malformed or does not apply.
+    """
+    match patch_type:
+        case PatchType.JSON:
+            return json_patch(old, patch)
+        case PatchType.STRATEGIC if subresource != "scale":
+            return strategic_merge_patch(old, _patch_object(patch), resource.kind)
+        case PatchType.MERGE | PatchType.STRATEGIC:
+            merged: Object = merge_patch(old, _patch_object(patch))
+            return merged
+        case _:
+            raise UnsupportedMediaError(
+                "server-side apply is not available: use client-side apply, or a "
+                "strategic-merge, merge or JSON patch"
+            )
