@@ -117,9 +117,10 @@ def launch(layout: Layout, processes: Processes, at: Sequence[Host], process: st
     """Start one process on several hosts.
 
     Raises:
-        LabError: a port it needs is taken, or it ended at once.
+        LabError: it runs already, a port it needs is taken, or it ended at once.
     """
     for host in at:
+        processes.check_dead(host, process)
         check_ports(layout, host, process)
         processes.start(host, process, components.command(layout, host, process))
 

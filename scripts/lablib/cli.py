@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lablib import bringup, components, network, state, status, teardown
+from lablib import bringup, network, state, status, teardown
 from lablib import demo as demo_of
 from lablib.chaos.cli import chaos
 from lablib.errors import LabError
@@ -147,9 +147,9 @@ def kill(layout: Layout, host: str, process: str) -> None:
 def start(layout: Layout, host: str, process: str) -> None:
     """Start a process that is dead."""
     at = _process_of(layout, host, process)
-    bringup.check_ports(layout, at, process)
-    identity = Processes(layout).start(at, process, components.command(layout, at, process))
-    click.echo(f"started {process} on {host} (pid {identity.pid})")
+    processes = Processes(layout)
+    bringup.launch(layout, processes, [at], process)
+    click.echo(f"started {process} on {host} (pid {processes.state(at, process)[0]})")
 
 
 @cli.command()

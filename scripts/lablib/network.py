@@ -9,6 +9,7 @@ them: without one, a host could not even try an address that its proxy would tra
 """
 
 import json
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 
@@ -107,9 +108,13 @@ def routed_networks() -> list[IPv4Network]:
 
 
 def listener(layout: Layout, host: Host, port: int) -> str | None:
-    """Who listens on a TCP port of the host (`ss`'s words for it), None if nobody does."""
+    """Who listens on a TCP port of the host, in words; None if nobody does."""
     table = run(in_netns(layout.netns(host), ["ss", "-H", "-ltnp", f"sport = :{port}"])).strip()
-    return table.split()[-1] if table else None
+    if not table:
+        return None
+    # ... users:(("python",pid=24336,fd=22))
+    found = re.search(r'\("([^"]*)",pid=(\d+)', table)
+    return f"{found[1]} (pid {found[2]})" if found else "somebody"
 
 
 def _batch(netns: str | None, lines: Sequence[str]) -> None:

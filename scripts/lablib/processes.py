@@ -115,9 +115,7 @@ class Processes:
         Raises:
             LabError: it is running already.
         """
-        current = self.identity(host, process)
-        if current is not None and is_alive(current):
-            raise LabError(f"{process} on {host.name} is running already (pid {current.pid})")
+        self.check_dead(host, process)
         log = self._layout.log(host, process)
         log.parent.mkdir(parents=True, exist_ok=True)
         pid_file = self._pid_file(host, process)
@@ -175,6 +173,16 @@ class Processes:
         if self._killed_file(host, process).exists():
             return None, State.KILLED
         return None, State.STOPPED if identity is None else State.DEAD
+
+    def check_dead(self, host: Host, process: str) -> None:
+        """Make sure that it does not run.
+
+        Raises:
+            LabError: it does.
+        """
+        pid, state = self.state(host, process)
+        if state is State.RUNNING:
+            raise LabError(f"{process} on {host.name} is running already (pid {pid})")
 
     def check(self, host: Host, process: str) -> None:
         """Make sure that it runs.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
-from lablib import bringup, components, demo, network
+from lablib import bringup, demo, network
 from lablib.chaos.clients import Clients, Report
 from lablib.chaos.verdict import Fault, Verdict, judge_writes, resumed_after
 from lablib.chaos.writers import WRITERS, Ledger, Writer, read_back
@@ -61,8 +61,7 @@ class Experiment:
 
     async def start(self, host: Host, process: str) -> None:
         """Start a dead process."""
-        command = components.command(self.layout, host, process)
-        await aside(self.processes.start, host, process, command)
+        await aside(bringup.launch, self.layout, self.processes, [host], process)
         self.steps.note(f"  started {process} on {host.name}")
 
     async def wait(
@@ -194,7 +193,7 @@ def restore(layout: Layout, processes: Processes, steps: Steps) -> None:
             steps.note(f"  healed {host.name}")
         for process in host.processes(layout.runtime):
             if processes.state(host, process)[1] is not State.RUNNING:
-                processes.start(host, process, components.command(layout, host, process))
+                bringup.launch(layout, processes, [host], process)
                 steps.note(f"  started {process} on {host.name}")
     bringup.wait_for_nodes(layout, processes)
 
