@@ -86,14 +86,17 @@ class ControllerManager:
     async def run(self) -> None:
         """Run until cancelled."""
         caches = InformerSet(self._api, self._rng)
-        events = EventRecorder(
-            self._api, self._clock, "controllermanager", self._config.identity, rng=self._rng
-        )
-        drivers = [self._driver(c, caches, events) for c in self._controllers()]
+        drivers = []
+        recorders = []
+        for controller in self._controllers():
+            events = EventRecorder(self._api, self._clock, controller.name, rng=self._rng)
+            recorders.append(events)
+            drivers.append(self._driver(controller, caches, events))
         self._caches = caches
         async with asyncio.TaskGroup() as group:
             group.create_task(caches.run(), name="informers")
-            group.create_task(events.run(), name="events")
+            for events in recorders:
+                group.create_task(events.run(), name="events")
             await caches.wait_synced()
             await self._lead(drivers)
 

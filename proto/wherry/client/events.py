@@ -2,7 +2,9 @@
 
 Recording never blocks and never fails the work that it reports on: events wait in a
 bounded queue, repeats of one message become a count, and what the server refuses is logged
-and dropped. Source: client-go `tools/record` and its EventCorrelator.
+and dropped. About one object at most 25 events are written at once and then one in five
+minutes: a thousand pods created by one ReplicaSet need no thousand events. Source: client-go
+`tools/record` and its EventCorrelator.
 """
 
 import asyncio
@@ -25,6 +27,8 @@ _QUEUE: Final = 1000
 _REMEMBERED: Final = 4096
 _BURST: Final = 25
 _REFILL_S: Final = 1.0
+_OBJECT_BURST: Final = 25
+_OBJECT_REFILL_S: Final = 300.0
 MESSAGE_BYTES: Final = 1024
 """Longest message; the API refuses longer ones."""
 
@@ -81,15 +85,30 @@ class EventRecorder:
         self._queue: deque[_Recorded] = deque()
         self._wake = asyncio.Event()
         self._series: OrderedDict[tuple[str, ...], _Series] = OrderedDict()
+        self._allowances: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
 
     def event(self, ref: dict[str, Any], type_: str, reason: str, message: str) -> None:
         """Record one event; `type_` is Normal or Warning. Never blocks."""
+        if not self._allowed(ref):
+            log.debug("event dropped, too many about %s: %s", ref.get("name"), message)
+            return
         if len(self._queue) >= _QUEUE:
             log.warning("event dropped, queue is full: %s %s", reason, message)
             return
         text = message.encode()[:MESSAGE_BYTES].decode(errors="ignore")
         self._queue.append(_Recorded(ref, type_, reason, text, self._clock.now()))
         self._wake.set()
+
+    def _allowed(self, ref: dict[str, Any]) -> bool:
+        """Spend from the object's allowance; `_allowances` holds what is left and since when."""
+        key = tuple(str(ref.get(part, "")) for part in ("kind", "namespace", "name", "uid"))
+        now_s = self._clock.monotonic()
+        left, since_s = self._allowances.pop(key, (float(_OBJECT_BURST), now_s))
+        left = min(_OBJECT_BURST, left + (now_s - since_s) / _OBJECT_REFILL_S)
+        self._allowances[key] = (left - 1 if left >= 1 else left, now_s)
+        if len(self._allowances) > _REMEMBERED:
+            self._allowances.popitem(last=False)
+        return left >= 1
 
     async def run(self) -> None:
         """Write what is recorded until cancelled."""

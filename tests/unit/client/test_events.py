@@ -51,3 +51,24 @@ def test_an_event_that_expired_is_written_anew() -> None:
         task.cancel()
 
     virtual_loop.run(main())
+
+
+def test_one_object_is_not_written_about_without_end() -> None:
+    async def main() -> None:
+        clock = VirtualClock()
+        api = FakeApi(clock)
+        recorder = EventRecorder(api, clock, "kubelet", rng=Random(1))
+        task = asyncio.ensure_future(recorder.run())
+        for n in range(100):
+            recorder.event(REF, "Normal", "Created", f"Created pod: {n}")
+        recorder.event({**REF, "name": "b"}, "Normal", "Created", "another object")
+        await until(lambda: len(api.objects(EVENT)) == 26)
+        await asyncio.sleep(600)
+        for n in range(10):
+            recorder.event(REF, "Normal", "Created", f"Created pod: later {n}")
+        await until(lambda: len(api.objects(EVENT)) == 28)
+        await asyncio.sleep(10)
+        assert len(api.objects(EVENT)) == 28
+        task.cancel()
+
+    virtual_loop.run(main())
