@@ -167,6 +167,7 @@ def _deciders(machine: Machine) -> list[Planned]:
 
 
 def _hollow(machine: Machine) -> Planned:
+    serving = machine.pki / f"agent-{machine.host.name}"
     return _planned(
         machine,
         "agent",
@@ -177,6 +178,8 @@ def _hollow(machine: Machine) -> Planned:
             *("--node-ip", machine.host.address),
             *("--port", machine.ports["agent"]),
             *("--root-dir", machine.directory / "agent"),
+            *("--tls-cert-file", f"{serving}.crt"),
+            *("--tls-key-file", f"{serving}.key"),
             *_client(machine, "admin"),  # it speaks for many nodes
         ],
     )
