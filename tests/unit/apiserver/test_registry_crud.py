@@ -199,8 +199,11 @@ def test_a_patch_with_a_stale_resource_version_conflicts_and_one_without_does_no
         stale = {"metadata": {"resourceVersion": made["metadata"]["resourceVersion"]}, "data": {}}
         with pytest.raises(ConflictError):
             await w.api.patch(kinds.CONFIG_MAP, "x", orjson.dumps(stale), "default")
-        with pytest.raises(UnsupportedMediaError, match="server-side apply is not available"):
-            await w.api.patch(kinds.CONFIG_MAP, "x", b"{}", "default", patch_type=PatchType.APPLY)
+        for name in ("x", "absent"):  # "not found" would be no help: apply is to create it
+            with pytest.raises(UnsupportedMediaError, match="server-side apply is not available"):
+                await w.api.patch(
+                    kinds.CONFIG_MAP, name, b"{}", "default", patch_type=PatchType.APPLY
+                )
 
     in_world(run)
 

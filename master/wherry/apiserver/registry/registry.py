@@ -34,6 +34,7 @@ from wherry.apiserver.registry.read import Reader
 from wherry.apiserver.registry.request import (
     apply_patch,
     check_delete_preconditions,
+    check_patch_type,
     check_subresource,
     eviction_options,
     not_served,
@@ -309,6 +310,7 @@ class Registry:
         def patched(old: Object) -> Object:
             return apply_patch(resource, subresource, old, patch, patch_type)
 
+        check_patch_type(patch_type)
         target = Target(resource, strategy_for(resource.kind), namespace, name)
         return await self._change(ctx, target, patched, subresource)
 

@@ -79,6 +79,23 @@ def eviction_options(body: Object) -> DeleteOptions:
     )
 
 
+def check_patch_type(patch_type: PatchType) -> None:
+    """Refuse a kind of patch before anybody looks for the object, which need not exist to apply.
+
+    Raises:
+        UnsupportedMediaError: it is a server-side apply.
+    """
+    if patch_type is PatchType.APPLY:
+        raise _no_apply()
+
+
+def _no_apply() -> UnsupportedMediaError:
+    return UnsupportedMediaError(
+        "server-side apply is not available: use client-side apply, or a "
+        "strategic-merge, merge or JSON patch"
+    )
+
+
 def apply_patch(
     resource: Resource, subresource: str, old: Object, patch: Any, patch_type: PatchType
 ) -> Object:
@@ -96,8 +113,5 @@ def apply_patch(
         case PatchType.MERGE | PatchType.STRATEGIC:
             merged: Object = merge_patch(old, _patch_object(patch))
             return merged
-        case _:
-            raise UnsupportedMediaError(
-                "server-side apply is not available: use client-side apply, or a "
-                "strategic-merge, merge or JSON patch"
-            )
+        case PatchType.APPLY:
+            raise _no_apply()
