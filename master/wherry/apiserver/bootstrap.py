@@ -1,7 +1,8 @@
 """What every cluster has from its first minute, and the addresses of the masters.
 
-Everything is created once and left alone afterwards: what an administrator changed stays
-changed. Any number of API servers may do it at the same time.
+Everything is created where it is missing and otherwise left alone: what an administrator changed
+stays changed, what was deleted by `kubectl delete svc --all` comes back. Any number of API
+servers may do it at the same time.
 
 The masters' addresses are kept as upstream's lease endpoint reconciler does: each API server
 holds a key `/registry/masterleases/ADDRESS:PORT` on a store lease of 15 s, and each writes the
@@ -154,7 +155,7 @@ def _by_port(masters: Sequence[Master]) -> list[tuple[int, list[str]]]:
 
 
 class Bootstrap:
-    """`run()` creates what is missing, then keeps this master's address published."""
+    """`run()` creates what is missing and keeps this master's address published."""
 
     def __init__(
         self, verbs: Verbs, store: Store, config: BootstrapConfig, *, rng: random.Random
@@ -169,9 +170,9 @@ class Bootstrap:
 
     async def run(self) -> None:
         """Run until cancelled; then take this master's address out."""
-        await self._until_done(self._create_all)
         try:
             while True:
+                await self._until_done(self._create_missing)
                 await self._until_done(self.reconcile)
                 await asyncio.sleep(RENEW_S)
         finally:
@@ -189,9 +190,13 @@ class Bootstrap:
                 self._backoff.reset()
                 return
 
-    async def _create_all(self) -> None:
+    async def _create_missing(self) -> None:
         for kind, namespace, obj in first_objects(self._config):
-            await self._create(kind, namespace, obj)
+            try:
+                name = obj["metadata"]["name"]
+                await self._verbs.get(Context(_SELF), BY_KIND[kind], namespace, name)
+            except NotFoundError:
+                await self._create(kind, namespace, obj)
 
     async def _create(self, kind: Kind, namespace: str, obj: Object) -> None:
         try:

@@ -58,6 +58,21 @@ def test_a_new_cluster_has_its_first_objects() -> None:
     in_world(run)
 
 
+def test_what_was_deleted_by_mistake_comes_back() -> None:
+    async def run(w: World) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(bootstrap(w, "192.168.0.1").run())
+            await asyncio.sleep(1)
+            await w.api.delete(kinds.SERVICE, "kubernetes", "default")
+            assert not (await w.api.list(kinds.SERVICE, "default")).items
+            await asyncio.sleep(6)
+            service = await w.get(kinds.SERVICE, "kubernetes", "default")
+            assert service["spec"]["clusterIP"] == "10.96.0.1"
+            running.cancel()
+
+    in_world(run)
+
+
 def test_masters_come_and_go() -> None:
     async def run(w: World) -> None:
         async with asyncio.TaskGroup() as tasks:
