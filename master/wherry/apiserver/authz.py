@@ -94,22 +94,24 @@ _DISCOVERY = Rule(
     ("get",),
     paths=("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/.well-known/*"),
 )
-_SELF_REVIEWS = Rule(
-    ("create",),
-    ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"),
-    ("authorization.k8s.io", "authentication.k8s.io"),
+_SELF_REVIEWS = (
+    Rule(
+        ("create",),
+        ("selfsubjectaccessreviews", "selfsubjectrulesreviews"),
+        ("authorization.k8s.io",),
+    ),
+    Rule(("create",), ("selfsubjectreviews",), ("authentication.k8s.io",)),
 )
-_REVIEWS = Rule(
-    ("create",),
-    ("tokenreviews", "subjectaccessreviews"),
-    ("authorization.k8s.io", "authentication.k8s.io"),
+_REVIEWS = (
+    Rule(("create",), ("subjectaccessreviews",), ("authorization.k8s.io",)),
+    Rule(("create",), ("tokenreviews",), ("authentication.k8s.io",)),
 )
 _LEADER_LEASES = Rule(("*",), ("leases",), ("coordination.k8s.io",), namespace="kube-system")
 
 OF_GROUP: Mapping[str, tuple[Rule, ...]] = {
     MASTERS: _EVERYTHING,
     "system:unauthenticated": (_HEALTH,),
-    "system:authenticated": (_HEALTH, _DISCOVERY, _SELF_REVIEWS),
+    "system:authenticated": (_HEALTH, _DISCOVERY, *_SELF_REVIEWS),
     NODES: (
         Rule(
             _READ,
@@ -131,7 +133,7 @@ OF_GROUP: Mapping[str, tuple[Rule, ...]] = {
         Rule(("create",), ("serviceaccounts/token",), ("",)),
         Rule((*_WRITE, "delete"), ("subnetleases",), ("wherry.io",)),
         _EVENTS,
-        _REVIEWS,
+        *_REVIEWS,
     ),
     "system:bootstrappers": (
         Rule(
@@ -152,7 +154,7 @@ OF_USER: Mapping[str, tuple[Rule, ...]] = {
         Rule(("delete",), ("pods",), ("",)),
         _LEADER_LEASES,
         _EVENTS,
-        _REVIEWS,
+        *_REVIEWS,
     ),
     "system:kube-proxy": (
         Rule(_READ, ("services", "endpoints", "endpointslices", "nodes")),

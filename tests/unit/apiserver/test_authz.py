@@ -90,15 +90,17 @@ def test_a_refusal_reads_as_upstreams() -> None:
 def test_rules_are_listed_in_the_form_of_rbac() -> None:
     resources, others = POLICY.rules(JOE, "default")
     assert resources == [
+        # Two rules: one of two groups would grant, and kubectl list, reviews that do not exist.
         {
             "verbs": ["create"],
-            "apiGroups": ["authorization.k8s.io", "authentication.k8s.io"],
-            "resources": [
-                "selfsubjectaccessreviews",
-                "selfsubjectrulesreviews",
-                "selfsubjectreviews",
-            ],
-        }
+            "apiGroups": ["authorization.k8s.io"],
+            "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
+        },
+        {
+            "verbs": ["create"],
+            "apiGroups": ["authentication.k8s.io"],
+            "resources": ["selfsubjectreviews"],
+        },
     ]
     assert any("/healthz" in rule["nonResourceURLs"] for rule in others)
     everything, _ = POLICY.rules(ADMIN, "default")
