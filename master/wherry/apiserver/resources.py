@@ -174,5 +174,8 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(kinds.NETWORK_CONFIG, "networkconfig", "/coreos.com/network/"),
 )
 
+SCALE_VIEW = Resource(Kind("autoscaling", "v1", "Scale", "scales"), "scale", "")
+"""What `scale` subresources are shown as; nothing is stored under it."""
+
 BY_KIND = {r.kind: r for r in RESOURCES}
 BY_ADDRESS = {(r.kind.group, r.kind.version, r.kind.plural): r for r in RESOURCES}

@@ -7,7 +7,7 @@ import pytest
 from wherry.api import kinds
 from wherry.api.kinds import Kind
 from wherry.api.times import format_time
-from wherry.apiserver.resources import BY_KIND, RESOURCES
+from wherry.apiserver.resources import BY_KIND, RESOURCES, SCALE_VIEW
 from wherry.apiserver.tables import columns, partial_object_list, row, table
 from wherry.apiserver.tables.duration import age, format_duration
 from wherry.apiserver.tables.pods import PodState, pod_state
@@ -248,6 +248,13 @@ SELECTOR = {
 )  # fmt: skip
 def test_rows(kind: Kind, obj: dict[str, Any], expected: dict[str, Any]) -> None:
     assert printed(kind, obj) == expected
+
+
+def test_a_scale_has_columns_of_its_own() -> None:
+    """As printed by `kubectl get deployment x --subresource=scale`."""
+    obj = {"metadata": {"name": "x"}, "spec": {"replicas": 3}, "status": {"replicas": 2}}
+    assert [c.name for c in columns(SCALE_VIEW)] == ["Name", "Desired", "Available", "Age"]
+    assert row(SCALE_VIEW, obj, NOW) == ["x", 3, 2, "<unknown>"]
 
 
 @pytest.mark.parametrize(

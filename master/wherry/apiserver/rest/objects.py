@@ -13,6 +13,7 @@ from wherry.apiserver.decode import decode_body, decode_object
 from wherry.apiserver.gate import Action
 from wherry.apiserver.http.message import JSON, Reply, Request, Response, Stream
 from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.resources import SCALE_VIEW
 from wherry.apiserver.rest.accept import Form, negotiate, patch_type
 from wherry.apiserver.rest.action import check_selectors
 from wherry.apiserver.rest.query import (
@@ -224,8 +225,10 @@ class Objects:
     ) -> Response:
         resource = action.resource
         subresource = resource.subresource(action.subresource) if action.subresource else None
-        if form is Form.TABLE and subresource is not None and subresource.body is not None:
-            form = Form.OBJECT  # a Scale, a TokenRequest: nobody has columns for them
+        if action.subresource == "scale":
+            resource = SCALE_VIEW
+        elif form is Form.TABLE and subresource is not None and subresource.body is not None:
+            form = Form.OBJECT  # a TokenRequest: nobody has columns for it
         include = query.text("includeObject")
         body = single(resource, raw, form, include=include, now=self._clock.now())
         return _answer(code, body, form, warnings)

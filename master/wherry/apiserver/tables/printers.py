@@ -6,6 +6,7 @@ from typing import Any
 
 from wherry.api import kinds
 from wherry.api.kinds import Kind
+from wherry.apiserver.resources import SCALE_VIEW
 from wherry.apiserver.tables import workloads
 from wherry.apiserver.tables.cells import NONE, Obj, created, name_of
 from wherry.apiserver.tables.duration import UNKNOWN, age
@@ -143,6 +144,16 @@ def _service_account(obj: Obj, now: float) -> list[Any]:
     return [name_of(obj), len(obj.get("secrets") or ()), created(obj, now)]
 
 
+def _scale(obj: Obj, now: float) -> list[Any]:
+    desired, actual = obj.get("spec", {}), obj.get("status", {})
+    return [
+        name_of(obj),
+        desired.get("replicas", 0),
+        actual.get("replicas", 0),
+        created(obj, now),
+    ]
+
+
 def _lease(obj: Obj, now: float) -> list[Any]:
     return [name_of(obj), obj.get("spec", {}).get("holderIdentity") or "", created(obj, now)]
 
@@ -205,6 +216,7 @@ _PRINTERS: dict[Kind, Printer] = {
         _columns(f"Name|Desired:integer|Current:integer|Ready:integer|Age|{_WORKLOAD_WIDE}"),
         workloads.replica_set,
     ),
+    SCALE_VIEW.kind: Printer(_columns("Name|Desired:integer|Available:integer|Age"), _scale),
     kinds.LEASE: Printer(_columns("Name|Holder|Age"), _lease),
     kinds.SUBNET_LEASE: Printer(
         _columns("Name|Node|Public-IP|Backend|Age|Expiration+|Vtep-MAC+"), _subnet_lease
