@@ -12,7 +12,8 @@ like the death of all nodes. It is measured on our own clock from the moment at 
 change*; the dates inside heartbeats are of other hosts and are only compared with each
 other. A new leader therefore gives every node a whole grace period.
 
-When *no* node is ready it still is probably us who are cut off: then nobody is evicted.
+When *no* node is ready it still is probably us who are cut off: then nobody is evicted and
+no Service loses its endpoints.
 Source: kubernetes `pkg/controller/nodelifecycle`.
 """
 
@@ -102,7 +103,7 @@ def reconcile(
         now: The date.
         grace_s: Silence after which the node counts as lost.
         cut_off: No node is ready, so the fault is probably ours: taints that evict are
-            taken away.
+            taken away, and pods keep their readiness, so that Services keep their endpoints.
 
     Returns:
         The status first, then taints, then the pods' readiness.
@@ -120,7 +121,7 @@ def reconcile(
     if taints != node.spec.taints:
         actions.append(_set_taints(node, taints, plain=bool(actions)))
     ready = find(node.status.conditions, "Ready")
-    if ready is not None and ready.status == "Unknown":
+    if ready is not None and ready.status == "Unknown" and not cut_off:
         actions += [_unready(pod, now) for pod in pods if pod.ready and not pod.finished]
     return Result(actions, left_s if left_s > 0 else None)
 

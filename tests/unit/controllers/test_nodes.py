@@ -135,6 +135,8 @@ def test_its_pods_are_not_ready_any_more() -> None:
     patched = [a for a in result.actions if isinstance(a, Patch) and a.kind.kind == "Pod"]
     assert [a.name for a in patched] == ["a"]
     assert patched[0].body["status"]["conditions"][0]["status"] == "False"
+    result = reconcile(unknown, pods, FRESH, now=NOW, cut_off=True)
+    assert not [a for a in result.actions if isinstance(a, Patch) and a.kind.kind == "Pod"]
 
 
 def test_silence_is_measured_on_our_own_clock() -> None:
