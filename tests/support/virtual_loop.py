@@ -35,14 +35,38 @@ class _Selector:
         return []
 
 
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set does not depend on its address: sets of tasks iterate alike."""
+
+    _serial = 0
+
+    def __hash__(self) -> int:
+        return self._serial
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._serial = 0
+        self.set_task_factory(self._new_task)  # type: ignore[arg-type]  # `context` is passed on
         self._virtual_now = 0.0
         self._clock_resolution = 1e-9
         self._selector = _Selector(self)
+
+    def _new_task(
+        self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, T], **options: Any
+    ) -> _Task:
+        self._serial += 1
+        serial = self._serial
+        task = _Task.__new__(_Task)
+        task._serial = serial  # before __init__, which puts the task into a set
+        task.__init__(coro, loop=loop, **options)  # type: ignore[misc]  # in two steps on purpose
+        return task
 
     def time(self) -> float:
         return self._virtual_now

@@ -106,15 +106,9 @@ class Process:
     async def _run(self, life: Life) -> None:
         try:
             await self._main(life)
-        except (asyncio.CancelledError, DeadError):
-            if not life.over:
+        except BaseException:
+            if not life.over:  # what a killed process still says means nothing
                 raise
-        except BaseExceptionGroup as group:
-            if not life.over:
-                raise
-            rest = group.split((asyncio.CancelledError, DeadError))[1]
-            if rest is not None:
-                raise rest from None
 
     def kill(self) -> None:
         """Kill -9."""

@@ -77,7 +77,7 @@ class _Group:
 
     def __init__(self, selection: Selection) -> None:
         self.selection = selection
-        self.watchers: set[Watcher] = set()
+        self.watchers: dict[Watcher, None] = {}  # in the order of their arrival, always
         self.batch: list[WatchEvent] = []
 
 
@@ -231,7 +231,7 @@ class WatchCache:
         group = groups.get(selection.key)
         if group is None:
             group = groups[selection.key] = _Group(selection)
-        group.watchers.add(watcher)
+        group.watchers[watcher] = None
         return watcher
 
     def _groups_of(self, selection: Selection) -> dict[Any, _Group]:
@@ -245,7 +245,7 @@ class WatchCache:
         groups = self._groups_of(watcher.selection)
         group = groups.get(watcher.selection.key)
         if group is not None:
-            group.watchers.discard(watcher)
+            group.watchers.pop(watcher, None)
             if not group.watchers:
                 del groups[watcher.selection.key]
         trigger = watcher.selection.trigger
