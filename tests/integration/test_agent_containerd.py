@@ -224,8 +224,9 @@ def play(host: ContainerdHost, tmp_path: Path) -> Callable[[Scenario], None]:
                 await scenario(world)
                 for pod in world.api.objects(POD):
                     await world.api.delete(POD, pod["metadata"]["name"], "default", grace_s=1)
-                for pod in world.api.objects(POD):
-                    await world.gone(pod["metadata"]["name"])
+                async with asyncio.timeout(WITHIN_S):
+                    while world.api.objects(POD) or world.agent.agent._workers:
+                        await asyncio.sleep(0.05)
             finally:
                 await world.kill()
 
@@ -302,12 +303,12 @@ def test_the_node_is_ready(play: Play) -> None:
 
 def test_crashes_are_restarted_with_back_off_and_previous_logs(play: Play) -> None:
     async def scenario(world: World) -> None:
-        name = await world.run("echo I am $$; exit 3")
+        name = await world.run("echo I am here; exit 3")
         pod = await world.until(name, lambda p: waiting(p) == "CrashLoopBackOff")
         assert container(pod)["restartCount"] == 1
         assert container(pod)["lastState"]["terminated"]["exitCode"] == 3
         assert "back-off 10s restarting failed container=c" in str(container(pod)["state"])
-        assert await world.log(name, "previous=true") == "I am 1\n"
+        assert await world.log(name, "previous=true") == "I am here\n"
         await world.until(name, lambda p: container(p).get("restartCount") == 2)
         assert "BackOff" in world.reasons(name)
 
@@ -456,10 +457,9 @@ def test_volumes(play: Play) -> None:
         mounts.append({"name": "cm", "mountPath": "/one-b", "subPath": "b"})
         script = (
             "cat /cm/a /cm/b /one-b /sec/d/k; echo; stat -c %a /sec/d/k; cat /var/sa/token; echo;"
-            "cat /var/sa/ca.crt /var/sa/namespace; echo; grep /mem /proc/mounts | cut -d' ' -f3;"
+            "cat /var/sa/ca.crt /var/sa/namespace; echo; grep ' /mem ' /proc/mounts;"
             f"echo here > /host/f; {FOREVER}"
         )
-        script = script.replace("| cut -d' ' -f3", "")
         name = await world.run(script, container={"volumeMounts": mounts}, volumes=volumes)
         await world.until(name, ready)
         first, mode, token, names, mem = (await world.log(name)).splitlines()
@@ -479,12 +479,9 @@ def test_volumes(play: Play) -> None:
 def test_limits_security_and_dns(play: Play) -> None:
     async def scenario(world: World) -> None:
         script = (
-            "id -u; cat /proc/self/status | grep -E 'Seccomp:|NoNewPrivs|CapEff'; "
+            "id -u; cat /proc/self/status; "
             "touch /x 2>&1; cat /etc/resolv.conf /etc/hosts; hostname; "
-            f"cat /proc/self/cgroup | grep memory; {FOREVER}"
-        )
-        script = script.replace("| grep -E 'Seccomp:|NoNewPrivs|CapEff'", "").replace(
-            "| grep memory", ""
+            f"cat /proc/self/cgroup; {FOREVER}"
         )
         name = await world.run(
             script,

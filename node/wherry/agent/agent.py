@@ -159,11 +159,11 @@ class Agent:
             worker.references_changed()
 
     def find(self, namespace: str, name: str) -> PodWorker | None:
-        """Return the worker of a pod by its name; of several, the one that is in the API."""
+        """Return the worker of a pod by its name; of several, the youngest that is in the API."""
         named = [
             w for w in self._workers.values() if w.ref.namespace == namespace and w.ref.name == name
         ]
-        return max(named, key=lambda w: w.pod is not None, default=None)
+        return max(named, key=_youth, default=None)
 
     # -- running ----------------------------------------------------------------------------
 
@@ -332,6 +332,11 @@ class Agent:
     def _node_event(self, type_: str, reason: str, message: str) -> None:
         ref: dict[str, Any] = {"kind": "Node", "name": self.name, "uid": self.name}
         self._parts.event(ref, type_, reason, message)
+
+
+def _youth(worker: PodWorker) -> tuple[bool, str]:
+    meta = worker.pod.metadata if worker.pod is not None else None
+    return meta is not None, (meta.creation_timestamp or "") if meta is not None else ""
 
 
 def _fingerprint(runtime: RuntimePod) -> tuple[object, ...]:

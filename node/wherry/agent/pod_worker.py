@@ -118,6 +118,7 @@ class PodWorker:
         self._prepared_for: str | None = None
         self._pull_failed_at: dict[str, float] = {}
         self._crash_reported: set[str] = set()
+        self._pre_stopped: set[str] = set()
         self._prober = Prober(node.probes, node.clock, node.rng, self._probe_failed, self.wake)
         self.runtime = RuntimePod(ref)
         self.settled = False
@@ -192,10 +193,10 @@ class PodWorker:
     async def _pass(self, tasks: asyncio.TaskGroup) -> float | None:
         """Act until nothing is left to do now; return when to look again."""
         while True:
-            self._interrupt.clear()
             await self._look()
             if self._pod is not None:
                 await self._node.checkpoint.save_pod(self._pod)
+            self._interrupt.clear()  # what was asked until now is in the snapshot
             snapshot = self._snapshot()
             if snapshot.pod is not None:
                 stop = ending(snapshot) is not None
@@ -332,6 +333,8 @@ class PodWorker:
 
     async def _perform(self, plan: Plan) -> None:
         """Perform the plan's actions; an interrupt ends them early."""
+        if self._interrupt.is_set():
+            return
         errors: list[WherryError] = []
         async with asyncio.TaskGroup() as tasks:
             work = tasks.create_task(self._perform_all(plan.actions, errors))
@@ -509,7 +512,9 @@ class PodWorker:
             self._container_event(container, "Normal", "Killing", action.message)
         try:
             hook = container.lifecycle.pre_stop if container is not None else None
-            if pod is not None and container is not None and hook is not None and grace_s > 0:
+            due = hook is not None and action.id not in self._pre_stopped and grace_s > 0
+            if pod is not None and container is not None and due:
+                self._pre_stopped.add(action.id)  # once, also if the grace period is cut short
                 await self._pre_stop(pod, container, action)
                 grace_s = max(grace_s - (self._node.clock.monotonic() - began), 2.0)
             await self._node.runtime.stop_container(action.id, grace_s)

@@ -21,8 +21,8 @@ from wherry.api.objects import Service
 from wherry.client.api import Api
 from wherry.client.informer import Informer
 
-FIRST_ANSWER_S: Final = 10.0
-"""How long to wait for an object's first list before the checkpoint is asked."""
+FIRST_ANSWER_S: Final = 3.0
+"""How long to wait, once, for an object's first list before the checkpoint is asked."""
 
 T = TypeVar("T", ConfigMap, Secret)
 
@@ -32,6 +32,7 @@ class _Held(Generic[T]):
     informer: Informer[T]
     task: "asyncio.Task[None]"
     holders: set[str] = field(default_factory=set)
+    waited: bool = False
 
 
 class ReferenceCache:
@@ -133,9 +134,10 @@ class ReferenceCache:
     @staticmethod
     async def _value(held: _Held[T], key: str) -> T | None:
         try:
-            async with asyncio.timeout(FIRST_ANSWER_S):
+            async with asyncio.timeout(0 if held.waited else FIRST_ANSWER_S):
                 await held.informer.synced.wait()
         except TimeoutError:
+            held.waited = True
             return None
         return held.informer.get(key)
 

@@ -144,6 +144,7 @@ class AgentServer:
 
     async def _exec(self, request: Request, namespace: str, name: str, container: str) -> Answer:
         agent, worker = self._find(namespace, name)
+        _require_upgrade(request)
         record = _running(worker, container)
         command = request.texts("command")
         if not command:
@@ -161,6 +162,7 @@ class AgentServer:
 
     async def _attach(self, request: Request, namespace: str, name: str, container: str) -> Answer:
         agent, worker = self._find(namespace, name)
+        _require_upgrade(request)
         record = _running(worker, container)
         pod = worker.pod
         spec = pod.container(container) if pod is not None else None
@@ -176,6 +178,7 @@ class AgentServer:
 
     async def _port_forward(self, request: Request, namespace: str, name: str) -> Answer:
         agent, worker = self._find(namespace, name)
+        _require_upgrade(request)
         sandbox = worker.runtime.sandbox
         if sandbox is None or not sandbox.ready:
             raise BadRequestError(f"unable to forward port because pod {name} is not running")
@@ -297,9 +300,12 @@ def _running(worker: PodWorker, container: str) -> ContainerRecord:
     raise NotFoundError(f'container not found ("{container}")')
 
 
-def _tunnel(request: Request, url: str) -> Answer:
+def _require_upgrade(request: Request) -> None:
     if "upgrade" not in request.headers.get("connection", "").lower():
         raise BadRequestError("Upgrade request required")
+
+
+def _tunnel(request: Request, url: str) -> Answer:
     return Takeover(lambda reader, writer: splice(request, url, reader, writer))
 
 
