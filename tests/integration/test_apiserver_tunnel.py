@@ -321,6 +321,16 @@ def test_no_tunnel_without_a_101(tmp_path: Path) -> None:
     in_world(tmp_path, story)
 
 
+def test_one_process_is_many_hollow_nodes(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        w.agent.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n"
+        status, body = await w.ask(f"{PODS}/p/log")
+        assert status == 200
+        assert b"hi\n" in body
+
+    in_world(tmp_path, story, agent_user="system:hollow-nodes")
+
+
 def test_somebody_else_at_the_nodes_address(tmp_path: Path) -> None:
     async def story(w: World) -> None:
         code, body = await w.ask(f"{PODS}/p/log")

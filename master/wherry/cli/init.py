@@ -37,6 +37,7 @@ class Cluster:
     nodes: tuple[Host, ...]
     service_cidr: str = SERVICE_CIDR
     port: int = 6443
+    hollow: bool = False
 
     @property
     def service_ip(self) -> str:
@@ -55,7 +56,12 @@ def initialise(cluster: Cluster, *, now_s: float, renew: bool = False) -> list[s
         pki.mkdir(parents=True, exist_ok=True, mode=0o700)
         writer = _Writer(cluster.directory, renew=renew)
         ca = _authority(writer, now_s)
-        wanted = identities(cluster.masters, cluster.nodes, service_ip=cluster.service_ip)
+        wanted = identities(
+            cluster.masters,
+            cluster.nodes,
+            service_ip=cluster.service_ip,
+            hollow=cluster.hollow,
+        )
         _leaves(writer, ca, wanted, now_s)
         writer.once("pki/sa.key", create_signing_key, PRIVATE)
         _bootstrap_token(writer, ca)
@@ -160,6 +166,7 @@ def parse_host(text: str) -> Host:
 @click.option("--node", multiple=True, metavar="NAME=IP", help="A node; repeat for each.")
 @click.option("--service-cidr", default=SERVICE_CIDR, help="Range of cluster IPs.")
 @click.option("--port", default=6443, help="The API servers' HTTPS port, for the kubeconfig.")
+@click.option("--hollow", is_flag=True, help="Also a certificate for hollow nodes on --node.")
 @click.option("--renew", is_flag=True, help="Issue all certificates anew (the authority stays).")
 def command(
     directory: Path,
@@ -167,11 +174,12 @@ def command(
     node: tuple[str, ...],
     service_cidr: str,
     port: int,
+    hollow: bool,
     renew: bool,
 ) -> None:
     """Make the authority, certificates, tokens and kubeconfig of a cluster."""
     masters = tuple(map(parse_host, master or ("master-1=127.0.0.1",)))
-    cluster = Cluster(directory, masters, tuple(map(parse_host, node)), service_cidr, port)
+    cluster = Cluster(directory, masters, tuple(map(parse_host, node)), service_cidr, port, hollow)
     written = initialise(cluster, now_s=SystemClock().now(), renew=renew)
     for name in written:
         click.echo(f"wrote {directory / name}")

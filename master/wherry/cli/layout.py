@@ -32,7 +32,7 @@ class Host:
 
 
 def identities(
-    masters: Sequence[Host], nodes: Sequence[Host], *, service_ip: str
+    masters: Sequence[Host], nodes: Sequence[Host], *, service_ip: str, hollow: bool = False
 ) -> dict[str, Subject]:
     """Return the subject of every certificate, by file name.
 
@@ -41,6 +41,8 @@ def identities(
             have one store certificate each (a member proves which member it is).
         nodes: Each gets `agent-NAME`; the agent serves 10250 with it too.
         service_ip: First address of the service range: the `kubernetes` Service.
+        hollow: Also `hollow`, by which one process is any number of hollow nodes. It may
+            do everything, so no other cluster has it.
     """
     local = ("localhost", "127.0.0.1")
     reach = [part for m in masters for part in (m.name, m.address)]
@@ -64,6 +66,13 @@ def identities(
             "system:store",
             ("system:store",),
             hosts=_unique((master.name, master.address, *local)),
+            server=True,
+        )
+    if hollow:
+        found["hollow"] = Subject(
+            "system:hollow-nodes",
+            ("system:masters",),
+            hosts=_unique((*local, *(part for n in nodes for part in (n.name, n.address)))),
             server=True,
         )
     for node in nodes:

@@ -167,7 +167,6 @@ def _deciders(machine: Machine) -> list[Planned]:
 
 
 def _hollow(machine: Machine) -> Planned:
-    serving = machine.pki / f"agent-{machine.host.name}"
     return _planned(
         machine,
         "agent",
@@ -178,9 +177,7 @@ def _hollow(machine: Machine) -> Planned:
             *("--node-ip", machine.host.address),
             *("--port", machine.ports["agent"]),
             *("--root-dir", machine.directory / "agent"),
-            *("--tls-cert-file", f"{serving}.crt"),
-            *("--tls-key-file", f"{serving}.key"),
-            *_client(machine, "admin"),  # it speaks for many nodes
+            *_client(machine, "hollow"),  # it speaks for many nodes
         ],
     )
 

@@ -141,6 +141,7 @@ async def _up(machine: Machine, runtime: Runtime) -> None:
             (machine.host,),
             machine.service_cidr,
             machine.ports["secure"],
+            hollow="node" in machine.roles and machine.runtime == "hollow",
         )
         initialise(cluster, now_s=runtime.clock.now())
     children = [_child(machine, p) for p in plan(machine)]

@@ -2,11 +2,13 @@
 
 import base64
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from wherry.api.errors import ConfigError
 from wherry.cli.init import Cluster, initialise, parse_host
@@ -37,6 +39,18 @@ def cluster(directory: Path, *masters: Host) -> Cluster:
 def test_identities(tmp_path: Path, name: str, user: str, groups: tuple[str, ...]) -> None:
     initialise(cluster(tmp_path, ONE), now_s=NOW_S)
     assert identity((tmp_path / "pki" / f"{name}.crt").read_bytes()) == (user, groups)
+
+
+def test_hollow_nodes_have_a_certificate_to_serve_and_to_ask_with(tmp_path: Path) -> None:
+    """The administrator's, by which they once asked, may not serve: kubectl logs failed on it."""
+    initialise(cluster(tmp_path, ONE), now_s=NOW_S)
+    path = tmp_path / "pki" / "hollow.crt"
+    assert not path.exists()
+    initialise(replace(cluster(tmp_path, ONE), hollow=True), now_s=NOW_S)
+    assert identity(path.read_bytes()) == ("system:hollow-nodes", ("system:masters",))
+    loaded = x509.load_pem_x509_certificate(path.read_bytes())
+    uses = loaded.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH} == set(uses)
 
 
 def test_keys_are_private_and_belong_to_their_certificates(tmp_path: Path) -> None:

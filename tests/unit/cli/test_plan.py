@@ -60,11 +60,3 @@ def test_the_apiserver_falls_back_to_the_other_stores() -> None:
 def test_no_two_ports_are_equal() -> None:
     assert len(set(PORTS.values())) == len(PORTS)
     assert len(set(ports_from(20000).values())) == len(PORTS)
-
-
-def test_hollow_nodes_serve_with_a_certificate_that_may() -> None:
-    """The administrator's, by which they write for many nodes, is a client's: logs failed on it."""
-    hollow = replace(MASTER, roles=frozenset({"node"}))
-    assert values(flags(hollow, "agent"), "--cert-file") == ["/d/pki/admin.crt"]
-    assert values(flags(hollow, "agent"), "--tls-cert-file") == ["/d/pki/agent-m1.crt"]
-    assert values(flags(hollow, "agent"), "--tls-key-file") == ["/d/pki/agent-m1.key"]
