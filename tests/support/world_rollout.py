@@ -121,18 +121,21 @@ def body(obj: Any) -> bytes:
 
 
 class Truth:
-    """The pods as the most advanced living store has them, read without asking anybody."""
+    """The pods as the most advanced store had them, read without asking anybody.
+
+    A store that was just started knows nothing until a leader tells it what is committed:
+    what was once seen stays true.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._revision = 0
         self._last: list[dict[str, Any]] = []
 
     def pods(self) -> list[dict[str, Any]]:
-        living = [
-            s for h, s in self._world.replicas.items() if self._world.processes[h, "store"].running
-        ]
-        if living:
-            state = max((r.state for r in living), key=lambda s: s.revision)
+        state = max((r.state for r in self._world.replicas.values()), key=lambda s: s.revision)
+        if state.revision > self._revision:
+            self._revision = state.revision
             prefix = b"/registry/pods/default/"
             found = state.range(Range(prefix, prefix_end(prefix)))
             self._last = [orjson.loads(kv.value) for kv in found.kvs]
