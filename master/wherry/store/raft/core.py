@@ -8,6 +8,7 @@ public `transportClass` and by overriding what Python's name mangling calls `_Sy
     journal without fsync or checksums        `Wal`; nothing is told or counted before `sync`
     pickle on every wire, and in commands     typed messages; commands are opaque bytes
     deletes matching entries                  `match`
+    sends as long as its heartbeat lasts      `_send_entries`, `_send_snapshot`
     acks without a term; rewinds nextIndex    `_on_ack`
     silence towards a stale leader            `StaleTerm`
     commits over an unmatched log             commit indexes are clamped to what matched
@@ -42,7 +43,7 @@ from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost, R_co, RaftConfig
 from wherry.store.raft.match import Append, Matched, Reject, match
 from wherry.store.raft.transfer import Transfers
-from wherry.store.raft.wal import NOOP, Wal
+from wherry.store.raft.wal import NOOP, Entry, Wal
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -116,7 +117,7 @@ _COMMAND: Final = b"\x10"  # our type byte; PySyncObj's own are 0 to 3
 _MAX_BATCH: Final = 1024  # commands appended, and entries applied, in one tick
 _MAX_BATCH_BYTES: Final = 2 << 20
 _MAX_QUEUE_BYTES: Final = 64 << 20
-_MAX_APPEND_BYTES: Final = 4 << 20  # larger than any command, so PySyncObj never splits one
+_MAX_APPEND_BYTES: Final = 4 << 20
 _FOLLOWER: Final = 0
 
 
@@ -202,8 +203,8 @@ class Owner(Protocol[R_co]):
         """Apply a committed command."""
         ...
 
-    def send_message(self, member: str, message: msg.Message) -> None:
-        """Send, or drop if that is not possible now."""
+    def send_message(self, member: str, message: msg.Message) -> bool:
+        """Send, or drop if that is not possible now: False."""
         ...
 
     def receive_snapshot(self, member: str, chunk: msg.SnapshotChunk) -> None:
@@ -275,7 +276,6 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
             autoTick=False,
             appendEntriesUseBatch=True,
             appendEntriesPeriod=config.heartbeat_s,
-            appendEntriesBatchSizeBytes=_MAX_APPEND_BYTES,
             raftMinTimeout=config.election_min_s,
             raftMaxTimeout=config.election_max_s,
             leaderFallbackTimeout=config.election_max_s,
@@ -508,7 +508,9 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
         if isinstance(message, msg.SnapshotChunk):
             self._owner.receive_snapshot(str(node.id), message)
         else:
-            self._queue_ack(node, 0, success=False, reset=False)
+            # What is committed here is in the leader's log, whatever it knows of that: should
+            # the word that a snapshot is installed get lost, this says it again.
+            self._queue_ack(node, self.commit + 1, success=True, reset=False)
 
     def _on_ack(self, node: Member, ack: msg.Ack) -> None:
         if ack.term > self.term:
@@ -518,8 +520,11 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
             return
         self._confirm(node, ack.read)
         next_index = self._SyncObj__raftNextIndex
-        before = next_index.get(node, 0)
-        lowest = self._SyncObj__raftMatchIndex.get(node, 0) + 1
+        match_index = self._SyncObj__raftMatchIndex
+        if ack.fresh and ack.reset:
+            match_index[node] = min(match_index[node], ack.next_index - 1)  # its disk is new
+        before = next_index[node]
+        lowest = match_index[node] + 1
         self._stock(
             node,
             {
@@ -534,7 +539,8 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
         elif ack.success:
             # PySyncObj goes back to what was acknowledged and sends again what is in flight.
             next_index[node] = max(before, next_index[node])
-            self._transfers.stop(str(node.id))
+            if next_index[node] > self._wal.entries[0][1]:
+                self._transfers.stop(str(node.id))
 
     def _on_snapshot_ack(self, node: Member, ack: msg.SnapshotAck) -> None:
         if ack.term != self.term or not self.is_leader:
@@ -601,7 +607,12 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
             self._send(node, msg.PreVote(self._pre_term, self.last, term))
 
     def _count_pre_votes(self) -> None:
-        if len(self._pre_votes) + 1 > len(self._config.members) / 2:
+        everybody = len(self._config.members)
+        # A member with a new disk follows whoever has an empty log, for it cannot tell a new
+        # cluster from a lost disk. That all members say so tells it: so the very first leader
+        # needs all of them.
+        needed = everybody if self.last == 1 else everybody // 2 + 1
+        if len(self._pre_votes) + 1 >= needed:
             self._pre_term = 0
             self._pre_votes = set()
             self._campaign = True
@@ -658,7 +669,7 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
 
     def _become_voter(self) -> None:
         """An entry of this very term is committed: the log holds all that ever was."""
-        if self._wal.fresh and self._wal.term_at(self.commit) == self.term:
+        if self._wal.fresh and 0 < self.term == self._wal.term_at(self.commit):
             self._wal.become_voter()
 
     # ---- sending
@@ -666,9 +677,7 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
     def outgoing(self, node: Member, message: dict[str, Any]) -> None:
         """PySyncObj wants to send this."""
         kind = message["type"]
-        if kind == "append_entries":
-            self._send_append(node, message)
-        elif kind == "next_node_idx":
+        if kind == "next_node_idx":
             self._queue_ack(
                 node,
                 message["next_node_idx"],
@@ -688,24 +697,34 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
     def _send(self, node: Member, message: msg.Message) -> None:
         self._owner.send_message(str(node.id), message)
 
-    def _send_append(self, node: Member, message: dict[str, Any]) -> None:
-        if "prevLogIdx" not in message:
-            self._send_snapshot(node)
-            return
-        prev_index = message["prevLogIdx"]
-        if prev_index is None:
-            raise AssertionError(f"nextIndex of {node.id} is behind the log's end")
-        self._send(
-            node,
-            msg.Append(
-                message["term"],
-                self._read_number,
-                message["commit_index"],
-                prev_index,
-                message["prevLogTerm"],
-                message["entries"],
-            ),
-        )
+    def _send_entries(self, node: Member) -> None:
+        """Send what is new for a follower; nextIndex moves past what is on its way."""
+        next_index = self._SyncObj__raftNextIndex[node]
+        while True:
+            entries = self._batch(next_index)
+            prev_term = self._wal.term_at(next_index - 1)
+            if prev_term is None:
+                raise AssertionError(f"nextIndex of {node.id} is {next_index}: not in the log")
+            sent = self._owner.send_message(
+                str(node.id),
+                msg.Append(
+                    self.term, self._read_number, self.commit, next_index - 1, prev_term, entries
+                ),
+            )
+            if not sent or not entries:
+                return
+            next_index = self._SyncObj__raftNextIndex[node] = entries[-1][1] + 1
+            if next_index > self.last:
+                return
+
+    def _batch(self, start: int) -> list[Entry]:
+        entries = self._wal.entries
+        first = start - entries[0][1]
+        size, count = 0, 0
+        while first + count < len(entries) and size < _MAX_APPEND_BYTES:
+            size += len(entries[first + count][0])
+            count += 1
+        return entries[first : first + count]
 
     def _send_snapshot(self, node: Member) -> None:
         chunk = self._transfers.next_chunk(str(node.id), self.term, self._read_number, _loop_time())
@@ -723,7 +742,9 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
                 next_index = min(next_index, queued.next_index)
             elif queued.success:
                 next_index, success = max(next_index, queued.next_index), True
-        self._acks[node, reset] = msg.Ack(self.term, read, next_index, success, reset)
+        self._acks[node, reset] = msg.Ack(
+            self.term, read, next_index, success, reset, self._wal.fresh
+        )
         self._owner.wake()
 
     def _flush_acks(self) -> None:
@@ -748,6 +769,18 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
 
     def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:  # noqa: ARG002, N802, N803, FBT001
         raise AssertionError("snapshots are installed by RaftNode")
+
+    def _SyncObj__sendAppendEntries(self) -> None:  # noqa: N802
+        """Its own spins until its heartbeat is over while a snapshot is under way."""
+        self._SyncObj__newAppendEntriesTime = _loop_time() + self._config.heartbeat_s
+        first = self._wal.entries[0][1]
+        for node in self._peers.values():
+            if node not in self._SyncObj__connectedNodes:
+                self._transfers.stop(str(node.id))
+            elif self._SyncObj__raftNextIndex[node] > first:
+                self._send_entries(node)
+            else:
+                self._send_snapshot(node)
 
     def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N802, N803
         if (

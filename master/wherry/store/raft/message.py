@@ -61,13 +61,17 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """Durable here up to before `next_index` (success), or: go on from there (reset)."""
+    """Durable here up to before `next_index` (success), or: go on from there (reset).
+
+    `fresh` confesses that what was acknowledged before may be lost (`wal.py`).
+    """
 
     term: int
     read: int
     next_index: int
     success: bool
     reset: bool
+    fresh: bool = False
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=8):

@@ -289,9 +289,9 @@ class RaftNode(Generic[R]):
         self._applied_bytes += len(command)
         return self._machine.apply(command)
 
-    def send_message(self, member: str, message: msg.Message) -> None:
-        """Send, or drop if that is not possible now."""
-        self._link.send(member, message)
+    def send_message(self, member: str, message: msg.Message) -> bool:
+        """See `core.Owner`."""
+        return self._link.send(member, message)
 
     def receive_snapshot(self, member: str, chunk: msg.SnapshotChunk) -> None:
         """See `core.Owner`."""
