@@ -95,7 +95,7 @@ def _start(layout: Layout, steps: Steps) -> None:
         _init(layout)
     if layout.runtime is Runtime.CRI:
         with steps.step("images from Debian packages: nginx, python, busybox, pause"):
-            _registry_files(layout)
+            fill_registry(layout)
         with steps.step(f"image registry on {layout.registry}, containerd on every node"):
             _start_runtime(layout, processes)
     for process in ("store", "apiserver", "scheduler", "controller-manager"):
@@ -155,7 +155,12 @@ def _init(layout: Layout) -> None:
             (directory / name).symlink_to(layout.data / name)
 
 
-def _registry_files(layout: Layout) -> None:
+def fill_registry(layout: Layout) -> None:
+    """Give the lab a registry that holds all images.
+
+    Raises:
+        LabError: they cannot be made.
+    """
     storage = components.registry_storage(layout)
     shutil.copytree(build.cached_storage(), storage)
     components.registry_config(layout).write_text(

@@ -97,8 +97,8 @@ run_service() {
     systemctl restart "$service"
     return
   fi
-  local pid_file=/run/$service.pid log=/var/log/$service.log pid
-  mkdir -p /var/log
+  local pid_file=$data/run/$service.pid log=$data/logs/$service.log pid
+  mkdir -p "$data/run" "$data/logs"
   if [ -s "$pid_file" ] && pid=$(cat "$pid_file") &&
      tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF -- "$1"; then
     say "$service runs already (pid $pid)"
@@ -117,7 +117,7 @@ wait_until() {
     "$@" >/dev/null 2>&1 && return
     sleep 0.2
   done
-  fail "$what did not come up within $seconds s (logs: journalctl, /var/log, $data/logs)"
+  fail "$what did not come up within $seconds s (logs: $data/logs, journalctl)"
 }
 
 unit() {
