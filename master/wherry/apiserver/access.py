@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from wherry.api import kinds
 from wherry.apiserver.authn import Authenticator
-from wherry.apiserver.authz import Authorizer, NodeOfPod
+from wherry.apiserver.authz import Authorizer, NodeOfPod, RequesterOf
 from wherry.apiserver.gate import Attributes, Decision
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.resources import BY_KIND
@@ -41,5 +43,20 @@ def node_of_pod(registry: Registry) -> NodeOfPod:
     def find(namespace: str, name: str) -> str | None:
         entry = cache.get(resource.key(namespace, name))
         return None if entry is None else read(entry.index)
+
+    return find
+
+
+def requester_of(registry: Registry) -> RequesterOf:
+    """Return a function that looks up in the watch cache who made a certificate request."""
+    resource = BY_KIND[kinds.CERTIFICATE_SIGNING_REQUEST]
+    cache = registry.caches[resource]
+
+    def find(name: str) -> str | None:
+        entry = cache.get(resource.key("", name))
+        if entry is None:
+            return None
+        username: str = orjson.loads(entry.object)["spec"].get("username", "")
+        return username
 
     return find

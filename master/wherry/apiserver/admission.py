@@ -17,7 +17,9 @@ from wherry.apiserver import refusal
 from wherry.apiserver.plan import Guard
 from wherry.apiserver.resources import BY_KIND, Resource
 from wherry.apiserver.storage import Entry
+from wherry.apiserver.strategy.certificate import requested_groups
 from wherry.apiserver.verbs import User
+from wherry.pki.node import API_CLIENT, MASTERS
 from wherry.store.kv import Compare, Target
 
 IMMORTAL = ("default", "kube-system", "kube-public")
@@ -165,6 +167,40 @@ def _tolerates(toleration: dict[str, Any], key: str) -> bool:
     )
 
 
+class CertificateRequests:
+    """A certificate request says who made it, and nobody becomes an administrator by one."""
+
+    _resource = BY_KIND[kinds.CERTIFICATE_SIGNING_REQUEST]
+
+    def mutate(self, request: Request) -> None:
+        """Write down who asks, whatever the client says."""
+        if request.resource is not self._resource or request.operation is not Operation.CREATE:
+            return
+        spec, user = request.object.setdefault("spec", {}), request.user
+        told = {
+            "username": user.name,
+            "uid": user.uid,
+            "groups": list(user.groups),
+            "extra": {key: list(values) for key, values in user.extra.items()},
+        }
+        for field_name, value in told.items():
+            spec.pop(field_name, None)
+            if value:
+                spec[field_name] = value
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+        """Refuse a client certificate of system:masters (upstream's CertificateSubjectRestriction)."""
+        if request.resource is not self._resource or request.operation is not Operation.CREATE:
+            return
+        spec = request.object["spec"]
+        if spec["signerName"] == API_CLIENT and MASTERS in requested_groups(spec["request"]):
+            raise refusal.forbidden(
+                request.resource,
+                request.name,
+                f"use of {API_CLIENT} signer with {MASTERS} group is not allowed",
+            )
+
+
 class Chain:
     """The plugins of this server, in order."""
 
@@ -184,4 +220,11 @@ class Chain:
 
 def default_chain() -> Chain:
     """Return the plugins that every server runs."""
-    return Chain((NamespaceLifecycle(), ServiceAccount(), DefaultTolerationSeconds()))
+    return Chain(
+        (
+            NamespaceLifecycle(),
+            ServiceAccount(),
+            DefaultTolerationSeconds(),
+            CertificateRequests(),
+        )
+    )

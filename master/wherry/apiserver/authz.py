@@ -3,7 +3,8 @@
 A policy is a table of rules for each user or group, so `kubectl auth can-i --list` and a later
 RBAC authorizer read the same form. Beside the table there is one thing that a table cannot
 say: an agent (`system:node:NAME`) writes its own Node and its own Lease, and the status of
-the pods on its node, and no other's (upstream's Node authorizer and NodeRestriction).
+the pods on its node, and no other's (upstream's Node authorizer and NodeRestriction); and
+who may ask for a certificate sees what has become of their own requests, and of no others.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +13,17 @@ from typing import Any, Protocol
 
 from wherry.apiserver.gate import Attributes, Decision
 from wherry.apiserver.verbs import User
+from wherry.pki.node import BOOTSTRAPPERS
 
 NODE_PREFIX = "system:node:"
 NODES = "system:nodes"
 MASTERS = "system:masters"
+_REQUESTS = "certificatesigningrequests"
 
 NodeOfPod = Callable[[str, str], str | None]
 """(namespace, name) -> the node of a pod, None where there is no such pod."""
+RequesterOf = Callable[[str], str | None]
+"""Name of a certificate request -> the user who made it, None where there is no such request."""
 
 
 class Authorizer(Protocol):
@@ -106,12 +111,17 @@ _REVIEWS = (
     Rule(("create",), ("subjectaccessreviews",), ("authorization.k8s.io",)),
     Rule(("create",), ("tokenreviews",), ("authentication.k8s.io",)),
 )
+_CLUSTER_INFO = Rule(
+    ("get",), ("configmaps",), ("",), names=("cluster-info",), namespace="kube-public"
+)
+"""Who joins by a token reads it before knowing whom to trust (kubeadm's rule)."""
+_ASK_FOR_CERTIFICATES = Rule(("create",), ("certificatesigningrequests",), ("certificates.k8s.io",))
 _LEADER_LEASES = Rule(("*",), ("leases",), ("coordination.k8s.io",), namespace="kube-system")
 
 OF_GROUP: Mapping[str, tuple[Rule, ...]] = {
     MASTERS: _EVERYTHING,
-    "system:unauthenticated": (_HEALTH,),
-    "system:authenticated": (_HEALTH, _DISCOVERY, *_SELF_REVIEWS),
+    "system:unauthenticated": (_HEALTH, _CLUSTER_INFO),
+    "system:authenticated": (_HEALTH, _CLUSTER_INFO, _DISCOVERY, *_SELF_REVIEWS),
     NODES: (
         Rule(
             _READ,
@@ -134,14 +144,9 @@ OF_GROUP: Mapping[str, tuple[Rule, ...]] = {
         Rule((*_WRITE, "delete"), ("subnetleases",), ("wherry.io",)),
         _EVENTS,
         *_REVIEWS,
+        _ASK_FOR_CERTIFICATES,
     ),
-    "system:bootstrappers": (
-        Rule(
-            ("create", "get", "list", "watch"),
-            ("certificatesigningrequests", "certificatesigningrequests/nodeclient"),
-            ("certificates.k8s.io",),
-        ),
-    ),
+    BOOTSTRAPPERS: (_ASK_FOR_CERTIFICATES,),
     "system:serviceaccounts:kube-system": _EVERYTHING,
 }
 OF_USER: Mapping[str, tuple[Rule, ...]] = {
@@ -176,13 +181,15 @@ OF_USER: Mapping[str, tuple[Rule, ...]] = {
 class FixedPolicy:
     """`Authorizer` over the tables above."""
 
-    def __init__(self, node_of_pod: NodeOfPod) -> None:
+    def __init__(self, node_of_pod: NodeOfPod, requester_of: RequesterOf) -> None:
         """Build the policy.
 
         Args:
             node_of_pod: From the watch cache.
+            requester_of: From the watch cache.
         """
         self._node_of_pod = node_of_pod
+        self._requester_of = requester_of
 
     def decide(self, user: User, attributes: Attributes) -> Decision:
         """Allow what any rule of the user or its groups allows."""
@@ -190,9 +197,18 @@ class FixedPolicy:
             return Decision(allowed=True)
         if any(rule.allows(attributes) for rule in _rules_of(user)):
             return Decision(allowed=True)
+        if attributes.resource == _REQUESTS and {BOOTSTRAPPERS, NODES} & set(user.groups):
+            return self._own_request(user, attributes)
         if NODES in user.groups and user.name.startswith(NODE_PREFIX):
             return self._own(user.name.removeprefix(NODE_PREFIX), attributes)
         return Decision(allowed=False)
+
+    def _own_request(self, user: User, a: Attributes) -> Decision:
+        """Let who asked for a certificate fetch it."""
+        if (a.verb, a.subresource) != ("get", ""):
+            return Decision(allowed=False)
+        why = f"{user.name} may only see its own certificate requests"
+        return _only(self._requester_of(a.name) in (None, user.name), why)
 
     def _own(self, node: str, a: Attributes) -> Decision:
         """Let an agent write what is its own."""

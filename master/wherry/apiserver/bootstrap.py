@@ -11,6 +11,7 @@ A master that dies vanishes with its lease, and the others take it out.
 """
 
 import asyncio
+import base64
 import ipaddress
 import logging
 import random
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
+import yaml
 
 from wherry.api import kinds
 from wherry.api.errors import (
@@ -39,6 +41,8 @@ _SELF = User("system:apiserver", ("system:masters",))
 MASTER_PREFIX: Final = b"/registry/masterleases/"
 LEASE_S: Final = 15
 RENEW_S: Final = 5.0
+CLUSTER_INFO: Final = "cluster-info"
+GRPC_PORT: Final = "wherry.io/grpc-port"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SERVICE_NAME = "kubernetes.io/service-name"
 
@@ -47,10 +51,21 @@ Object = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class BootstrapConfig:
-    """`advertise_address`: where pods reach this API server; a loopback address is not published."""
+    """What the first objects say.
+
+    Attributes:
+        advertise_address: Where pods reach this API server; a loopback address is not published.
+        secure_port: The port of its REST door.
+        grpc_port: The port of its gRPC door.
+        service_cidr: Where Services get their addresses from.
+        dns_ip: The address of the cluster's DNS.
+        network: flannel's configuration.
+        ca: The cluster's authority, PEM, told to everybody (`cluster-info`); "" tells nobody.
+    """
 
     advertise_address: str
     secure_port: int = 6443
+    grpc_port: int = 6444
     service_cidr: str = "10.96.0.0/12"
     dns_ip: str = "10.96.0.10"
     network: Object = field(
@@ -60,6 +75,7 @@ class BootstrapConfig:
             "Backend": {"Type": "vxlan", "VNI": 1, "Port": 8472},
         }
     )
+    ca: str = ""
 
 
 def first_objects(config: BootstrapConfig) -> list[tuple[Kind, str, Object]]:
@@ -98,7 +114,35 @@ def first_objects(config: BootstrapConfig) -> list[tuple[Kind, str, Object]]:
         },
     }
     objects.append((kinds.SERVICE, "kube-system", dns))
+    if config.ca:
+        objects.append((kinds.CONFIG_MAP, "kube-public", cluster_info(config)))
     return objects
+
+
+def cluster_info(config: BootstrapConfig) -> Object:
+    """Return the ConfigMap that tells anybody whom to trust, if they know the authority's hash.
+
+    As kubeadm's: a kubeconfig without a user. The gRPC door's port stands in an annotation.
+    """
+    address = ipaddress.ip_address(config.advertise_address)
+    host = f"[{address}]" if address.version == 6 else str(address)
+    cluster = {
+        "certificate-authority-data": base64.b64encode(config.ca.encode()).decode(),
+        "server": f"https://{host}:{config.secure_port}",
+    }
+    kubeconfig: Object = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "", "cluster": cluster}],
+        "contexts": None,
+        "current-context": "",
+        "preferences": {},
+        "users": None,
+    }
+    return {
+        "metadata": {"name": CLUSTER_INFO, "annotations": {GRPC_PORT: str(config.grpc_port)}},
+        "data": {"kubeconfig": yaml.safe_dump(kubeconfig)},
+    }
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wherry.api.errors import ConfigError
-from wherry.apiserver.access import Access, node_of_pod
+from wherry.apiserver.access import Access, node_of_pod, requester_of
 from wherry.apiserver.authn import Authenticator, read_token_file
 from wherry.apiserver.authz import FixedPolicy
 from wherry.apiserver.bootstrap import Bootstrap, BootstrapConfig
@@ -106,6 +106,8 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
         service_cidr=config.service_cidr,
         dns_ip=config.dns_ip,
         network=_network(flags.cluster_cidr),
+        ca=_text(flags.client_ca_file),
+        grpc_port=flags.grpc_port,
     )
     static = read_token_file(_text(flags.token_auth_file)) if flags.token_auth_file else {}
     clock, rng = runtime.clock, runtime.rng
@@ -114,7 +116,7 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
     registry = Registry(store, clock=clock, rng=rng, config=config)
     gate = Access(
         Authenticator(registry, clock=clock, tokens=config.tokens, static=static),
-        FixedPolicy(node_of_pod(registry)),
+        FixedPolicy(node_of_pod(registry), requester_of(registry)),
     )
     server = ApiServer(
         ServerConfig(

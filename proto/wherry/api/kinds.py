@@ -49,6 +49,13 @@ REPLICATION_CONTROLLER = Kind("", "v1", "ReplicationController", "replicationcon
 REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets")
 DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
 ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+CERTIFICATE_SIGNING_REQUEST = Kind(
+    "certificates.k8s.io",
+    "v1",
+    "CertificateSigningRequest",
+    "certificatesigningrequests",
+    namespaced=False,
+)
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
 SUBNET_LEASE = Kind("wherry.io", "v1", "SubnetLease", "subnetleases", namespaced=False)
 """A node's pod subnet; stored under flannel's own key `/coreos.com/network/subnets/`."""
@@ -69,6 +76,7 @@ KINDS = (
     REPLICA_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    CERTIFICATE_SIGNING_REQUEST,
     LEASE,
     SUBNET_LEASE,
     NETWORK_CONFIG,

@@ -12,7 +12,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CA_DAYS: Final = 3650
@@ -20,6 +20,9 @@ LEAF_DAYS: Final = 365
 RENEW_DAYS: Final = 30
 _BACKDATE = timedelta(minutes=5)
 """Hosts whose clocks are a little behind accept a fresh certificate."""
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+"""Keys that a certificate may be for; our own are EC P-256."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,10 @@ def issue(ca: KeyPair, subject: Subject, *, now_s: float, days: int = LEAF_DAYS)
 def sign(
     ca: KeyPair,
     subject: Subject,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: PublicKey,
     *,
     now_s: float,
-    days: int = LEAF_DAYS,
+    days: float = LEAF_DAYS,
 ) -> bytes:
     """Sign a public key for `subject`; returns the certificate, PEM."""
     ca_certificate = x509.load_pem_x509_certificate(ca.certificate)
@@ -76,7 +79,7 @@ def sign(
     uses = [ExtendedKeyUsageOID.SERVER_AUTH] * subject.server
     uses += [ExtendedKeyUsageOID.CLIENT_AUTH] * subject.client
     builder = (
-        _builder(ca_certificate.subject, _name(subject), public_key, now_s, days)
+        _builder(ca_certificate.subject, distinguished_name(subject), public_key, now_s, days)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
@@ -85,14 +88,19 @@ def sign(
         )
     )
     if subject.hosts:
-        names = x509.SubjectAlternativeName(_general_names(subject.hosts))
+        names = x509.SubjectAlternativeName(alternative_names(subject.hosts))
         builder = builder.add_extension(names, critical=False)
     return _pem(builder.sign(ca_key, hashes.SHA256()))
 
 
+def create_key() -> bytes:
+    """Create a private key, PEM."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
 def create_signing_key() -> bytes:
     """Create the key that signs ServiceAccount tokens (ES256), PEM."""
-    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+    return create_key()
 
 
 def identity(certificate: bytes) -> tuple[str, tuple[str, ...]]:
@@ -108,10 +116,12 @@ def identity(certificate: bytes) -> tuple[str, tuple[str, ...]]:
     return (names[0] if names else ""), groups
 
 
-def names(certificate: bytes, subject: Subject, *, now_s: float) -> bool:
-    """Tell whether a PEM certificate says what `subject` does and lasts another `RENEW_DAYS`."""
+def names(
+    certificate: bytes, subject: Subject, *, now_s: float, left_days: float = RENEW_DAYS
+) -> bool:
+    """Tell whether a PEM certificate says what `subject` does and lasts another `left_days`."""
     loaded = x509.load_pem_x509_certificate(certificate)
-    until = datetime.fromtimestamp(now_s, UTC) + timedelta(days=RENEW_DAYS)
+    until = datetime.fromtimestamp(now_s, UTC) + timedelta(days=left_days)
     try:
         extension = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         hosts = tuple(str(name.value) for name in extension.value)
@@ -127,9 +137,9 @@ def names(certificate: bytes, subject: Subject, *, now_s: float) -> bool:
 def _builder(
     issuer: x509.Name,
     name: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: PublicKey,
     now_s: float,
-    days: int,
+    days: float,
 ) -> x509.CertificateBuilder:
     now = datetime.fromtimestamp(now_s, UTC)
     return (
@@ -143,12 +153,14 @@ def _builder(
     )
 
 
-def _name(subject: Subject) -> x509.Name:
+def distinguished_name(subject: Subject) -> x509.Name:
+    """Return user and groups as X.509 writes them."""
     groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, g) for g in subject.groups]
     return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, subject.user)])
 
 
-def _general_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
+def alternative_names(hosts: Sequence[str]) -> list[x509.GeneralName]:
+    """Return addresses and DNS names as X.509 writes them."""
     names: list[x509.GeneralName] = []
     for host in hosts:
         try:

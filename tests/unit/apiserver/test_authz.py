@@ -7,13 +7,15 @@ from wherry.apiserver.gate import Attributes, forbidden
 from wherry.apiserver.verbs import ANONYMOUS, User
 
 PODS_ON = {("default", "mine"): "n1", ("default", "other"): "n2"}
-POLICY = FixedPolicy(lambda namespace, name: PODS_ON.get((namespace, name)))
+REQUESTS_OF = {"mine": "system:bootstrap:abcdef", "n1s": "system:node:n1", "joes": "joe"}
+POLICY = FixedPolicy(lambda namespace, name: PODS_ON.get((namespace, name)), REQUESTS_OF.get)
 
 ADMIN = User("admin", ("system:masters", "system:authenticated"))
 NODE = User("system:node:n1", ("system:nodes", "system:authenticated"))
 SCHEDULER = User("system:kube-scheduler", ("system:authenticated",))
 PROXY = User("system:kube-proxy", ("system:authenticated",))
 OVERLAY = User("system:kube-overlay", ("system:authenticated",))
+JOINING = User("system:bootstrap:abcdef", ("system:bootstrappers", "system:authenticated"))
 JOE = User("joe", ("system:authenticated",))
 SYSTEM_ACCOUNT = User(
     "system:serviceaccount:kube-system:x",
@@ -27,7 +29,11 @@ ACCOUNT = User(
 
 def on(verb: str, resource: str, name: str = "", namespace: str = "default") -> Attributes:
     resource, _, subresource = resource.partition("/")
-    group = {"leases": "coordination.k8s.io", "subnetleases": "wherry.io"}.get(resource, "")
+    group = {
+        "leases": "coordination.k8s.io",
+        "subnetleases": "wherry.io",
+        "certificatesigningrequests": "certificates.k8s.io",
+    }.get(resource, "")
     return Attributes(verb, group, "v1", resource, subresource, namespace, name)
 
 
@@ -72,6 +78,28 @@ def on(verb: str, resource: str, name: str = "", namespace: str = "default") -> 
         (OVERLAY, on("create", "pods"), False),
         (SYSTEM_ACCOUNT, on("create", "pods"), True),
         (ACCOUNT, on("get", "secrets", "s"), False),
+        (JOINING, on("create", "certificatesigningrequests", "", ""), True),
+        (JOINING, on("get", "certificatesigningrequests", "mine", ""), True),
+        (JOINING, on("get", "certificatesigningrequests", "not-yet", ""), True),
+        (JOINING, on("get", "certificatesigningrequests", "n1s", ""), False),
+        (JOINING, on("list", "certificatesigningrequests", "", ""), False),
+        (JOINING, on("watch", "certificatesigningrequests", "", ""), False),
+        (JOINING, on("delete", "certificatesigningrequests", "mine", ""), False),
+        (JOINING, on("update", "certificatesigningrequests/approval", "mine", ""), False),
+        (JOINING, on("patch", "certificatesigningrequests/status", "mine", ""), False),
+        (JOINING, on("get", "nodes", "n1", ""), False),
+        (JOINING, on("list", "secrets", namespace=""), False),
+        (NODE, on("create", "certificatesigningrequests", "", ""), True),
+        (NODE, on("get", "certificatesigningrequests", "n1s", ""), True),
+        (NODE, on("get", "certificatesigningrequests", "mine", ""), False),
+        (NODE, on("update", "certificatesigningrequests/approval", "n1s", ""), False),
+        (JOE, on("create", "certificatesigningrequests", "", ""), False),
+        (ADMIN, on("update", "certificatesigningrequests/approval", "mine", ""), True),
+        (ANONYMOUS, on("get", "configmaps", "cluster-info", "kube-public"), True),
+        (ANONYMOUS, on("update", "configmaps", "cluster-info", "kube-public"), False),
+        (ANONYMOUS, on("get", "configmaps", "cluster-info", "default"), False),
+        (ANONYMOUS, on("get", "configmaps", "other", "kube-public"), False),
+        (ANONYMOUS, on("get", "secrets", "cluster-info", "kube-public"), False),
     ],
 )
 def test_policy(user: User, attributes: Attributes, allowed: bool) -> None:

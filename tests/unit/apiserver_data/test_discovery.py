@@ -26,6 +26,7 @@ def test_legacy_roots() -> None:
     assert [group["name"] for group in groups] == [
         "apps",
         "discovery.k8s.io",
+        "certificates.k8s.io",
         "coordination.k8s.io",
         "wherry.io",
         "authentication.k8s.io",

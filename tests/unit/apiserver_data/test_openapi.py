@@ -42,6 +42,7 @@ def test_the_root_names_every_group_version_with_its_hash() -> None:
         "apis/apps/v1",
         "apis/authentication.k8s.io/v1",
         "apis/authorization.k8s.io/v1",
+        "apis/certificates.k8s.io/v1",
         "apis/coordination.k8s.io/v1",
         "apis/discovery.k8s.io/v1",
         "apis/wherry.io/v1",

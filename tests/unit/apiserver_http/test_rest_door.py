@@ -256,6 +256,20 @@ def test_a_watch_that_cannot_work_is_refused_before_it_begins() -> None:
     in_world(story)
 
 
+def test_one_object_is_shown_to_who_is_nobody_if_the_policy_says_so() -> None:
+    async def story(world: World) -> None:
+        world.verbs.objects["configmaps", "kube-public", "cluster-info"] = MAP
+        url = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
+        assert answer(await world.ask("GET", url, token="")).status == 200
+        world.gate.forbidden.add(("system:anonymous", "delete"))
+        assert answer(await world.ask("DELETE", url, token="")).status == 403
+        assert answer(await world.ask("GET", f"{url}2", token="")).status == 401
+        assert answer(await world.ask("GET", url.rpartition("/")[0], token="")).status == 401
+        assert answer(await world.ask("GET", url, token="wrong")).status == 401
+
+    in_world(story)
+
+
 def test_who_is_let_in() -> None:
     async def story(world: World) -> None:
         url = "/api/v1/namespaces/a/pods/p"

@@ -23,7 +23,7 @@ from wherry.apiserver.allocator import Allocation, ServiceAllocator
 from wherry.apiserver.cache.feed import CacheFollower, Feed, Follower, caches_for
 from wherry.apiserver.patch import copy_json
 from wherry.apiserver.plan import Current, Plan
-from wherry.apiserver.registry import deletion, prepare, scale
+from wherry.apiserver.registry import approval, deletion, prepare, scale
 from wherry.apiserver.registry.binding import bound
 from wherry.apiserver.registry.compaction import Compactor
 from wherry.apiserver.registry.config import RegistryConfig
@@ -326,6 +326,9 @@ class Registry:
             sent = prepare.check_types(ctx, resource, edit(old))
             if subresource == "status":
                 return _plan(resource, prepare.update_status(target, sent, old), old, current)
+            if subresource == "approval":
+                new = approval.decided(target, sent, old, now=self._clock.now())
+                return _plan(resource, new, old, current)
             if subresource == "finalize":
                 return _plan(resource, _finalized(target, sent, old), old, current)
             return await self._plan_update(ctx, target, sent, current)

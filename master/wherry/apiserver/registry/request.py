@@ -19,6 +19,7 @@ from wherry.apiserver.verbs import DeleteOptions
 from wherry.client.api import PatchType
 
 Object = dict[str, Any]
+_CHANGEABLE = ("status", "scale", "finalize", "approval")
 
 
 def check_delete_preconditions(target: Target, old: Object, options: DeleteOptions) -> None:
@@ -46,7 +47,7 @@ def check_subresource(resource: Resource, subresource: str) -> None:
         NotFoundError, MethodNotAllowedError: there is none, or it cannot be changed.
     """
     served = resource.subresource(subresource) if subresource else None
-    if subresource and (served is None or subresource not in ("status", "scale", "finalize")):
+    if subresource and (served is None or subresource not in _CHANGEABLE):
         raise not_served(resource, "update", subresource)
 
 

@@ -47,6 +47,8 @@ _NO_CRDS = orjson.dumps(
     }
 )
 """There are none. kubectl lists them before it says that a kind is unknown."""
+_CLUSTER_INFO = ("api", "v1", "namespaces", "kube-public", "configmaps", "cluster-info")
+"""The one object that authorization may show to who is nobody yet."""
 _NO_RESOURCE = ("", "", "", "")
 _USER = "user"
 
@@ -82,7 +84,8 @@ class RestDoor:
         path, _, raw_query = request.target.partition("?")
         try:
             parts = split(path)
-            user = await self._user(request, public=parts[0] in PUBLIC)
+            public = parts[0] in PUBLIC or tuple(parts) == _CLUSTER_INFO
+            user = await self._user(request, public=public)
             query = Query(raw_query)
             route = parse(parts, self._resources)
             reply: Reply

@@ -3,6 +3,7 @@
 from wherry.api import kinds
 from wherry.api.kinds import Kind
 from wherry.apiserver.strategy.base import Strategy
+from wherry.apiserver.strategy.certificate import CertificateSigningRequestStrategy
 from wherry.apiserver.strategy.cluster import (
     EventStrategy,
     LeaseStrategy,
@@ -35,6 +36,7 @@ STRATEGIES: dict[Kind, Strategy] = {
     kinds.REPLICA_SET: ReplicaSetStrategy(),
     kinds.DEPLOYMENT: DeploymentStrategy(),
     kinds.ENDPOINT_SLICE: EndpointSliceStrategy(),
+    kinds.CERTIFICATE_SIGNING_REQUEST: CertificateSigningRequestStrategy(),
     kinds.LEASE: LeaseStrategy(),
     kinds.SUBNET_LEASE: SubnetLeaseStrategy(),
     kinds.NETWORK_CONFIG: NetworkConfigStrategy(),

@@ -9,7 +9,7 @@ from wherry.api.kinds import Kind
 from wherry.apiserver.resources import SCALE_VIEW
 from wherry.apiserver.tables import workloads
 from wherry.apiserver.tables.cells import NONE, Obj, created, name_of
-from wherry.apiserver.tables.duration import UNKNOWN, age
+from wherry.apiserver.tables.duration import UNKNOWN, age, format_duration
 from wherry.apiserver.tables.network import endpoint_slice, endpoints, service
 from wherry.apiserver.tables.pods import pod_state
 
@@ -154,6 +154,22 @@ def _scale(obj: Obj, now: float) -> list[Any]:
     ]
 
 
+def _signing_request(obj: Obj, now: float) -> list[Any]:
+    spec, status = obj.get("spec", {}), obj.get("status", {})
+    types = {c.get("type") for c in status.get("conditions") or ()}
+    word = "Denied" if "Denied" in types else "Approved" if "Approved" in types else "Pending"
+    word += ",Failed" if "Failed" in types else ""
+    seconds = spec.get("expirationSeconds")
+    return [
+        name_of(obj),
+        created(obj, now),
+        spec.get("signerName") or NONE,
+        spec.get("username", ""),
+        NONE if seconds is None else format_duration(seconds),
+        word + (",Issued" if status.get("certificate") else ""),
+    ]
+
+
 def _lease(obj: Obj, now: float) -> list[Any]:
     return [name_of(obj), obj.get("spec", {}).get("holderIdentity") or "", created(obj, now)]
 
@@ -217,6 +233,9 @@ _PRINTERS: dict[Kind, Printer] = {
         workloads.replica_set,
     ),
     SCALE_VIEW.kind: Printer(_columns("Name|Desired:integer|Available:integer|Age"), _scale),
+    kinds.CERTIFICATE_SIGNING_REQUEST: Printer(
+        _columns("Name|Age|SignerName|Requestor|RequestedDuration|Condition"), _signing_request
+    ),
     kinds.LEASE: Printer(_columns("Name|Holder|Age"), _lease),
     kinds.SUBNET_LEASE: Printer(
         _columns("Name|Node|Public-IP|Backend|Age|Expiration+|Vtep-MAC+"), _subnet_lease
