@@ -6,6 +6,7 @@ the API server's imports.
 
 import importlib
 import importlib.metadata
+import os
 import sys
 from typing import Final
 
@@ -62,6 +63,9 @@ def version() -> None:
 
 def main() -> None:
     """Entry point: errors that are the user's become one line and exit code 2."""
+    # gRPC reads this when it is imported, which only happens below: its fork handlers would
+    # write a warning for every command that the proxy or the agent starts.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         wherry()
     except WherryError as error:

@@ -75,6 +75,7 @@ class Informer(Generic[T]):
         self._backoff = Backoff(rng, first_s=0.2, most_s=5.0)
         self._listeners: list[Listener[T]] = []
         self._indices: dict[str, tuple[Callable[[T], Iterable[str]], dict[str, dict[str, T]]]] = {}
+        self._failing = False
         self.items: dict[str, T] = {}
         self.revision = 0
         self.synced = asyncio.Event()
@@ -114,9 +115,11 @@ class Informer(Generic[T]):
                 log.info("%s: %s; listing again", self.kind.qualified, error)
                 self.revision = 0
             except (UnavailableError, StatusError) as error:
-                delay_s = self._backoff.next_s()
-                log.warning("%s: %s; again in %.1f s", self.kind.qualified, error, delay_s)
-                await asyncio.sleep(delay_s)
+                # Told when it begins, not each time that it is tried again.
+                level = logging.DEBUG if self._failing else logging.WARNING
+                self._failing = True
+                log.log(level, "%s: %s", self.kind.qualified, error)
+                await asyncio.sleep(self._backoff.next_s())
 
     async def _relist(self) -> None:
         fresh: dict[str, T] = {}
@@ -142,7 +145,7 @@ class Informer(Generic[T]):
             self._set(key, obj)
         self.revision = page.revision
         self.synced.set()
-        self._backoff.reset()
+        self._succeeded()
 
     async def _watch(self) -> None:
         stream = self._api.watch(
@@ -155,13 +158,19 @@ class Informer(Generic[T]):
         seen_any = False
         async for batch in stream:
             seen_any = True
-            self._backoff.reset()
+            self._succeeded()
             for event in batch:
                 self._apply(event)
         if (
             not seen_any
         ):  # a server that ends every stream at once must not be asked in a tight loop
             await asyncio.sleep(self._backoff.next_s())
+
+    def _succeeded(self) -> None:
+        self._backoff.reset()
+        if self._failing:
+            self._failing = False
+            log.info("%s: following again", self.kind.qualified)
 
     def _apply(self, event: WatchEvent) -> None:
         if event.type is not EventType.BOOKMARK:
