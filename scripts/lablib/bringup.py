@@ -145,6 +145,8 @@ def _init(layout: Layout) -> None:
     for role, flag in ((Role.MASTER, "--master"), (Role.NODE, "--node")):
         for host in layout.of(role):
             command += [flag, f"{host.name}={layout.address(host)}"]
+    if layout.runtime is Runtime.HOLLOW:
+        command.append("--hollow")
     layout.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     run([*command, "--service-cidr", str(SERVICE_CIDR)])
     for host in layout.hosts:

@@ -4,6 +4,7 @@ The lab always has Debian's 1.20: from the package where it can be installed, un
 the cache where another vendor's `kubectl` package is in its way.
 """
 
+import functools
 import json
 import re
 import shutil
@@ -58,6 +59,7 @@ def others() -> list[Path]:
     return sorted(real.parent.glob("kubectl.1.*")) or [real]
 
 
+@functools.cache  # asked for before every call
 def debian_build(cache: Path = CACHE) -> Path:
     """Debian's kubectl; fetched and unpacked if the package is not installed.
 
