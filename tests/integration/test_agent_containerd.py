@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+import virtual_loop
 from containerd_host import BUSYBOX, ContainerdHost
 
 from wherry.agent.cri import CriRuntime
@@ -224,9 +225,7 @@ def play(host: ContainerdHost, tmp_path: Path) -> Callable[[Scenario], None]:
                 await scenario(world)
                 for pod in world.api.objects(POD):
                     await world.api.delete(POD, pod["metadata"]["name"], "default", grace_s=1)
-                async with asyncio.timeout(WITHIN_S):
-                    while world.api.objects(POD) or world.agent.agent._workers:
-                        await asyncio.sleep(0.05)
+                await settled(lambda: not (world.api.objects(POD) or world.agent.agent._workers))
             finally:
                 await world.kill()
 
@@ -237,6 +236,10 @@ def play(host: ContainerdHost, tmp_path: Path) -> Callable[[Scenario], None]:
 
 
 Play = Callable[[Scenario], None]
+
+
+async def settled(holds: Callable[[], bool]) -> None:
+    await virtual_loop.until(holds, within_s=WITHIN_S, step_s=0.05)
 
 
 def phase(pod: Json) -> str:
@@ -278,9 +281,7 @@ def test_a_pod_runs_logs_and_goes(play: Play) -> None:
         await world.gone(name)
         assert {"Pulled", "Created", "Started", "Killing"} <= set(world.reasons(name))
         directory = world.host.directory
-        async with asyncio.timeout(10):
-            while (directory / "agent/pods" / uid).exists():
-                await asyncio.sleep(0.05)
+        await settled(lambda: not (directory / "agent/pods" / uid).exists())
         assert not list((directory / "logs").glob(f"*{uid}"))
 
     play(scenario)
@@ -288,9 +289,7 @@ def test_a_pod_runs_logs_and_goes(play: Play) -> None:
 
 def test_the_node_is_ready(play: Play) -> None:
     async def scenario(world: World) -> None:
-        async with asyncio.timeout(WITHIN_S):
-            while not world.api.objects(NODE):
-                await asyncio.sleep(0.05)
+        await settled(lambda: bool(world.api.objects(NODE)))
         (node,) = world.api.objects(NODE)
         conditions = {c["type"]: c for c in node["status"]["conditions"]}
         assert conditions["Ready"]["status"] == "True", conditions["Ready"]
@@ -469,9 +468,7 @@ def test_volumes(play: Play) -> None:
         await world.api.patch(CONFIG_MAP, "files", b'{"data":{"a":"new"}}', "default")
         uid = (await world.pod(name))["metadata"]["uid"]
         volume = world.host.directory / f"agent/pods/{uid}/volumes/kubernetes.io~configmap/cm"
-        async with asyncio.timeout(20):
-            while (volume / "a").read_text() != "new":
-                await asyncio.sleep(0.05)
+        await settled(lambda: (volume / "a").read_text() == "new")
 
     play(scenario)
 
@@ -627,14 +624,13 @@ def test_a_killed_agent_readopts_everything(play: Play) -> None:
         assert container(after)["containerID"] == container(before)["containerID"]
         assert container(after)["restartCount"] == 0
         assert ready(after)
-        async with asyncio.timeout(WITHIN_S):
-            while world.agent.agent.find("default", goes) or _tasks_of(world, goes):
-                await asyncio.sleep(0.1)
+        agent = world.agent.agent
+        await settled(lambda: not (agent.find("default", goes) or _logs_of(world, goes)))
 
     play(scenario)
 
 
-def _tasks_of(world: World, name: str) -> list[str]:
+def _logs_of(world: World, name: str) -> list[str]:
     logs = world.host.directory / "logs"
     return [p.name for p in logs.glob(f"default_{name}_*")]
 
@@ -650,13 +646,15 @@ def test_with_all_masters_dead_a_fresh_agent_restarts_what_crashes(play: Play) -
         await world.kill()
         world.api.dead = True
         await world.start()
-        async with asyncio.timeout(WITHIN_S):
-            while not (worker := world.agent.agent.find("default", name)):
-                await asyncio.sleep(0.05)
-            while not worker.runtime.containers or worker.runtime.containers[0].attempt < 1:
-                await asyncio.sleep(0.05)
-            while await world.log(name) != "kept\n":
-                await asyncio.sleep(0.05)
+        agent = world.agent.agent
+
+        def attempt() -> int:
+            worker = agent.find("default", name)
+            running = [] if worker is None else worker.runtime.containers
+            return max((c.attempt for c in running if c.started_at), default=-1)
+
+        await settled(lambda: attempt() >= 1)
+        assert (await world.log(name, "follow=true")) == "kept\n"
         world.api.dead = False
         await world.until(name, lambda p: container(p).get("restartCount", 0) >= 1)
 

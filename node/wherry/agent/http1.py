@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
-from wherry.api.errors import ConfigError
+from wherry.api.errors import ConfigError, WherryError
 from wherry.pki.certificates import identity
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,10 @@ HEAD_BYTES: Final = 64 * 1024
 IDLE_S: Final = 60.0
 MOST_CONNECTIONS: Final = 1000
 _END: Final = b"\r\n\r\n"
+
+
+class NotHttpError(WherryError):
+    """What came is not an HTTP/1 request: the connection is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,10 @@ class HttpsServer:
             user, groups = _peer(writer)
             while await self._one(reader, writer, user, groups):
                 pass
-        except (OSError, TimeoutError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except (OSError, EOFError, WherryError, asyncio.LimitOverrunError) as error:
             log.debug("connection dropped: %r", error)
+        except Exception:  # a bug that one request meets must not stop the node's pods
+            log.exception("request failed")
         finally:
             self._open -= 1
             writer.close()
@@ -137,7 +143,7 @@ class HttpsServer:
         async with asyncio.timeout(IDLE_S):
             head = await reader.readuntil(_END)
             request = parse_request(head, user, groups)
-            length = int(request.headers.get("content-length", "0"))
+            length = _length(request.headers.get("content-length", "0"))
             if length > HEAD_BYTES or "transfer-encoding" in request.headers:
                 await _send(writer, Reply(413, b"no bodies here\n"), keep=False)
                 return False
@@ -156,6 +162,12 @@ class HttpsServer:
                 return False
 
 
+def _length(text: str) -> int:
+    if not text.isdigit():
+        raise NotHttpError(f"not a length: {text[:20]!r}")
+    return int(text)
+
+
 def _peer(writer: asyncio.StreamWriter) -> tuple[str, tuple[str, ...]]:
     tls = writer.get_extra_info("ssl_object")
     certificate = tls.getpeercert(binary_form=True) if tls is not None else None
@@ -166,17 +178,18 @@ def parse_request(head: bytes, user: str = "", groups: tuple[str, ...] = ()) -> 
     """Read a request's head.
 
     Raises:
-        ValueError: it is not HTTP/1.
+        NotHttpError: it is not HTTP/1.
     """
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
-    method, target, version = first.split(" ")
-    if not version.startswith("HTTP/1."):
-        raise ValueError(f"not HTTP/1: {first[:80]!r}")
+    words = first.split(" ")
+    if len(words) != len(("method", "target", "version")) or not words[2].startswith("HTTP/1."):
+        raise NotHttpError(f"not HTTP/1: {first[:80]!r}")
+    method, target, _ = words
     headers = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or name != name.strip():
-            raise ValueError(f"not a header: {line[:80]!r}")
+            raise NotHttpError(f"not a header: {line[:80]!r}")
         headers[name.lower()] = value.strip()
     path, _, query = target.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
