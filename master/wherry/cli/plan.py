@@ -4,8 +4,9 @@
     node      overlay, agent, proxy, dns           (with the cri runtime)
     node      agent, standing for many nodes       (with the hollow runtime)
 
-Everything starts at once where it can: each process waits for what it needs by itself. Only
-what would log errors in vain is held back (`after`).
+Each process waits for what it needs by itself. Beside an API server, its clients are held back
+until that has answered once (`after`): they could do nothing yet, and would only take the
+cores that store and API server start on.
 """
 
 from collections.abc import Sequence
@@ -81,12 +82,11 @@ def plan(machine: Machine) -> list[Planned]:
     return planned
 
 
-def _planned(
-    machine: Machine, name: str, flags: Sequence[str | int | Path], after: tuple[str, ...] = ()
-) -> Planned:
+def _planned(machine: Machine, name: str, flags: Sequence[str | int | Path]) -> Planned:
     port = machine.ports[f"{name}-health"]
     arguments = (name, *map(str, flags), "--health-port", str(port))
-    return Planned(name, arguments, port, after)
+    client = "master" in machine.roles and name not in ("store", "apiserver")
+    return Planned(name, arguments, port, ("apiserver",) if client else ())
 
 
 def _tls(machine: Machine, identity: str) -> list[str | Path]:
