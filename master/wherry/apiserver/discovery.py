@@ -62,6 +62,9 @@ class Discovery:
         self._groups: dict[str, dict[str, list[Resource]]] = {}
         for row in resources:
             self._groups.setdefault(row.kind.group, {}).setdefault(row.kind.version, []).append(row)
+        for versions in self._groups.values():
+            for rows in versions.values():
+                rows.sort(key=lambda row: row.kind.plural)  # the order of `kubectl get all`
         self._documents: dict[tuple[str, ...], Document] = {}
 
     def core(self) -> Document:

@@ -161,3 +161,11 @@ def test_documents_are_computed_once_and_follow_their_rows() -> None:
     assert discovery.core() is discovery.core()
     assert read(discovery.groups())["groups"] == []
     assert discovery.core().etag.strip('"') == discovery.core().hash
+
+
+def test_resources_come_by_name_as_get_all_prints_them() -> None:
+    """Deployments before their ReplicaSets, pods before services."""
+    assert [name for name in entries("apps") if "/" not in name] == ["deployments", "replicasets"]
+    for group in read(get_discovery().aggregated("v2", core=True))["items"]:
+        names = [row["resource"] for row in group["versions"][0]["resources"]]
+        assert names == sorted(names)
