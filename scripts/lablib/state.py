@@ -112,10 +112,23 @@ def labs() -> list[str]:
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
     """Hold the machine-wide lock `name`; others wait (a dead holder frees it)."""
-    RUN.mkdir(parents=True, exist_ok=True)
-    handle = os.open(RUN / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = RUN / f".{name}.lock"
+    handle = _lock(file)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        file.unlink(missing_ok=True)  # whoever waits for it finds that out and makes a new one
+        os.close(handle)
+
+
+def _lock(file: Path) -> int:
+    RUN.mkdir(parents=True, exist_ok=True)
+    while True:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            if os.fstat(handle).st_ino == file.stat().st_ino:
+                return handle
+        except FileNotFoundError:
+            pass
         os.close(handle)

@@ -4,6 +4,7 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,19 @@ def test_a_lab_of_before_a_reboot_is_not_up(layout: Layout) -> None:
     record.write_text(record.read_text().replace(state.boot_id(), "another-boot"))
     with pytest.raises(LabError, match="did not survive the reboot"):
         state.running(layout.lab)
+
+
+def test_a_lock_is_held_by_one_and_leaves_no_file() -> None:
+    name = f"test-{secrets.token_hex(3)}"
+    file = state.RUN / f".{name}.lock"
+    inside: list[int] = []
+
+    def work(number: int) -> None:
+        with state.exclusive(name):
+            inside.append(number)
+            assert len(inside) == 1
+            inside.remove(number)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(200)))
+    assert not file.exists()
