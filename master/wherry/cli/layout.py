@@ -14,13 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wherry.pki.certificates import Subject
-
-SERVICE_NAMES = (
-    "kubernetes",
-    "kubernetes.default",
-    "kubernetes.default.svc",
-    "kubernetes.default.svc.cluster.local",
-)
+from wherry.pki.node import HELPERS, LOCAL_NAMES, SERVICE_NAMES, node_subject, unique
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,54 +38,37 @@ def identities(
         hollow: Also `hollow`, by which one process is any number of hollow nodes. It may
             do everything, so no other cluster has it.
     """
-    local = ("localhost", "127.0.0.1")
     reach = [part for m in masters for part in (m.name, m.address)]
     found = {
         "apiserver": Subject(
             "system:apiserver",
             ("system:masters",),
-            hosts=_unique((*SERVICE_NAMES, service_ip, *local, *reach)),
+            hosts=unique((*SERVICE_NAMES, service_ip, *LOCAL_NAMES, *reach)),
             server=True,
         ),
         "apiserver-kubelet-client": Subject("system:apiserver", ("system:masters",)),
         "scheduler": Subject("system:kube-scheduler"),
         "controller-manager": Subject("system:kube-controller-manager"),
-        "proxy": Subject("system:kube-proxy", ("system:node-proxier",)),
-        "overlay": Subject("system:kube-overlay"),
-        "dns": Subject("system:kube-dns"),
+        **HELPERS,
         "admin": Subject("kubernetes-admin", ("system:masters",)),
     }
     for master in masters:
         found[f"store-{master.name}"] = Subject(
             "system:store",
             ("system:store",),
-            hosts=_unique((master.name, master.address, *local)),
+            hosts=unique((master.name, master.address, *LOCAL_NAMES)),
             server=True,
         )
     if hollow:
         found["hollow"] = Subject(
             "system:hollow-nodes",
             ("system:masters",),
-            hosts=_unique((*local, *(part for n in nodes for part in (n.name, n.address)))),
+            hosts=unique((*LOCAL_NAMES, *(part for n in nodes for part in (n.name, n.address)))),
             server=True,
         )
     for node in nodes:
-        found[f"agent-{node.name}"] = node_subject(node)
+        found[f"agent-{node.name}"] = node_subject(node.name, node.address)
     return found
-
-
-def node_subject(node: Host) -> Subject:
-    """Return whom a node's certificate names (Kubernetes' Node authorizer's convention)."""
-    return Subject(
-        f"system:node:{node.name}",
-        ("system:nodes",),
-        hosts=_unique((node.name, node.address, "localhost", "127.0.0.1")),
-        server=True,
-    )
-
-
-def _unique(hosts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(h for h in hosts if h))
 
 
 def kubeconfig(*, server: str, ca: str, cert: str, key: str, user: str = "kubernetes-admin") -> str:

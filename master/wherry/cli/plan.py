@@ -161,6 +161,8 @@ def _deciders(machine: Machine) -> list[Planned]:
             [
                 *_client(machine, "controller-manager"),
                 *("--kube-root-ca-file", machine.pki / "ca.crt"),
+                *("--cluster-signing-cert-file", machine.pki / "ca.crt"),
+                *("--cluster-signing-key-file", machine.pki / "ca.key"),
             ],
         ),
     ]

@@ -1,11 +1,15 @@
 """`wherry controller-manager`: flags to components."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 import click
 
 from wherry.client.grpc_api import GrpcApi
 from wherry.controllers.component import ControllerManager, ControllerManagerConfig
+from wherry.pki.certificates import KeyPair
+from wherry.pki.request import belongs
 from wherry.process.command import (
     ClientOptions,
     client_options,
@@ -13,6 +17,19 @@ from wherry.process.command import (
     process_command,
 )
 from wherry.process.run import ProcessOptions, Runtime, run
+
+_UNIT_S: Final = {"h": 3600.0, "m": 60.0, "s": 1.0}
+
+
+def _duration(_context: click.Context, _param: click.Parameter, text: str) -> float:
+    """Read `8760h0m0s`, or a number of seconds."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms])", text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    try:
+        return float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: expected something like 8760h or 90s") from error
 
 
 @process_command("controller-manager", health_port=10257)
@@ -57,6 +74,22 @@ from wherry.process.run import ProcessOptions, Runtime, run
     type=click.Path(dir_okay=False, path_type=Path),
     help="Authority that every namespace gets as ConfigMap kube-root-ca.crt.",
 )
+@click.option(
+    "--cluster-signing-cert-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Authority that signs approved certificate requests.",
+)
+@click.option(
+    "--cluster-signing-key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Its key.",
+)
+@click.option(
+    "--cluster-signing-duration",
+    default="8760h0m0s",
+    callback=_duration,
+    help="The longest life of a certificate that it signs.",
+)
 def command(
     process: ProcessOptions,
     client: ClientOptions,
@@ -68,6 +101,9 @@ def command(
     node_monitor_grace_period: float,
     terminated_pod_gc_threshold: int,
     kube_root_ca_file: Path | None,
+    cluster_signing_cert_file: Path | None,
+    cluster_signing_key_file: Path | None,
+    cluster_signing_duration: float,
 ) -> None:
     """Run the control loops."""
     if not leader_elect_retry_period < leader_elect_renew_deadline < leader_elect_lease_duration:
@@ -83,7 +119,9 @@ def command(
         retry_s=leader_elect_retry_period,
         node_grace_s=node_monitor_grace_period,
         terminated_pod_threshold=terminated_pod_gc_threshold,
-        root_ca=_read(kube_root_ca_file),
+        root_ca=_read("--kube-root-ca-file", kube_root_ca_file),
+        signing_ca=_authority(cluster_signing_cert_file, cluster_signing_key_file),
+        signing_s=cluster_signing_duration,
     )
 
     async def main(runtime: Runtime) -> None:
@@ -100,10 +138,26 @@ def command(
     run(main, process)
 
 
-def _read(path: Path | None) -> str:
+def _authority(certificate: Path | None, key: Path | None) -> KeyPair | None:
+    if (certificate is None) != (key is None):
+        raise click.UsageError(
+            "give both --cluster-signing-cert-file and --cluster-signing-key-file, or neither"
+        )
+    if certificate is None:
+        return None
+    pair = KeyPair(
+        _read("--cluster-signing-cert-file", certificate).encode(),
+        _read("--cluster-signing-key-file", key).encode(),
+    )
+    if not belongs(pair.certificate, pair.key):
+        raise click.UsageError(f"{certificate} and {key} do not belong together")
+    return pair
+
+
+def _read(flag: str, path: Path | None) -> str:
     if path is None:
         return ""
     try:
         return path.read_text()
     except OSError as error:
-        raise click.UsageError(f"--kube-root-ca-file: {path}: {error.strerror}") from error
+        raise click.UsageError(f"{flag}: {path}: {error.strerror}") from error

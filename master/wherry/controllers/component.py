@@ -15,6 +15,9 @@ from wherry.client.api import Api
 from wherry.client.election import LeaderElector
 from wherry.client.events import EventRecorder
 from wherry.controllers.caches import InformerSet
+from wherry.controllers.csr_approving import CSRApprovingController
+from wherry.controllers.csr_cleaner import CSRCleanerController
+from wherry.controllers.csr_signing import CSRSigningController
 from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.driver import WORKERS, Driver
 from wherry.controllers.endpoints import EndpointSliceController
@@ -27,8 +30,10 @@ from wherry.controllers.podgc import PodGC
 from wherry.controllers.replication import ReplicaSetController, ReplicationControllerController
 from wherry.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
 from wherry.controllers.taint_eviction import TaintEvictionController
+from wherry.pki.certificates import KeyPair
 
 log = logging.getLogger(__name__)
+SIGNING_S: Final = 365 * 86_400.0
 LEASE_NAME: Final = "kube-controller-manager"
 _MORE_WORKERS: Final = {GarbageCollector.name: 20, NodeLifecycleController.name: 8}
 
@@ -46,6 +51,8 @@ class ControllerManagerConfig:
         node_grace_s: Silence after which a node counts as lost.
         terminated_pod_threshold: Ended pods that may stay, 0 for any number.
         root_ca: The authority that every namespace gets, PEM; "" for none.
+        signing_ca: The authority that signs nodes' certificates; without, none are.
+        signing_s: The longest life of a certificate that it signs.
     """
 
     identity: str
@@ -56,6 +63,8 @@ class ControllerManagerConfig:
     node_grace_s: float = GRACE_S
     terminated_pod_threshold: int = 12500
     root_ca: str = ""
+    signing_ca: KeyPair | None = None
+    signing_s: float = SIGNING_S
 
 
 class ControllerManager:
@@ -147,7 +156,11 @@ class ControllerManager:
             NodeLifecycleController(grace_s=config.node_grace_s, monotonic=self._clock.monotonic),
             TaintEvictionController(),
             PodGC(terminated_threshold=config.terminated_pod_threshold),
+            CSRCleanerController(),
         ]
         if config.root_ca:
             controllers.append(RootCAPublisher(config.root_ca))
+        if config.signing_ca is not None:
+            controllers.append(CSRApprovingController())
+            controllers.append(CSRSigningController(config.signing_ca, most_s=config.signing_s))
         return controllers

@@ -155,6 +155,32 @@ class ConfigMap(View, frozen=True):
     data: dict[str, str] = {}
 
 
+class SigningRequestSpec(View, frozen=True):
+    """`.spec` of a CertificateSigningRequest; `request` is PEM."""
+
+    request: bytes = b""
+    signer_name: str = ""
+    expiration_seconds: int | None = None
+    usages: list[str] = []
+    username: str = ""
+    groups: list[str] = []
+
+
+class SigningRequestStatus(View, frozen=True):
+    """`.status` of a CertificateSigningRequest; `certificate` is PEM."""
+
+    certificate: bytes = b""
+    conditions: list[Condition] = []
+
+
+class SigningRequest(View, frozen=True):
+    """A CertificateSigningRequest."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: SigningRequestSpec = SigningRequestSpec()
+    status: SigningRequestStatus = SigningRequestStatus()
+
+
 class EndpointAddress(View, frozen=True):
     """Entry of an Endpoints subset's addresses."""
 
@@ -231,6 +257,7 @@ VIEWS: dict[Kind, type[View]] = {
     kinds.POD: Pod,
     kinds.SERVICE: Service,
     kinds.ENDPOINTS: Endpoints,
+    kinds.CERTIFICATE_SIGNING_REQUEST: SigningRequest,
     kinds.ENDPOINT_SLICE: EndpointSlice,
     kinds.CONFIG_MAP: ConfigMap,
     kinds.LEASE: Lease,
