@@ -11,7 +11,7 @@ import pytest
 
 from lablib import kernel, network, ranges, state, teardown
 from lablib.errors import LabError
-from lablib.layout import Layout
+from lablib.layout import RUN, Layout
 from lablib.names import Host, Role, Runtime
 from lablib.processes import Identity, Processes, State, identify, is_alive, send
 from lablib.shell import attempt, in_netns
@@ -161,7 +161,7 @@ def test_a_lab_of_before_a_reboot_is_not_up(layout: Layout) -> None:
 
 def test_a_lock_is_held_by_one_and_leaves_no_file() -> None:
     name = f"test-{secrets.token_hex(3)}"
-    file = state.RUN / f".{name}.lock"
+    file = RUN / f".{name}.lock"
     inside: list[int] = []
 
     def work(number: int) -> None:
