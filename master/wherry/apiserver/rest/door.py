@@ -20,6 +20,7 @@ from wherry.apiserver.decode import decode_object
 from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.gate import Action, Attributes, Gate, authorize, bearer
 from wherry.apiserver.http.message import TEXT, Reply, Request, Response, status_response
+from wherry.apiserver.impersonation import impersonation
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.rest.action import STREAMS, action_of
@@ -86,6 +87,7 @@ class RestDoor:
             parts = split(path)
             public = parts[0] in PUBLIC or tuple(parts) == _CLUSTER_INFO
             user = await self._user(request, public=public)
+            user = self._acting(user, request)
             query = Query(raw_query)
             route = parse(parts, self._resources)
             reply: Reply
@@ -130,6 +132,15 @@ class RestDoor:
         if not token:
             peer.cache[_USER] = user
         return user
+
+    def _acting(self, user: User, request: Request) -> User:
+        """Return whom the user acts as: nearly always themselves."""
+        wanted = impersonation(request.header_lines)
+        if wanted is None:
+            return user
+        for attributes in wanted.needed:
+            authorize(self._gate, user, attributes)
+        return wanted.user
 
     async def _perform(self, action: Action, request: Request, query: Query, user: User) -> Reply:
         if action.subresource in STREAMS:
