@@ -279,10 +279,7 @@ class Agent:
             if event.kind is not RuntimeEventKind.STARTED:
                 self._relist.set()
             return
-        if event.kind is RuntimeEventKind.OOM:
-            worker.oom(event.id)
-        else:
-            worker.wake()
+        worker.wake()
 
     async def _relist_loop(self) -> None:
         """The safety net: events may be lost, agents and containerd may die."""

@@ -113,7 +113,6 @@ class PodWorker:
         self._failed_in_a_row: dict[str, int] = {}
         self._rejection: Rejection | None = None
         self._messages: dict[str, str] = {}
-        self._oom: set[str] = set()
         self._prepared_at = float("-inf")
         self._prepared_for: str | None = None
         self._pull_failed_at: dict[str, float] = {}
@@ -152,11 +151,6 @@ class PodWorker:
         self._prepared_at = float("-inf")
         # What was missing may be there now.
         self._failures = {n: f for n, f in self._failures.items() if f.reason not in _CURABLE}
-        self._wake.set()
-
-    def oom(self, container_id: str) -> None:
-        """The kernel killed something in this container."""
-        self._oom.add(container_id)
         self._wake.set()
 
     async def run(self) -> None:

@@ -23,14 +23,16 @@ Scenario = Callable[["Bench"], Awaitable[None]]
 class Bench:
     """A fake API and a fleet that can be killed and started again on the same runtimes."""
 
-    def __init__(self, nodes: int = 1) -> None:
+    def __init__(self, nodes: int = 1, start_latency_s: float = 0.0) -> None:
         self.clock = virtual_loop.VirtualClock()
         self.api = FakeApi(self.clock)
         names = [f"hollow-{i}" for i in range(nodes)]
         self.config = FleetConfig(
             nodes=tuple(NodeIdentity(n, "127.0.0.1") for n in names), quiet=False
         )
-        self.runtimes = {n: HollowRuntime(self.clock, name=n) for n in names}
+        self.runtimes = {
+            n: HollowRuntime(self.clock, name=n, start_latency_s=start_latency_s) for n in names
+        }
         self.fleet: HollowFleet
         self.task: asyncio.Task[None]
 
@@ -73,9 +75,9 @@ class Bench:
         return [e["reason"] for e in self.api.objects(EVENT)]
 
 
-def play(scenario: Scenario, nodes: int = 1) -> None:
+def play(scenario: Scenario, **options: Any) -> None:
     async def main() -> None:
-        bench = Bench(nodes)
+        bench = Bench(**options)
         bench.start()
         try:
             await scenario(bench)
@@ -246,6 +248,45 @@ def test_late_readiness() -> None:
         began = loop.time()
         await bench.until(ready)
         assert 6 <= loop.time() - began <= 9
+
+    play(scenario)
+
+
+def test_a_restart_of_the_agent_does_not_make_a_pod_unready() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.create("p", annotations={"wherry.io/hollow-ready-after": "7"})
+        await bench.until(ready)
+        await bench.kill()
+        bench.start()
+        for _ in range(300):
+            assert ready(await bench.pod("p"))
+            await asyncio.sleep(0.1)
+
+    play(scenario)
+
+
+def test_a_deletion_does_not_wait_for_a_slow_start() -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.create("p")
+        await bench.until(lambda p: phase(p) == "Pending")
+        await asyncio.sleep(10)
+        await bench.api.delete(POD, "p", "default", grace_s=1)
+        await virtual_loop.until(lambda: not bench.api.objects(POD), within_s=20)
+
+    play(scenario, start_latency_s=1000.0)
+
+
+def test_side_cars_and_init_containers() -> None:
+    async def scenario(bench: Bench) -> None:
+        inits = [
+            {"name": "i", "image": "i:1"},
+            {"name": "side", "image": "i:1", "restartPolicy": "Always"},
+        ]
+        await bench.create("p", initContainers=inits)
+        pod = await bench.until(ready)
+        states = [next(iter(s["state"])) for s in pod["status"]["initContainerStatuses"]]
+        assert states == ["terminated", "running"]
+        assert all(s["ready"] for s in pod["status"]["initContainerStatuses"])
 
     play(scenario)
 
