@@ -18,12 +18,13 @@ from typing import Any, Final, Protocol
 from wherry.agent.admission import admit
 from wherry.agent.checkpoint import Checkpoint
 from wherry.agent.configure import PodSettings, pod_ref
+from wherry.agent.container_actions import Event, NodeServices
 from wherry.agent.heartbeat import Heartbeat
 from wherry.agent.images import ImagePuller
 from wherry.agent.machine import Machine
 from wherry.agent.node_object import NodeIdentity, NodeState
 from wherry.agent.pod_host import PodHost
-from wherry.agent.pod_worker import Event, NodeServices, PodWorker
+from wherry.agent.pod_worker import PodWorker
 from wherry.agent.probe_runner import ProbeRunner
 from wherry.agent.runtime import (
     ContainerState,

@@ -16,13 +16,13 @@ from typing import Any, Protocol
 from wherry.agent.agent import Agent, AgentConfig, AgentParts
 from wherry.agent.checkpoint import NoCheckpoint
 from wherry.agent.configure import PodSettings
+from wherry.agent.container_actions import Event
 from wherry.agent.heartbeat import Heartbeats
 from wherry.agent.hollow import HollowRuntime
 from wherry.agent.http1 import HttpsServer
 from wherry.agent.machine import HollowMachine
 from wherry.agent.node_object import NodeIdentity
 from wherry.agent.pod_host import HollowPodHost
-from wherry.agent.pod_worker import Event
 from wherry.agent.probe_runner import HollowProbeRunner
 from wherry.agent.server import AgentServer
 from wherry.agent.status_writer import StatusWriter

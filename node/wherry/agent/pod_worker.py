@@ -10,33 +10,24 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from random import Random
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from wherry.agent.checkpoint import Checkpoint
-from wherry.agent.configure import PodSettings, container_config, sandbox_config
+from wherry.agent.configure import sandbox_config
+from wherry.agent.container_actions import ContainerActions, NodeServices, PodEvents, StartError
 from wherry.agent.environment import ContainerConfigError
-from wherry.agent.hooks import run_hook
-from wherry.agent.images import ImageError, ImagePuller
-from wherry.agent.pod_host import PodHost
-from wherry.agent.probe_runner import ProbeRunner
+from wherry.agent.images import ImageError
 from wherry.agent.prober import Prober
 from wherry.agent.probes import ProbeKind
 from wherry.agent.projection import MountError
 from wherry.agent.runtime import (
-    ContainerConfig,
     ContainerState,
     PodRef,
-    Runtime,
     RuntimePod,
     RuntimeRefusedError,
-    Sandbox,
 )
 from wherry.agent.status import OURS, Observed, crash_loop_message, render_status
-from wherry.agent.status_writer import StatusWriter
 from wherry.agent.sync import (
     Action,
     Failure,
@@ -56,7 +47,6 @@ from wherry.agent.sync import (
     sync_pod,
 )
 from wherry.agent.views import Container, Pod, PodStatus
-from wherry.api.clock import Clock
 from wherry.api.errors import StatusError, UnavailableError, WherryError
 
 log = logging.getLogger(__name__)
@@ -66,36 +56,6 @@ RETRY_S: Final = 2.0
 MOST_RETRY_S: Final = 30.0
 PULL_FAILURE_SHOWN_S: Final = 1.0
 """How long ErrImagePull stands before it reads ImagePullBackOff."""
-
-Event = Callable[[dict[str, Any], str, str, str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeServices:
-    """What the workers of a node share."""
-
-    runtime: Runtime
-    runtime_name: str
-    host: PodHost
-    host_ip: str
-    settings: PodSettings
-    images: ImagePuller
-    probes: ProbeRunner
-    statuses: StatusWriter
-    checkpoint: Checkpoint
-    event: Event
-    slots: asyncio.Semaphore
-    clock: Clock
-    rng: Random
-
-
-class _StartError(WherryError):
-    """The runtime would not create or start a container; `retry_at` 0 backs off."""
-
-    def __init__(self, reason: str, message: str, retry_at: float) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.retry_at = retry_at
 
 
 class PodWorker:
@@ -117,7 +77,8 @@ class PodWorker:
         self._prepared_for: str | None = None
         self._pull_failed_at: dict[str, float] = {}
         self._crash_reported: set[str] = set()
-        self._pre_stopped: set[str] = set()
+        self._events = PodEvents(ref, node.event)
+        self._containers = ContainerActions(node, self._events)
         self._prober = Prober(node.probes, node.clock, node.rng, self._probe_failed, self.wake)
         self.runtime = RuntimePod(ref)
         self.settled = False
@@ -376,7 +337,7 @@ class PodWorker:
         try:
             await self._node.host.prepare(pod, self._pod_ip(pod))
         except MountError as error:
-            self._event("Warning", "FailedMount", str(error))
+            self._events.pod("Warning", "FailedMount", str(error))
             raise
         self._prepared_at = self._node.clock.now()
         self._prepared_for = sandbox.id if sandbox is not None else None
@@ -386,7 +347,7 @@ class PodWorker:
         if pod is None:
             return False
         if attempt > 0:
-            self._event(
+            self._events.pod(
                 "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created."
             )
         config = sandbox_config(pod, attempt, self._node.settings)
@@ -398,7 +359,7 @@ class PodWorker:
             self._fail("", "FailedMount", str(error))
         except RuntimeRefusedError as error:
             message = f"Failed to create pod sandbox: {error}"
-            self._event("Warning", "FailedCreatePodSandBox", message)
+            self._events.pod("Warning", "FailedCreatePodSandBox", message)
             self._fail("", "FailedCreatePodSandBox", message)
         else:
             self._succeeded("")
@@ -425,7 +386,7 @@ class PodWorker:
         try:
             if self._prepared_for != sandbox.id:  # now with the address: /etc/hosts, downward API
                 await self._prepare(pod)
-            await self._start_container(pod, sandbox, container, action)
+            await self._containers.start(pod, sandbox, container, action, self._pod_ip(pod))
         except ImageError as error:
             self._pull_failed_at[name] = self._node.clock.now()
             retry_at = self._node.images.retry_at(self.ref.uid, container.image)
@@ -435,99 +396,19 @@ class PodWorker:
         except ContainerConfigError as error:
             self._fail(name, "CreateContainerConfigError", str(error))
             self._container_event(container, "Warning", "Failed", f"Error: {error}")
-        except _StartError as error:
+        except StartError as error:
             self._fail(name, error.reason, str(error), error.retry_at)
             self._container_event(container, "Warning", "Failed", f"Error: {error}")
         else:
             self._succeeded(name)
         return True
 
-    async def _start_container(
-        self, pod: Pod, sandbox: Sandbox, container: Container, action: StartContainer
-    ) -> None:
-        node = self._node
-        auths = await node.host.image_auths(pod, container.image)
-        image = await node.images.ensure(
-            self.ref.uid,
-            container,
-            auths,
-            lambda kind, reason, text: self._container_event(container, kind, reason, text),
-        )
-        given = await node.host.container(pod, container, action.attempt, self._pod_ip(pod))
-        config = container_config(
-            pod, container, action, image, given.env, given.mounts, node.settings
-        )
-        async with node.slots:
-            container_id = await self._create_and_start(pod, sandbox, container, config)
-        if container.lifecycle.post_start is not None:
-            await self._post_start(pod, container, container_id)
-
-    async def _create_and_start(
-        self, pod: Pod, sandbox: Sandbox, container: Container, config: ContainerConfig
-    ) -> str:
-        node, name = self._node, container.name
-        outer = sandbox_config(pod, sandbox.attempt, node.settings)
-        try:
-            container_id = await node.runtime.create_container(sandbox.id, config, outer)
-        except RuntimeRefusedError as error:
-            raise _StartError("CreateContainerError", str(error), 0.0) from error
-        self._container_event(container, "Normal", "Created", f"Created container {name}")
-        try:
-            await node.runtime.start_container(container_id)
-        except RuntimeRefusedError as error:
-            # The attempt stands in the runtime as EXITED 128: its back-off decides from here.
-            raise _StartError("RunContainerError", str(error), node.clock.now()) from error
-        self._container_event(container, "Normal", "Started", f"Started container {name}")
-        return container_id
-
-    async def _post_start(self, pod: Pod, container: Container, container_id: str) -> None:
-        hook = container.lifecycle.post_start
-        if hook is None:
-            return
-        failure = await run_hook(
-            self._node.runtime, hook, container, container_id, self._pod_ip(pod)
-        )
-        if failure:
-            self._container_event(
-                container, "Warning", "FailedPostStartHook", "PostStartHook failed"
-            )
-            self._container_event(container, "Normal", "Killing", "FailedPostStartHook")
-            await self._node.runtime.stop_container(
-                container_id, pod.spec.termination_grace_period_seconds
-            )
-
     async def _kill(self, action: KillContainer, errors: list[WherryError]) -> None:
-        """Run preStop and stop the container; both within the grace period."""
         pod = self._pod
-        container = pod.container(action.name) if pod is not None else None
-        began = self._node.clock.monotonic()
-        grace_s = action.grace_s
-        if container is not None:
-            self._container_event(container, "Normal", "Killing", action.message)
         try:
-            hook = container.lifecycle.pre_stop if container is not None else None
-            due = hook is not None and action.id not in self._pre_stopped and grace_s > 0
-            if pod is not None and container is not None and due:
-                self._pre_stopped.add(action.id)  # once, also if the grace period is cut short
-                await self._pre_stop(pod, container, action)
-                grace_s = max(grace_s - (self._node.clock.monotonic() - began), 2.0)
-            await self._node.runtime.stop_container(action.id, grace_s)
+            await self._containers.kill(pod, action, self._pod_ip(pod) if pod is not None else "")
         except (UnavailableError, RuntimeRefusedError) as error:
             errors.append(error)
-
-    async def _pre_stop(self, pod: Pod, container: Container, action: KillContainer) -> None:
-        hook = container.lifecycle.pre_stop
-        if hook is None:
-            return
-        try:
-            async with asyncio.timeout(action.grace_s):
-                failure = await run_hook(
-                    self._node.runtime, hook, container, action.id, self._pod_ip(pod)
-                )
-        except TimeoutError:
-            failure = "preStop hook did not end within the grace period"
-        if failure:
-            self._container_event(container, "Warning", "FailedPreStopHook", "PreStopHook failed")
 
     async def _cleanup(self) -> None:
         await self._node.host.cleanup(self.ref)
@@ -535,27 +416,12 @@ class PodWorker:
         self._node.images.forget(self.ref.uid)
         self._node.statuses.forget(self.ref.uid)
 
-    # -- events -------------------------------------------------------------------------
-
     def _probe_failed(self, container: Container, kind: ProbeKind, message: str) -> None:
         self._container_event(container, "Warning", "Unhealthy", f"{kind} probe failed: {message}")
 
-    def _event(self, type_: str, reason: str, message: str, path: str = "") -> None:
-        ref = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "namespace": self.ref.namespace,
-            "name": self.ref.name,
-            "uid": self.ref.uid,
-            **({"fieldPath": path} if path else {}),
-        }
-        self._node.event(ref, type_, reason, message)
-
     def _container_event(self, container: Container, type_: str, reason: str, message: str) -> None:
-        pod = self._pod
-        init = pod is not None and any(c.name == container.name for c in pod.spec.init_containers)
-        field = "initContainers" if init else "containers"
-        self._event(type_, reason, message, f"spec.{field}{{{container.name}}}")
+        if self._pod is not None:
+            self._events.container(self._pod, container, type_, reason, message)
 
 
 _NOTHING: Final = Pod()
