@@ -14,6 +14,7 @@ to who needs them. Checked:
 
 import asyncio
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -145,10 +146,9 @@ class Fuzz:
     async def step(self) -> None:
         rng, cluster = self.rng, self.cluster
         chance = rng.random()
-        if chance < 0.60:
+        self.read()
+        if chance < 0.70:
             self.propose()
-        elif chance < 0.75:
-            self.read()
         elif chance < 0.80:
             await self.crash(rng.choice(self.names))
         elif chance < 0.83:
@@ -162,10 +162,19 @@ class Fuzz:
             self.disturb()
 
     def disturb(self) -> None:
+        for member in self.cluster.members.values():
+            member.disk.crash_chance = self.rng.choice([0.0, 0.0, 0.002, 0.02])
+        if len(self.names) > 1:
+            self.disturb_network()
+
+    def disturb_network(self) -> None:
         rng, network = self.rng, self.cluster.network
-        kind = rng.randrange(7)
-        if kind == 0:
+        kind = rng.randrange(8)
+        if kind in (0, 5):
+            leaders = [m.name for m in self.cluster.leaders()]
             apart = set(rng.sample(self.names, rng.randrange(1, len(self.names))))
+            if kind == 5 and leaders:
+                apart = {rng.choice(leaders)}
             network.partition(apart, set(self.names) - apart)
         elif kind == 1:
             network.cut.add(tuple(rng.sample(self.names, 2)))  # type: ignore[arg-type]  # two of them
@@ -177,8 +186,6 @@ class Fuzz:
             network.delay_s = rng.choice([(0.0002, 0.003), (0.001, 0.05)])
         else:
             network.heal()
-        for member in self.cluster.members.values():
-            member.disk.crash_chance = rng.choice([0.0, 0.0, 0.002])
 
     def propose(self) -> None:
         leaders = self.cluster.leaders()
@@ -189,19 +196,18 @@ class Fuzz:
         for _ in range(self.rng.randrange(1, 12)):
             self.outcome.proposed += 1
             value = self.outcome.proposed
-            node.propose(b"%08d" % value + b"x" * 40, lambda got, v=value: self.replied(v, got))  # type: ignore[misc]
+            node.propose(b"%08d" % value + b"x" * 40, functools.partial(self.replied, value))
 
     def replied(self, value: int, got: int | Lost) -> None:
         if not isinstance(got, Lost):
             self.acknowledged.append(value)
 
     def read(self) -> None:
+        known = len(self.acknowledged)
         for member in self.cluster.leaders():  # several: a deposed one must refuse
-            node, machine = member.node, member.machine
-            assert node is not None
-            node.read_index(
-                lambda got, m=machine, n=len(self.acknowledged): self.read_done(m, n, got)  # type: ignore[misc]
-            )
+            assert member.node is not None
+            done = functools.partial(self.read_done, member.machine, known)
+            member.node.read_index(done)
 
     def read_done(self, machine: HistoryMachine, known: int, got: int | Lost) -> None:
         if isinstance(got, Lost):

@@ -103,6 +103,7 @@ class SimDisk:
     def open_at(self, name: str, end: int, reserve_bytes: int = 0) -> DiskFile:
         content = self._files[name]
         del content.data[end:]
+        content.data += bytes(end - len(content.data))  # the zeros that were reserved
         content.durable = len(content.data)
         content.reserved = max(end, min(reserve_bytes, 4096))
         return SimFile(self, content)
@@ -143,6 +144,11 @@ class SimNetwork:
         self.slow: dict[tuple[str, str], float] = {}
         self.receivers: dict[str, Receiver] = {}
         self.sent: dict[str, int] = {}
+        self._taps: dict[str, list[Message]] = {}
+
+    def tap(self, source: str) -> list[Message]:
+        """Return a list to which everything that a member sends from now on is added."""
+        return self._taps.setdefault(source, [])
 
     def link(self, name: str) -> "SimLink":
         return SimLink(self, name)
@@ -150,6 +156,7 @@ class SimNetwork:
     def send(self, source: str, target: str, message: Message) -> bool:
         if target not in self.receivers or (source, target) in self.cut:
             return False
+        self._taps.get(source, []).append(message)
         kind = type(message).__name__
         self.sent[kind] = self.sent.get(kind, 0) + 1
         if self._rng.random() < self.drop:
@@ -264,7 +271,7 @@ class SimCluster(Generic[R]):
             await node.run()
         except* CrashError:
             pass
-        except* Exception as group:
+        except* Exception as group:  # kept for whoever asks
             self.failures.append(group)
         finally:
             if member.node is node:

@@ -268,7 +268,8 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
         self._heard_read: tuple[int, int] = (0, 0)  # term, number: echoed in acks
         self._acks: dict[tuple[Member, bool], msg.Ack] = {}
         self._pre_term = 0
-        self._pre_votes: set[Member] = set()
+        self._pre_votes: dict[Member, bool] = {}  # who would vote, and whether it is fresh
+        self._unanimous = False  # this campaign needs every vote
         self._votes: set[Member] = set()
         self._campaign = False
         self._standing = (False, 0)
@@ -437,6 +438,7 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
             case msg.StaleTerm():
                 self._on_stale_term(message.term)
             case msg.TimeoutNow():
+                self._unanimous = self._wal.fresh
                 self._stock(node, {"type": "timeout_now", "term": message.term})
             case msg.Payload():
                 raise AssertionError("payloads are for the layer above")
@@ -565,13 +567,13 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
         match message:
             case msg.PreVote():
                 self._on_pre_vote(node, message)
-            case msg.PreVoteGranted(term):
+            case msg.PreVoteGranted(term, fresh):
                 if term == self._pre_term == self.term + 1 and not self.is_leader:
-                    self._pre_votes.add(node)
+                    self._pre_votes[node] = fresh
                     self._count_pre_votes()
-            case msg.RequestVote(term, last_index, last_term):
-                if self._wal.fresh and last_index > 1:
-                    return  # this member may have promised its vote before its disk was lost
+            case msg.RequestVote(term, last_index, last_term, unanimous):
+                if self._wal.fresh and not unanimous:
+                    return
                 self._stock(
                     node,
                     {
@@ -582,9 +584,18 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
                     },
                 )
             case msg.Vote(term):
-                if term == self.term and node not in self._votes:
-                    self._votes.add(node)
-                    self._stock(node, {"type": "response_vote", "term": term})
+                if term == self.term:
+                    self._count_vote(node)
+
+    def _count_vote(self, node: Member) -> None:
+        """Pass each vote on once; where all are needed, only when all are there."""
+        counted, self._votes = self._votes, self._votes | {node}
+        if self._unanimous:
+            news = self._votes if len(self._votes) == len(self._peers) else set()
+        else:
+            news = self._votes - counted
+        for voter in sorted(news, key=lambda one: str(one.id)):
+            self._stock(voter, {"type": "response_vote", "term": self.term})
 
     def _on_pre_vote(self, node: Member, request: msg.PreVote) -> None:
         if request.term <= self.term:
@@ -592,29 +603,32 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
             return
         mine = (self._wal.entries[-1][2], self.last)
         quiet = _loop_time() - self._heard_at >= self._config.election_min_s
-        refused = self.is_leader or not quiet or (self._wal.fresh and request.last_index > 1)
-        if not refused and (request.last_term, request.last_index) >= mine:
-            self._send(node, msg.PreVoteGranted(request.term))
+        if not self.is_leader and quiet and (request.last_term, request.last_index) >= mine:
+            self._send(node, msg.PreVoteGranted(request.term, self._wal.fresh))
 
     def _ask_before_campaign(self) -> None:
         """Pre-vote: raise the term only if a majority would vote for this member."""
         retry_s = self._rng.uniform(0.2, 0.5) * self._config.election_min_s
         self._SyncObj__raftElectionDeadline = _loop_time() + retry_s
         self._pre_term = self.term + 1
-        self._pre_votes = set()
+        self._pre_votes = {}
         term = self._wal.entries[-1][2]
         for node in self._peers.values():
             self._send(node, msg.PreVote(self._pre_term, self.last, term))
 
     def _count_pre_votes(self) -> None:
-        everybody = len(self._config.members)
-        # A member with a new disk follows whoever has an empty log, for it cannot tell a new
-        # cluster from a lost disk. That all members say so tells it: so the very first leader
-        # needs all of them.
-        needed = everybody if self.last == 1 else everybody // 2 + 1
-        if len(self._pre_votes) + 1 >= needed:
+        """Campaign with a majority of members that remember what they promised, or with all.
+
+        A member with a new disk may have acknowledged entries, or voted in this term, before
+        the old one was lost. With everybody's consent that does no harm: then nobody has more
+        than this member. The first leader of a new cluster is elected so, for all are fresh.
+        """
+        solid = [*self._pre_votes.values(), self._wal.fresh].count(False)
+        majority = solid > len(self._config.members) / 2
+        if majority or len(self._pre_votes) == len(self._peers):
+            self._unanimous = not majority
             self._pre_term = 0
-            self._pre_votes = set()
+            self._pre_votes = {}
             self._campaign = True
             self._SyncObj__raftElectionDeadline = float("-inf")
             self._owner.wake()
@@ -687,7 +701,9 @@ class RaftCore(SyncObj, Generic[R]):  # type: ignore[misc]  # untyped library
         elif kind == "request_vote":
             self._wal.sync()
             term, index = message["term"], message["last_log_index"]
-            self._send(node, msg.RequestVote(term, index, message["last_log_term"]))
+            self._send(
+                node, msg.RequestVote(term, index, message["last_log_term"], self._unanimous)
+            )
         elif kind == "response_vote":
             self._wal.sync()
             self._send(node, msg.Vote(message["term"]))

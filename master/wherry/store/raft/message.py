@@ -20,17 +20,19 @@ class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
 
 class PreVoteGranted(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """I would."""
+    """I would; `fresh`: but I may have forgotten what I once promised."""
 
     term: int
+    fresh: bool
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Vote for me."""
+    """Vote for me; `unanimous`: I shall only lead if every member does."""
 
     term: int
     last_index: int
     last_term: int
+    unanimous: bool
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, tag=4):

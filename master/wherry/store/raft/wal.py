@@ -17,9 +17,9 @@ another member, or counted as this member's own, must be behind it.
 A torn tail (power loss) is cut off on opening. A bad record with valid ones behind it is
 corruption: the store does not start, for what was acknowledged may be gone.
 
-`fresh` says that this member may have forgotten what it once promised: its disk is new. It
-then votes only among members whose logs are empty too (a new cluster), until a leader has
-given it everything. So a wiped member comes back as a learner by itself.
+`fresh` says that this member may have forgotten what it once promised: its disk is new. Its
+vote then only counts where all members agree (`core.py`), until a leader has given it
+everything. So a wiped member comes back as a learner by itself.
 """
 
 import logging
