@@ -16,6 +16,8 @@ WherryError
 |   +-- InvalidError           422 Invalid           a field is wrong; carries causes
 |   +-- TooManyRequestsError   429 TooManyRequests   wait retryAfterSeconds
 |   +-- InternalError          500 InternalError     a bug of ours
+|   +-- NotImplementedStatusError 501 NotImplemented  this node cannot do that
+|   +-- BadGatewayError        502 BadGateway        the node's agent does not answer
 |   +-- ServiceUnavailableError 503 ServiceUnavailable  no store or no quorum: retry
 |   +-- TimeoutStatusError     504 Timeout
 +-- InvalidQuantityError    a quantity string cannot be read
@@ -101,18 +103,17 @@ class StatusError(WherryError):
             details["causes"] = [cause.to_dict() for cause in self.causes]
         if self.retry_after_s:
             details["retryAfterSeconds"] = self.retry_after_s
-        status: dict[str, Any] = {
+        return {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
+            # Also where there are none: kubectl debug reads them of a 404 and would crash.
+            "details": details,
             "code": self.code,
         }
-        if details:
-            status["details"] = details
-        return status
 
 
 class BadRequestError(StatusError):
@@ -211,6 +212,20 @@ class InternalError(StatusError):
 
     code = 500
     reason = "InternalError"
+
+
+class NotImplementedStatusError(StatusError):
+    """This node cannot do that."""
+
+    code = 501
+    reason = "NotImplemented"
+
+
+class BadGatewayError(StatusError):
+    """The node's agent cannot be reached, or makes no sense."""
+
+    code = 502
+    reason = "BadGateway"
 
 
 class ServiceUnavailableError(StatusError):
