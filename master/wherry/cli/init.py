@@ -7,7 +7,6 @@ never overwritten.
 """
 
 import base64
-import hashlib
 import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
@@ -15,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from wherry.api.errors import ConfigError
+from wherry.cli.join_token import ca_fingerprint
 from wherry.cli.layout import Host, identities, kubeconfig
 from wherry.pki.certificates import KeyPair, Subject, create_ca, create_signing_key, issue, names
 from wherry.process.clock import SystemClock
@@ -69,12 +67,6 @@ def initialise(cluster: Cluster, *, now_s: float, renew: bool = False) -> list[s
     except OSError as error:
         raise ConfigError(f"cannot write {cluster.directory}: {error.strerror}") from error
     return writer.written
-
-
-def ca_fingerprint(certificate: bytes) -> str:
-    """Return the SHA-256 of a PEM certificate's DER form, hexadecimal."""
-    der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
-    return hashlib.sha256(der).hexdigest()
 
 
 class _Writer:

@@ -35,6 +35,14 @@ PORTS: Final = {
 """Well-known ports, as Kubernetes and etcd use them."""
 
 
+_LISTENERS: Final = {
+    "store": ("etcd", "peer", "store-rpc"),
+    "apiserver": ("secure", "grpc"),
+    "agent": ("agent",),
+}
+"""What each process listens on besides its /readyz."""
+
+
 def ports_from(first: int) -> dict[str, int]:
     """Return consecutive ports instead, so that clusters can stand side by side on a machine."""
     return {name: first + offset for offset, name in enumerate(PORTS)}
@@ -52,6 +60,10 @@ class Machine:
     nodes: int = 1
     ephemeral: bool = False
     masters: tuple[Host, ...] = ()
+    apiservers: tuple[str, ...] = ()
+    """gRPC doors of the masters, of a machine that joined; then `masters` means nothing."""
+    signs: bool = True
+    """The authority's key is here: the controller manager signs nodes' certificates."""
     runtime_endpoint: str = "unix:///run/containerd/containerd.sock"
     service_cidr: str = "10.96.0.0/12"
 
@@ -59,6 +71,18 @@ class Machine:
     def pki(self) -> Path:
         """Return where the certificates are."""
         return self.directory / "pki"
+
+    @property
+    def is_worker(self) -> bool:
+        """Tell whether this is one node and no master: it has what `wherry join` writes."""
+        one = self.runtime == "cri" or bool(self.apiservers)
+        return "master" not in self.roles and one
+
+    @property
+    def doors(self) -> list[str]:
+        """Return the gRPC doors of the masters; a master prefers its own."""
+        masters = sorted(self.masters, key=lambda m: m != self.host)
+        return list(self.apiservers) or [f"{m.address}:{self.ports['grpc']}" for m in masters]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +123,10 @@ def _tls(machine: Machine, identity: str) -> list[str | Path]:
 
 
 def _client(machine: Machine, identity: str) -> list[str | Path]:
-    """Flags of a client of the API servers; a master prefers its own."""
-    masters = sorted(machine.masters, key=lambda m: m != machine.host)
+    """Flags of a client of the API servers."""
     flags: list[str | Path] = []
-    for master in masters:
-        flags += ["--apiserver", f"{master.address}:{machine.ports['grpc']}"]
+    for door in machine.doors:
+        flags += ["--apiserver", door]
     return flags + _tls(machine, identity)
 
 
@@ -153,6 +176,10 @@ def _apiserver(machine: Machine) -> Planned:
 
 
 def _deciders(machine: Machine) -> list[Planned]:
+    signing: list[str | Path] = [
+        *("--cluster-signing-cert-file", machine.pki / "ca.crt"),
+        *("--cluster-signing-key-file", machine.pki / "ca.key"),
+    ]
     return [
         _planned(machine, "scheduler", _client(machine, "scheduler")),
         _planned(
@@ -161,8 +188,7 @@ def _deciders(machine: Machine) -> list[Planned]:
             [
                 *_client(machine, "controller-manager"),
                 *("--kube-root-ca-file", machine.pki / "ca.crt"),
-                *("--cluster-signing-cert-file", machine.pki / "ca.crt"),
-                *("--cluster-signing-key-file", machine.pki / "ca.key"),
+                *(signing if machine.signs else ()),
             ],
         ),
     ]
@@ -179,9 +205,29 @@ def _hollow(machine: Machine) -> Planned:
             *("--node-ip", machine.host.address),
             *("--port", machine.ports["agent"]),
             *("--root-dir", machine.directory / "agent"),
-            *_client(machine, "hollow"),  # it speaks for many nodes
+            *_client(machine, _hollow_identity(machine)),
         ],
     )
+
+
+def _hollow_identity(machine: Machine) -> str:
+    """One process speaks for many nodes; a machine that joined is one node and no more."""
+    return agent_identity(machine.host) if machine.apiservers else "hollow"
+
+
+def agent_identity(host: Host) -> str:
+    """Return the file name of an agent's certificate."""
+    return f"agent-{host.name}"
+
+
+def listeners(machine: Machine) -> list[tuple[str, str, int]]:
+    """Return (name, address, port) of all TCP ports that this machine's processes listen on."""
+    found: list[tuple[str, str, int]] = []
+    for planned in plan(machine):
+        names = _LISTENERS.get(planned.name, ())
+        found += [(name, machine.host.address, machine.ports[name]) for name in names]
+        found.append((f"{planned.name}-health", "127.0.0.1", planned.health_port))
+    return found
 
 
 def _node(machine: Machine) -> list[Planned]:
@@ -207,7 +253,7 @@ def _node(machine: Machine) -> list[Planned]:
                 *("--node-ip", machine.host.address),
                 *("--port", machine.ports["agent"]),
                 *("--root-dir", directory / "agent"),
-                *_client(machine, f"agent-{name}"),
+                *_client(machine, agent_identity(machine.host)),
             ],
         ),
         _planned(machine, "proxy", ["--node-name", name, *_client(machine, "proxy")]),

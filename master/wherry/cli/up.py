@@ -3,6 +3,7 @@
 wherry up --runtime hollow --nodes 2             a real API with all controllers, no root
 wherry up --runtime hollow --ephemeral           the same, nothing kept
 wherry up --role master --role node --runtime cri --address 192.168.56.11
+wherry up --data-dir /var/lib/wherry             a node, where `wherry join` has been
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,9 +20,22 @@ import click
 from wherry.api.errors import ConfigError
 from wherry.cli.init import Cluster, initialise, parse_host
 from wherry.cli.layout import Host
-from wherry.cli.plan import PORTS, Machine, Planned, plan, ports_from
+from wherry.cli.machine_file import FILE_NAME
+from wherry.cli.pairs import Pairs
+from wherry.cli.plan import (
+    PORTS,
+    Machine,
+    Planned,
+    agent_identity,
+    listeners,
+    plan,
+    ports_from,
+)
+from wherry.cli.renewal import Renewal
 from wherry.cli.supervisor import Child, Supervisor
-from wherry.process.command import process_command
+from wherry.client.grpc_api import GrpcApi
+from wherry.pki.node import node_pairs
+from wherry.process.command import process_command, read_flags
 from wherry.process.run import ProcessOptions, Runtime, run
 
 PROBE_S = 1.0
@@ -30,11 +45,22 @@ def _default_directory() -> Path:
     return Path("/var/lib/wherry") if os.geteuid() == 0 else Path.home() / ".wherry"
 
 
+def _read_machine(
+    context: click.Context, _param: click.Parameter, directory: Path | None
+) -> Path | None:
+    """Take what `wherry join` wrote as defaults; the command line and --config win."""
+    if directory is not None and (path := directory / FILE_NAME).exists():
+        context.default_map = {**read_flags(context.command, path), **(context.default_map or {})}
+    return directory
+
+
 @process_command("up")
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
+    is_eager=True,
+    callback=_read_machine,
     help="Certificates, state and logs.  [default: ~/.wherry, /var/lib/wherry for root]",
 )
 @click.option(
@@ -58,6 +84,13 @@ def _default_directory() -> Path:
     help="All masters of the cluster, this one included.  [default: this machine]",
 )
 @click.option(
+    "--apiserver",
+    "apiservers",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="gRPC door of a master, for a node; instead of --master.  [default: as joined]",
+)
+@click.option(
     "--runtime-endpoint",
     default="unix:///run/containerd/containerd.sock",
     help="containerd's socket, for --runtime cri.",
@@ -79,6 +112,7 @@ def command(
     name: str,
     address: str,
     masters: tuple[str, ...],
+    apiservers: tuple[str, ...],
     runtime_endpoint: str,
     service_cidr: str,
     ports_from: int | None,
@@ -99,6 +133,7 @@ def command(
         nodes=nodes,
         ephemeral=ephemeral,
         masters=cluster,
+        apiservers=() if masters or "master" in roles else apiservers,
         runtime_endpoint=runtime_endpoint,
         service_cidr=service_cidr,
     )
@@ -119,8 +154,7 @@ def check_ports(machine: Machine) -> None:
     Raises:
         ConfigError: names the port, the process that would need it, and the way out.
     """
-    for name, port in machine.ports.items():
-        address = "127.0.0.1" if name.endswith("-health") else machine.host.address
+    for name, address, port in listeners(machine):
         with socket.socket() as attempt:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -144,12 +178,50 @@ async def _up(machine: Machine, runtime: Runtime) -> None:
             hollow="node" in machine.roles and machine.runtime == "hollow",
         )
         initialise(cluster, now_s=runtime.clock.now())
+    machine = replace(machine, signs=(machine.pki / "ca.key").exists())
+    renewal = _renewal(machine, runtime) if machine.is_worker else None
     children = [_child(machine, p) for p in plan(machine)]
     supervisor = Supervisor(children, rng=runtime.rng)
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.run())
+        if renewal is not None:
+            group.create_task(renewal.run())
         await supervisor.ready()
         _greet(machine)
+
+
+def _renewal(machine: Machine, runtime: Runtime) -> Renewal:
+    """Build what keeps a node's certificates valid, and finish what a crash left of the last time.
+
+    Raises:
+        ConfigError: there are no certificates.
+    """
+    host, pairs = machine.host, Pairs(machine.pki)
+    agent = agent_identity(host)
+    subjects = node_pairs(host.name, host.address)
+    for name in subjects:
+        pairs.settle(name)
+    certificate = pairs.path(agent, "crt")
+    if not certificate.exists():
+        raise ConfigError(
+            f"{certificate} is missing: this machine is no node of a cluster yet; "
+            "run 'wherry join TOKEN --server https://MASTER:6443' first"
+        )
+    api = GrpcApi(
+        machine.doors,
+        ca=pairs.path("ca", "crt"),
+        cert=certificate,
+        key=pairs.path(agent, "key"),
+        rng=runtime.rng,
+    )
+    return Renewal(
+        pairs,
+        subjects,
+        api,
+        requester=subjects[agent].user,
+        clock=runtime.clock,
+        rng=runtime.rng,
+    )
 
 
 def _child(machine: Machine, planned: Planned) -> Child:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 365
 RENEW_DAYS: Final = 30
-_BACKDATE = timedelta(minutes=5)
+BACKDATE_S: Final = 300
 """Hosts whose clocks are a little behind accept a fresh certificate."""
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -124,12 +124,12 @@ def names(
     until = datetime.fromtimestamp(now_s, UTC) + timedelta(days=left_days)
     try:
         extension = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        hosts = tuple(str(name.value) for name in extension.value)
+        hosts = {str(name.value) for name in extension.value}
     except x509.ExtensionNotFound:
-        hosts = ()
+        hosts = set()
     return (
         identity(certificate) == (subject.user, subject.groups)
-        and hosts == subject.hosts
+        and hosts == set(subject.hosts)
         and loaded.not_valid_after_utc > until
     )
 
@@ -148,7 +148,7 @@ def _builder(
         .subject_name(name)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATE)
+        .not_valid_before(now - timedelta(seconds=BACKDATE_S))
         .not_valid_after(now + timedelta(days=days))
     )
 

@@ -82,21 +82,32 @@ def process_command(name: str, *, health_port: int = 0) -> Callable[[Function], 
 
 
 def _read_config(context: click.Context, _param: click.Parameter, path: Path | None) -> None:
-    if path is None:
-        return
+    if path is not None:
+        context.default_map = {**(context.default_map or {}), **read_flags(context.command, path)}
+
+
+def read_flags(command: click.Command, path: Path) -> dict[str, Any]:
+    """Read a YAML file whose keys are flags of `command`; returns values by parameter name.
+
+    Raises:
+        click.BadParameter: it cannot be read, or holds what is no flag.
+    """
     try:
         values = yaml.safe_load(path.read_text()) or {}
     except (OSError, yaml.YAMLError) as error:
         raise click.BadParameter(f"cannot read {path}: {error}") from error
     if not isinstance(values, dict):
         raise click.BadParameter(f"{path}: expected a mapping of flags to values")
-    given = {str(key).replace("-", "_"): value for key, value in values.items()}
-    known = {p.name for p in context.command.params}
-    unknown = sorted(set(given) - known)
-    if unknown:
-        flags = ", ".join(u.replace("_", "-") for u in unknown)
-        raise click.BadParameter(f"{path}: no such flag: {flags}")
-    context.default_map = {**(context.default_map or {}), **given}
+    names = {
+        spelling.lstrip("-").replace("_", "-"): parameter.name
+        for parameter in command.params
+        for spelling in (*parameter.opts, *parameter.secondary_opts)
+        if parameter.name
+    }
+    given = {str(key).replace("_", "-"): value for key, value in values.items()}
+    if unknown := sorted(set(given) - set(names)):
+        raise click.BadParameter(f"{path}: no such flag: {', '.join(unknown)}")
+    return {names[key]: value for key, value in given.items()}
 
 
 def client_options(function: Function) -> Function:
