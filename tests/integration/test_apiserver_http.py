@@ -155,9 +155,9 @@ def test_a_client_that_does_not_read_costs_no_memory_and_is_cut(tmp_path: Path) 
         )
         transport.pause_reading()
         transport.write(GET % b"/flood")
-        while not w.produced:  # noqa: ASYNC110  # until it has begun
+        while not w.produced:  # until it has begun
             await asyncio.sleep(0.01)
-        while not w.ended:  # noqa: ASYNC110  # until the server has had enough
+        while not w.ended:  # until the server has had enough
             await asyncio.sleep(0.05)
         assert w.produced < 200  # 20 MB: what the kernel's buffers take
         transport.abort()

@@ -246,7 +246,7 @@ def test_exec_is_a_pipe(tmp_path: Path) -> None:
         )
         assert head.lower().count("x-stream-protocol-version: ") == 2
         writer.close()
-        while w.agent.open:  # noqa: ASYNC110  # the agent learns that the client is gone
+        while w.agent.open:  # the agent learns that the client is gone
             await asyncio.sleep(0.01)
 
     in_world(tmp_path, story)

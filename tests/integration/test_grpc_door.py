@@ -276,7 +276,7 @@ def test_a_watch_brings_batches_and_ends_with_its_client(pki: TestPki) -> None:
             assert got == [*sent, event(EventType.BOOKMARK, "", 999)]
             assert [len(b) for b in batches] == [100, 100, 50, 1]
             await watch.aclose()  # type: ignore[attr-defined]
-            while door.verbs.watching:  # noqa: ASYNC110  # until the server has noticed
+            while door.verbs.watching:  # until the server has noticed
                 await asyncio.sleep(0.01)
 
     in_loop(main)

@@ -79,7 +79,7 @@ async def running_apiserver(
             await server.http.listening.wait()
             await server.grpc.listening.wait()
             await registry.synced.wait()
-            while not server.ready:  # noqa: ASYNC110  # a probe, no event
+            while not server.ready:  # a probe, no event
                 await asyncio.sleep(0.01)
         try:
             yield Running(server, registry, gate, pki, pki.admin())

@@ -35,6 +35,7 @@ from wherry.api.errors import (
     InternalError,
     MethodNotAllowedError,
     NotFoundError,
+    NotImplementedStatusError,
     ServiceUnavailableError,
     StatusError,
     UnavailableError,
@@ -44,13 +45,6 @@ from wherry.api.times import format_time, parse_time
 log = logging.getLogger(__name__)
 API_SERVER: Final = "system:apiserver"
 MASTERS: Final = "system:masters"
-
-
-class NotImplementedStatusError(StatusError):
-    """This node cannot do that."""
-
-    code = 501
-    reason = "NotImplemented"
 
 
 class AgentServer:

@@ -46,6 +46,7 @@ def test_status_has_the_shape_of_kubernetes() -> None:
         },
         "code": 422,
     }
+    assert InvalidError("bad").to_status()["details"] == {}, "kubectl debug reads it unasked"
 
 
 def test_details_are_there_also_when_there_are_none() -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import httptools
 
-from wherry.api.errors import StatusError
+from wherry.api.errors import BadGatewayError
 from wherry.pki.certificates import identity
 
 HOLLOW_NODES = "system:hollow-nodes"
@@ -22,13 +22,6 @@ _HEAD_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_S = 10.0
 _HEAD_S = 30.0
-
-
-class BadGatewayError(StatusError):
-    """The node's agent cannot be reached, or makes no sense."""
-
-    code = 502
-    reason = "BadGateway"
 
 
 @dataclass(frozen=True, slots=True)

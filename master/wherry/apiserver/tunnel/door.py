@@ -8,6 +8,7 @@ import orjson
 
 from wherry.api import kinds
 from wherry.api.errors import (
+    BadGatewayError,
     BadRequestError,
     NotFoundError,
     StatusError,
@@ -22,7 +23,6 @@ from wherry.apiserver.tunnel.agent import (
     AgentAddress,
     AgentConnection,
     AgentResponse,
-    BadGatewayError,
     Dialer,
     request,
 )
