@@ -86,7 +86,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         future: asyncio.Future[T] = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001  # handed to whoever awaits
+        except Exception as error:  # handed to whoever awaits
             future.set_exception(error)
         return future
 

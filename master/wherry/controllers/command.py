@@ -12,8 +12,10 @@ from wherry.pki.certificates import KeyPair
 from wherry.pki.request import belongs
 from wherry.process.command import (
     ClientOptions,
+    ElectionOptions,
     client_options,
     default_identity,
+    election_options,
     process_command,
 )
 from wherry.process.run import ProcessOptions, Runtime, run
@@ -34,29 +36,7 @@ def _duration(_context: click.Context, _param: click.Parameter, text: str) -> fl
 
 @process_command("controller-manager", health_port=10257)
 @client_options
-@click.option(
-    "--leader-elect/--no-leader-elect",
-    default=True,
-    help="Be one of several, of which the elected one acts.",
-)
-@click.option(
-    "--leader-elect-lease-duration",
-    type=click.FloatRange(min=1),
-    default=15.0,
-    help="Silence, in seconds, after which another takes over.",
-)
-@click.option(
-    "--leader-elect-renew-deadline",
-    type=click.FloatRange(min=0.5),
-    default=10.0,
-    help="Seconds for which a leader tries to renew before it stops.",
-)
-@click.option(
-    "--leader-elect-retry-period",
-    type=click.FloatRange(min=0.1),
-    default=2.0,
-    help="Seconds between attempts.",
-)
+@election_options
 @click.option(
     "--node-monitor-grace-period",
     type=click.FloatRange(min=1),
@@ -94,10 +74,7 @@ def command(
     process: ProcessOptions,
     client: ClientOptions,
     *,
-    leader_elect: bool,
-    leader_elect_lease_duration: float,
-    leader_elect_renew_deadline: float,
-    leader_elect_retry_period: float,
+    election: ElectionOptions,
     node_monitor_grace_period: float,
     terminated_pod_gc_threshold: int,
     kube_root_ca_file: Path | None,
@@ -106,17 +83,12 @@ def command(
     cluster_signing_duration: float,
 ) -> None:
     """Run the control loops."""
-    if not leader_elect_retry_period < leader_elect_renew_deadline < leader_elect_lease_duration:
-        raise click.UsageError(
-            "--leader-elect-retry-period must be less than --leader-elect-renew-deadline, "
-            "and that less than --leader-elect-lease-duration"
-        )
     config = ControllerManagerConfig(
         identity=default_identity(),
-        leader_elect=leader_elect,
-        lease_s=leader_elect_lease_duration,
-        renew_s=leader_elect_renew_deadline,
-        retry_s=leader_elect_retry_period,
+        leader_elect=election.leader_elect,
+        lease_s=election.lease_s,
+        renew_s=election.renew_s,
+        retry_s=election.retry_s,
         node_grace_s=node_monitor_grace_period,
         terminated_pod_threshold=terminated_pod_gc_threshold,
         root_ca=_read("--kube-root-ca-file", kube_root_ca_file),

@@ -5,8 +5,10 @@ import click
 from wherry.client.grpc_api import GrpcApi
 from wherry.process.command import (
     ClientOptions,
+    ElectionOptions,
     client_options,
     default_identity,
+    election_options,
     process_command,
 )
 from wherry.process.run import ProcessOptions, Runtime, run
@@ -15,29 +17,7 @@ from wherry.scheduler.component import Scheduler, SchedulerConfig
 
 @process_command("scheduler", health_port=10259)
 @client_options
-@click.option(
-    "--leader-elect/--no-leader-elect",
-    default=True,
-    help="Be one of several, of which the elected one acts.",
-)
-@click.option(
-    "--leader-elect-lease-duration",
-    type=click.FloatRange(min=1),
-    default=15.0,
-    help="Silence, in seconds, after which another takes over.",
-)
-@click.option(
-    "--leader-elect-renew-deadline",
-    type=click.FloatRange(min=0.5),
-    default=10.0,
-    help="Seconds for which a leader tries to renew before it stops.",
-)
-@click.option(
-    "--leader-elect-retry-period",
-    type=click.FloatRange(min=0.1),
-    default=2.0,
-    help="Seconds between attempts.",
-)
+@election_options
 @click.option(
     "--scheduler-name",
     default="default-scheduler",
@@ -47,25 +27,17 @@ def command(
     process: ProcessOptions,
     client: ClientOptions,
     *,
-    leader_elect: bool,
-    leader_elect_lease_duration: float,
-    leader_elect_renew_deadline: float,
-    leader_elect_retry_period: float,
+    election: ElectionOptions,
     scheduler_name: str,
 ) -> None:
     """Bind pods to nodes."""
-    if not leader_elect_retry_period < leader_elect_renew_deadline < leader_elect_lease_duration:
-        raise click.UsageError(
-            "--leader-elect-retry-period must be less than --leader-elect-renew-deadline, "
-            "and that less than --leader-elect-lease-duration"
-        )
     config = SchedulerConfig(
         identity=default_identity(),
         scheduler_name=scheduler_name,
-        leader_elect=leader_elect,
-        lease_s=leader_elect_lease_duration,
-        renew_s=leader_elect_renew_deadline,
-        retry_s=leader_elect_retry_period,
+        leader_elect=election.leader_elect,
+        lease_s=election.lease_s,
+        renew_s=election.renew_s,
+        retry_s=election.retry_s,
     )
 
     async def main(runtime: Runtime) -> None:

@@ -36,6 +36,16 @@ class ClientOptions:
     key: Path
 
 
+@dataclass(frozen=True, slots=True)
+class ElectionOptions:
+    """Whether and how to compete for a Lease (`wherry.client.election`); the flags' values."""
+
+    leader_elect: bool
+    lease_s: float
+    renew_s: float
+    retry_s: float
+
+
 def process_command(name: str, *, health_port: int = 0) -> Callable[[Function], click.Command]:
     """Make a click command of a function whose first argument is `process: ProcessOptions`."""
 
@@ -137,6 +147,58 @@ def client_options(function: Function) -> Function:
         click.option("--ca-file", type=file, required=True, help="The cluster's authority."),
         click.option("--cert-file", type=file, required=True, help="Our certificate."),
         click.option("--key-file", type=file, required=True, help="Our private key."),
+    ]
+    wrapped: Any = call
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]  # click is untyped here
+
+
+def election_options(function: Function) -> Function:
+    """Add kube-scheduler's --leader-elect flags, given as `election: ElectionOptions`."""
+
+    @functools.wraps(function)
+    def call(
+        *args: Any,
+        leader_elect: bool,
+        leader_elect_lease_duration: float,
+        leader_elect_renew_deadline: float,
+        leader_elect_retry_period: float,
+        **flags: Any,
+    ) -> None:
+        lease_s, renew_s = leader_elect_lease_duration, leader_elect_renew_deadline
+        if not leader_elect_retry_period < renew_s < lease_s:
+            raise click.UsageError(
+                "--leader-elect-retry-period must be less than --leader-elect-renew-deadline, "
+                "and that less than --leader-elect-lease-duration"
+            )
+        election = ElectionOptions(leader_elect, lease_s, renew_s, leader_elect_retry_period)
+        function(*args, election=election, **flags)
+
+    options = [
+        click.option(
+            "--leader-elect/--no-leader-elect",
+            default=True,
+            help="Be one of several, of which the elected one acts.",
+        ),
+        click.option(
+            "--leader-elect-lease-duration",
+            type=click.FloatRange(min=1),
+            default=15.0,
+            help="Silence, in seconds, after which another takes over.",
+        ),
+        click.option(
+            "--leader-elect-renew-deadline",
+            type=click.FloatRange(min=0.5),
+            default=10.0,
+            help="Seconds for which a leader tries to renew before it stops.",
+        ),
+        click.option(
+            "--leader-elect-retry-period",
+            type=click.FloatRange(min=0.1),
+            default=2.0,
+            help="Seconds between attempts.",
+        ),
     ]
     wrapped: Any = call
     for option in reversed(options):
