@@ -13,7 +13,6 @@ from wherry.api.errors import (
     error_from_status,
 )
 
-
 SHARED = [c for c in StatusError.__subclasses__() if c.__module__ == StatusError.__module__]
 """A process may have errors of its own, which nobody reads back."""
 
