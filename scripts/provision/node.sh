@@ -15,13 +15,11 @@ install_software
 prepare_kernel
 configure_containerd
 
-if [ ! -s "$data/pki/agent-$name.crt" ]; then
-  say "joining the cluster of $master as $name"
-  "$wherry" join "$token" --server "$master" --name "$name" --address "$address" --data-dir "$data"
-fi
+say "joining the cluster of $master as $name"
+"$wherry" join "$token" --server "$master" --name "$name" --address "$address" --dir "$data"
 
 say "Wherry: node $name at $address"
 command=("$wherry" up --role node --runtime cri --name "$name" --address "$address"
-  --master "master=$master" --data-dir "$data" --runtime-endpoint "unix://$socket")
+  --data-dir "$data" --runtime-endpoint "unix://$socket")
 run_service wherry "$(unit "node" "${command[*]}")" "${command[@]}"
 say "done; on the master: kubectl get nodes"

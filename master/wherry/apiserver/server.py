@@ -8,10 +8,10 @@ to answer, then the caches end.
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Final, Generic, TypeVar
 
 from wherry.api.clock import Clock
@@ -27,13 +27,13 @@ from wherry.apiserver.rest.documents import Documents
 from wherry.apiserver.rest.door import RestDoor
 from wherry.apiserver.tunnel.agent import Dialer, TlsDialer
 from wherry.pki.tls import TlsFiles, client_context, server_context
+from wherry.process.reload import CertificateReload
 from wherry.store.kv import Range, Store
 
 log = logging.getLogger(__name__)
 
 _PROBE_S: Final = 2.0
 _PROBE_TIMEOUT_S: Final = 3.0
-_RELOAD_S: Final = 10.0
 _PROBED = Range(b"/registry/health", count_only=True)
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ class ApiServer:
             tasks = [
                 background.create_task(self._registry.run()),
                 background.create_task(self._probe()),
-                background.create_task(self._reload()),
+                background.create_task(CertificateReload(self._tls, self._config.tls).run()),
             ]
             if self._bootstrap is not None:
                 tasks.append(background.create_task(self._bootstrap()))
@@ -190,28 +190,12 @@ class ApiServer:
                 log.info("ready" if ready else "not ready: %s", *([] if ready else [self.checks()]))
             await asyncio.sleep(_PROBE_S if ready else _PROBE_S / 20)
 
-    async def _reload(self) -> None:
-        """Take a renewed serving certificate into use; gRPC does the same by itself."""
-        files = self._config.tls
-
-        def load() -> bool:
-            self._tls.load_cert_chain(files.cert, files.key)
-            return True
-
-        rotating = Rotating(_files(files), load)
-        while True:
-            try:
-                rotating()
-            except ssl.SSLError as error:
-                log.warning("keeping the old certificate: %s", error)
-            await asyncio.sleep(_RELOAD_S)
-
 
 def _files(tls: TlsFiles) -> tuple[Path, Path, Path]:
     return tls.cert, tls.key, tls.ca
 
 
-def _optional_client(files: TlsFiles) -> ssl.SSLContext:
+def _optional_client(files: TlsFiles) -> SSLContext:
     """Return the REST door's context: a client certificate or a token, and never HTTP/2."""
     context = server_context(files, require_client=False)
     context.set_alpn_protocols(["http/1.1"])

@@ -1,6 +1,9 @@
 """`wherry agent`: wires a real node, or hollow ones."""
 
+import asyncio
 import ipaddress
+import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
@@ -13,6 +16,7 @@ from wherry.api.errors import ConfigError
 from wherry.client.grpc_api import GrpcApi
 from wherry.pki.tls import TlsFiles, server_context
 from wherry.process.command import ClientOptions, client_options, process_command
+from wherry.process.reload import CertificateReload
 from wherry.process.run import ProcessOptions, Runtime, run
 
 
@@ -75,6 +79,7 @@ def command(
         return NodeIdentity(name, _address(node_ip), port, max_pods, labels, taints)
 
     files = TlsFiles(tls_cert_file or client.cert, tls_key_file or client.key, client.ca)
+    context = server_context(files) if port or kind == "cri" else None
 
     async def hollow(runtime: Runtime) -> None:
         fleet = HollowFleet(
@@ -83,13 +88,13 @@ def command(
                 quiet=quiet,
                 host=address or node_ip,
                 port=port,
-                tls=server_context(files) if port else None,
+                tls=context,
             ),
             _api(client, runtime),
             runtime.clock,
             runtime.rng,
         )
-        await fleet.run()
+        await _reloading(fleet.run, context, files)
 
     async def real(runtime: Runtime) -> None:
         if not node_name:
@@ -103,15 +108,29 @@ def command(
             cluster_domain=cluster_domain,
             cgroup_root=cgroup_root,
             seccomp_default=seccomp_default,
-            tls=server_context(files),
+            tls=context,
             host=address or ANY_ADDRESS,
         )
         async with CriRuntime(runtime_endpoint) as cri:
             agent = NodeAgent(config, _api(client, runtime), cri, runtime.clock, runtime.rng)
             runtime.health.add_check("pods", agent.unready)
-            await agent.run()
+            await _reloading(agent.run, context, files)
 
     run(real if kind == "cri" else hollow, process)
+
+
+async def _reloading(
+    run: Callable[[], Awaitable[None]], context: ssl.SSLContext | None, files: TlsFiles
+) -> None:
+    """Run, and take renewed certificates into use meanwhile."""
+    async with asyncio.TaskGroup() as tasks:
+        reload = None if context is None else CertificateReload(context, files)
+        reloading = None if reload is None else tasks.create_task(reload.run())
+        try:
+            await run()
+        finally:
+            if reloading is not None:
+                reloading.cancel()
 
 
 def _api(client: ClientOptions, runtime: Runtime) -> GrpcApi:
