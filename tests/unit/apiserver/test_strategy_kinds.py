@@ -278,6 +278,21 @@ def test_updates(kind: Kind, new: dict[str, Any], old: dict[str, Any], expected:
     assert wrong == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (kinds.DEPLOYMENT, {}),
+        (kinds.REPLICA_SET, {"replicas": 0}),
+        (kinds.REPLICATION_CONTROLLER, {"replicas": 0}),
+    ],
+)
+def test_workloads_begin_with_a_status(kind: Kind, status: dict[str, Any]) -> None:
+    """Typed clients read `status.ready_replicas` right after the create: None has none."""
+    obj = {"metadata": {"name": "x"}, **workload(), "status": {"replicas": 7}}
+    strategy_for(kind).prepare_create(obj)
+    assert obj["status"] == status
+
+
 def test_defaults_of_a_deployment() -> None:
     obj: dict[str, Any] = {"metadata": {"name": "d"}, **copy.deepcopy(workload())}
     strategy_for(kinds.DEPLOYMENT).default(obj)

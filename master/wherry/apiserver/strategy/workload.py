@@ -1,7 +1,7 @@
 """Deployment, ReplicaSet and ReplicationController."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
@@ -24,6 +24,11 @@ class _Replicated(Strategy):
     """What all three have in common: replicas, a selector, a template."""
 
     generation = True
+    first_status: ClassVar[Object] = {"replicas": 0}
+
+    def prepare_create(self, obj: Object) -> None:
+        """Begin with a status: clients with typed models ask it for its fields at once."""
+        obj["status"] = dict(self.first_status)
 
     def default(self, obj: Object) -> None:
         """Default one replica, and the template's pod."""
@@ -87,6 +92,8 @@ class ReplicaSetStrategy(_Replicated):
 
 class DeploymentStrategy(_Replicated):
     """ReplicaSets, one for each template, and the way from one to the next."""
+
+    first_status: ClassVar[Object] = {}
 
     def default(self, obj: Object) -> None:
         """Default a rolling update by quarters, ten old revisions, ten minutes of patience."""
