@@ -1,9 +1,11 @@
 """The HTTP server on real TLS sockets: what only a kernel and a TLS library can show."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -24,7 +26,7 @@ GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class World:
-    def __init__(self, pki: TestPki) -> None:
+    def __init__(self, pki: TestPki, limits: Limits = LIMITS) -> None:
         self.pki = pki
         self.produced = 0
         self.ended = 0
@@ -34,7 +36,7 @@ class World:
             port=0,
             clock=SystemClock(),
             tls=server_context(pki.files("kube-apiserver", server=True), require_client=False),
-            limits=LIMITS,
+            limits=limits,
         )
 
     async def handle(self, request: Request) -> Reply:
@@ -62,8 +64,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path) -> AsyncIterator[World]:
-    one = World(TestPki(directory))
+async def world(directory: Path, limits: Limits = LIMITS) -> AsyncIterator[World]:
+    one = World(TestPki(directory), limits)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(one.server.run())
         await one.server.listening.wait()
@@ -220,6 +222,25 @@ def test_draining_ends_streams_and_frees_the_port(tmp_path: Path) -> None:
         writer.close()
         with pytest.raises(OSError, match="onnect"):
             await asyncio.open_connection("127.0.0.1", w.server.port)
+
+    uvloop.run(main())
+
+
+def test_a_client_that_keeps_idle_connections_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """urllib3 and httpx answer the end of TLS when they next use the connection: never."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        limits = replace(LIMITS, drain_s=15, goodbye_s=0.2)
+        async with world(tmp_path, limits) as w:
+            context = client_context(w.pki.admin())
+            raw = socket.create_connection(("127.0.0.1", w.server.port))
+            pooled = await asyncio.to_thread(context.wrap_socket, raw, server_hostname="127.0.0.1")
+            await asyncio.to_thread(pooled.sendall, GET % b"/")
+            assert b" 200 " in await asyncio.to_thread(pooled.recv, 100)
+            began = loop.time()
+        assert loop.time() - began < 5
+        pooled.close()
 
     uvloop.run(main())
 

@@ -37,6 +37,8 @@ class Limits:
     """Until a handler has answered; longer is 504. Streams have no such bound."""
     write_stall_s: float = 60.0
     """A client that takes no byte of its answer for so long is cut off."""
+    goodbye_s: float = 1.0
+    """For a client to answer the end of TLS; one that keeps idle connections in a pool never does."""
     drain_s: float = 10.0
     gzip_bytes: int = 2048
     """Larger bodies are compressed for clients that accept it."""

@@ -59,6 +59,7 @@ class HttpServer:
                     self.port,
                     ssl=self._tls,
                     ssl_handshake_timeout=handshake_s,
+                    ssl_shutdown_timeout=self.limits.goodbye_s if self._tls else None,
                     backlog=1024,
                 )
             except OSError as error:
