@@ -39,6 +39,21 @@ async def a_silent_agent_comes_back() -> None:
         assert {p["metadata"]["uid"] for p in await web_pods(world)} == before
 
 
+async def a_node_that_was_cut_off_comes_back() -> None:
+    """The agent lives on and thinks nothing has changed; the API server thinks otherwise."""
+    async with World(4) as world:
+        await deployed(world)
+        before = {p["metadata"]["uid"] for p in await web_pods(world)}
+        for master in world.masters:
+            world.wires.cut("n1", master)
+        await asyncio.sleep(70.0)
+        assert any(not is_ready(p) for p in await web_pods(world))
+        world.wires.heal()
+        await world.settled()
+        await wait_converged(world, 30.0)
+        assert {p["metadata"]["uid"] for p in await web_pods(world)} == before
+
+
 async def a_lost_node_loses_its_pods_to_the_others() -> None:
     """After the toleration time (300 s) they are replaced elsewhere."""
     async with World(2) as world:
@@ -74,6 +89,7 @@ async def without_masters_pods_go_on_and_crashed_ones_are_restarted() -> None:
 
 STORIES = [
     a_silent_agent_comes_back,
+    a_node_that_was_cut_off_comes_back,
     a_lost_node_loses_its_pods_to_the_others,
     without_masters_pods_go_on_and_crashed_ones_are_restarted,
 ]

@@ -97,6 +97,9 @@ class PodWorker:
         """Take the pod as the API server has it now; None: it is gone."""
         old, self._pod = self._pod, pod
         self._rejection = rejection
+        if pod is not None:
+            ours = {c.type: c.status for c in pod.status.conditions if c.type in OURS}
+            self._node.statuses.seen(self.ref.uid, int(pod.metadata.resource_version or 0), ours)
         if old is not None and _sooner(old, pod):
             self._interrupt.set()
         if pod is not None and old is not None and _volatile(old) != _volatile(pod):

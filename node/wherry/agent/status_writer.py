@@ -1,14 +1,15 @@
 """Writes pod statuses, and removes pods from the API that have ended.
 
 Statuses wait here for a moment, so that a pod which starts at once costs one write, not three.
-What cannot be written because no master answers is kept and written when one does. A write
+What cannot be written because no master answers is kept and written when one does. What somebody
+else overwrote later (the controllers call the pods of a silent node unready) is written again. A write
 names the pod's uid; it names the resourceVersion only where conditions of others must not be
 overwritten (a merge patch replaces lists), and then a conflict makes the worker render anew.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
@@ -18,10 +19,12 @@ import orjson
 from wherry.agent.runtime import PodRef
 from wherry.api.errors import ConflictError, NotFoundError, StatusError, UnavailableError
 from wherry.api.kinds import POD
+from wherry.api.objects import Decoder, Meta
 from wherry.client.api import Api
 from wherry.client.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+_decode = Decoder(Meta)
 WRITERS: Final = 4
 MOST_RETRY_S: Final = 10.0
 
@@ -34,6 +37,8 @@ class _Entry:
     conflicted: Callable[[], None]
     remove: bool = False
     written: bytes = b""
+    at: int = 0
+    """Revision of the last write: what the API shows of later ones is somebody else's."""
 
 
 class StatusWriter:
@@ -77,6 +82,22 @@ class StatusWriter:
         entry.status, entry.revision, entry.remove = status, revision, remove
         self._queue.add_after(pod.uid, 0.0 if remove else self._gather_s)
 
+    def seen(self, uid: str, revision: int, conditions: Mapping[str, str]) -> None:
+        """Compare what the API server has with what was written.
+
+        Args:
+            uid: The pod.
+            revision: The resourceVersion at which it was seen.
+            conditions: Status by type, of the conditions that are the agent's.
+        """
+        entry = self._entries.get(uid)
+        if entry is None or not entry.written or revision <= entry.at:
+            return
+        ours = {c["type"]: c["status"] for c in entry.status["conditions"]}
+        if any(ours.get(type_) != status for type_, status in conditions.items()):
+            entry.written = b""
+            entry.conflicted()
+
     def forget(self, uid: str) -> None:
         """The pod is gone."""
         self._entries.pop(uid, None)
@@ -112,8 +133,10 @@ class StatusWriter:
                 if entry.revision:
                     meta["resourceVersion"] = entry.revision
                 patch = orjson.dumps({"metadata": meta, "status": status})
-                await self._api.patch(POD, pod.name, patch, pod.namespace, subresource="status")
-                entry.written = body
+                answer = await self._api.patch(
+                    POD, pod.name, patch, pod.namespace, subresource="status"
+                )
+                entry.written, entry.at = body, int(_decode(answer).metadata.resource_version)
             if remove:
                 await self._api.delete(POD, pod.name, pod.namespace, uid=pod.uid, grace_s=0)
         except NotFoundError:

@@ -417,7 +417,7 @@ class GrpcApi:
             return
         self._at = (self._at + 1) % len(self._servers)
         if len(self._servers) > 1:
-            log.info("leaving API server %s for %s", server.address, self.server)
+            log.debug("leaving API server %s for %s", server.address, self.server)
         if server.files_changed() and (channel := server.take_channel()) is not None:
             await channel.close(grace=self._timeout_s)
 

@@ -47,7 +47,7 @@ async def _settled_leader(experiment: Experiment) -> Host:
 
     def settled() -> Host | None:
         stores = [endpoint_status(layout, host) for host in layout.of(Role.MASTER)]
-        if any(status is None or not status["leader"] for status in stores):
+        if any(status is None or not status.get("leader") for status in stores):
             return None
         return leader(layout)
 
