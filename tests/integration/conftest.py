@@ -1,5 +1,6 @@
 """One hollow cluster for all tests of this folder that ask for it; its logs are shown on failure."""
 
+import secrets
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -18,6 +19,17 @@ def hollow(
     with hollow_cluster(tmp_path_factory.mktemp("hollow")) as cluster:
         request.config.stash[_CLUSTER] = cluster
         yield cluster
+
+
+@pytest.fixture
+def namespace(hollow: HollowCluster) -> Iterator[str]:
+    """The name of a namespace of the test's own, which goes in the end."""
+    name = f"t-{secrets.token_hex(3)}"
+    body = {"metadata": {"name": name}}
+    status, answer = hollow.ask("/api/v1/namespaces", method="POST", body=body)
+    assert status == 201, answer
+    yield name
+    hollow.ask(f"/api/v1/namespaces/{name}", method="DELETE")
 
 
 @pytest.fixture
