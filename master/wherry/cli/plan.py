@@ -64,6 +64,8 @@ class Machine:
     """gRPC doors of the masters, of a machine that joined; then `masters` means nothing."""
     signs: bool = True
     """The authority's key is here: the controller manager signs nodes' certificates."""
+    signing_duration: str = "8760h0m0s"
+    """How long they last."""
     runtime_endpoint: str = "unix:///run/containerd/containerd.sock"
     service_cidr: str = "10.96.0.0/12"
 
@@ -179,6 +181,7 @@ def _deciders(machine: Machine) -> list[Planned]:
     signing: list[str | Path] = [
         *("--cluster-signing-cert-file", machine.pki / "ca.crt"),
         *("--cluster-signing-key-file", machine.pki / "ca.key"),
+        *("--cluster-signing-duration", machine.signing_duration),
     ]
     return [
         _planned(machine, "scheduler", _client(machine, "scheduler")),

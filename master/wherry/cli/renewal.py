@@ -101,11 +101,17 @@ class Renewal:
             )
             self._pairs.install(name, certificate)
         except (ConfigError, StatusError, UnavailableError, OSError) as error:
-            log.warning("cannot renew the certificate %s: %s", name, error)
+            log.warning("cannot renew the certificate %s%s: %s", name, self._hint(name), error)
             return False
         self._chances[name] = self._rng.random()
         log.info("renewed the certificate %s", name)
         return True
+
+    def _hint(self, name: str) -> str:
+        """Say what to do when it is too late; nobody is let in with an expired certificate."""
+        certificate = self._pairs.read(name)
+        late = bool(certificate) and validity(certificate)[1] <= self._clock.now()
+        return ", which has expired (run 'wherry join' again)" if late else ""
 
     def _left_s(self, name: str) -> float:
         """Return how long until the certificate is due; one that cannot be read is due now."""

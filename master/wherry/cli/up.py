@@ -12,6 +12,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from wherry.cli.plan import (
 from wherry.cli.renewal import Renewal
 from wherry.cli.supervisor import Child, Supervisor
 from wherry.client.grpc_api import GrpcApi
+from wherry.pki.certificates import Subject
 from wherry.pki.node import node_pairs
 from wherry.process.command import process_command, read_flags
 from wherry.process.run import ProcessOptions, Runtime, run
@@ -97,6 +99,11 @@ def _read_machine(
 )
 @click.option("--service-cidr", default="10.96.0.0/12", help="Range of cluster IPs.")
 @click.option(
+    "--cluster-signing-duration",
+    default="8760h0m0s",
+    help="How long certificates of nodes that join last; nodes renew them in time.",
+)
+@click.option(
     "--ports-from",
     type=click.IntRange(1024, 65000),
     default=None,
@@ -115,6 +122,7 @@ def command(
     apiservers: tuple[str, ...],
     runtime_endpoint: str,
     service_cidr: str,
+    cluster_signing_duration: str,
     ports_from: int | None,
 ) -> None:
     """Run and supervise all processes of this machine, until told to stop."""
@@ -136,6 +144,7 @@ def command(
         apiservers=() if masters or "master" in roles else apiservers,
         runtime_endpoint=runtime_endpoint,
         service_cidr=service_cidr,
+        signing_duration=cluster_signing_duration,
     )
     try:
         run(lambda given: _up(machine, given), process)
@@ -179,42 +188,46 @@ async def _up(machine: Machine, runtime: Runtime) -> None:
         )
         initialise(cluster, now_s=runtime.clock.now())
     machine = replace(machine, signs=(machine.pki / "ca.key").exists())
-    renewal = _renewal(machine, runtime) if machine.is_worker else None
+    subjects = _settled(machine) if machine.is_worker else {}
     children = [_child(machine, p) for p in plan(machine)]
     supervisor = Supervisor(children, rng=runtime.rng)
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.run())
-        if renewal is not None:
-            group.create_task(renewal.run())
+        if subjects:
+            group.create_task(_renew(machine, subjects, runtime))
         await supervisor.ready()
         _greet(machine)
 
 
-def _renewal(machine: Machine, runtime: Runtime) -> Renewal:
-    """Build what keeps a node's certificates valid, and finish what a crash left of the last time.
+def _settled(machine: Machine) -> dict[str, Subject]:
+    """Return the subjects of a node's certificates, once what a crash left of a renewal is finished.
 
     Raises:
         ConfigError: there are no certificates.
     """
-    host, pairs = machine.host, Pairs(machine.pki)
-    agent = agent_identity(host)
-    subjects = node_pairs(host.name, host.address)
+    pairs, subjects = Pairs(machine.pki), node_pairs(machine.host.name, machine.host.address)
     for name in subjects:
         pairs.settle(name)
-    certificate = pairs.path(agent, "crt")
-    if not certificate.exists():
+    missing = [pairs.path(name, "crt") for name in subjects if not pairs.read(name)]
+    if missing:
         raise ConfigError(
-            f"{certificate} is missing: this machine is no node of a cluster yet; "
+            f"{missing[0]} is missing: this machine is no node of a cluster yet; "
             "run 'wherry join TOKEN --server https://MASTER:6443' first"
         )
+    return subjects
+
+
+async def _renew(machine: Machine, subjects: Mapping[str, Subject], runtime: Runtime) -> None:
+    """Keep a node's certificates valid, as that node."""
+    pairs, agent = Pairs(machine.pki), agent_identity(machine.host)
     api = GrpcApi(
         machine.doors,
         ca=pairs.path("ca", "crt"),
-        cert=certificate,
+        cert=pairs.path(agent, "crt"),
         key=pairs.path(agent, "key"),
         rng=runtime.rng,
     )
-    return Renewal(
+    renewal = Renewal(
         pairs,
         subjects,
         api,
@@ -222,6 +235,10 @@ def _renewal(machine: Machine, runtime: Runtime) -> Renewal:
         clock=runtime.clock,
         rng=runtime.rng,
     )
+    try:
+        await renewal.run()
+    finally:
+        await api.close()
 
 
 def _child(machine: Machine, planned: Planned) -> Child:

@@ -57,7 +57,7 @@ def create_ca(common_name: str, *, now_s: float) -> KeyPair:
     return KeyPair(_pem(builder.sign(key, hashes.SHA256())), _key_pem(key))
 
 
-def issue(ca: KeyPair, subject: Subject, *, now_s: float, days: int = LEAF_DAYS) -> KeyPair:
+def issue(ca: KeyPair, subject: Subject, *, now_s: float, days: float = LEAF_DAYS) -> KeyPair:
     """Issue a leaf certificate with a new key."""
     key = ec.generate_private_key(ec.SECP256R1())
     return KeyPair(sign(ca, subject, key.public_key(), now_s=now_s, days=days), _key_pem(key))

@@ -12,7 +12,7 @@ from wherry.api.errors import ConfigError
 from wherry.cli.layout import Host
 from wherry.cli.machine_file import JoinedMachine, format_machine
 from wherry.cli.plan import Machine, ports_from
-from wherry.cli.up import check_ports, command
+from wherry.cli.up import _settled, check_ports, command
 
 JOINED = JoinedMachine(Host("n1", "10.0.0.11"), ("10.0.0.1:6444", "10.0.0.2:6444"))
 FIRST_PORT = 27_300
@@ -82,3 +82,15 @@ def test_a_port_is_missed_only_by_who_needs_it(tmp_path: Path) -> None:
         check_ports(machine)
         with pytest.raises(ConfigError, match=r"\(secure\): Address already in use"):
             check_ports(replace(machine, roles=frozenset({"master"})))
+
+
+def test_a_machine_that_never_joined_is_told_to(tmp_path: Path) -> None:
+    machine = Machine(
+        host=Host("n1", "127.0.0.1"),
+        directory=tmp_path,
+        ports=ports_from(FIRST_PORT),
+        roles=frozenset({"node"}),
+        runtime="cri",
+    )
+    with pytest.raises(ConfigError, match=r"agent-n1\.crt is missing: .* run 'wherry join TOKEN"):
+        _settled(machine)

@@ -1,0 +1,106 @@
+"""Certificates that last seconds: nodes renew them, and everybody goes on with the new ones."""
+
+import asyncio
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+import uvloop
+from apiserver_pki import TestPki
+from apiserver_world import running_apiserver
+from hollow_cluster import HollowCluster, free_ports, hollow_cluster, until
+
+from wherry.api.errors import UnavailableError
+from wherry.api.kinds import NAMESPACE
+from wherry.client.grpc_api import GrpcApi
+from wherry.pki.certificates import Subject, issue
+from wherry.pki.request import validity
+from wherry.process.clock import SystemClock
+
+pytestmark = pytest.mark.integration
+CLOCK = SystemClock()
+DEADLINE_S = 20.0
+LIFE_S = 8
+
+
+def test_a_client_goes_on_with_the_new_certificate(tmp_path: Path) -> None:
+    pki = TestPki(tmp_path)
+    cert, key = tmp_path / "c.crt", tmp_path / "c.key"
+
+    def give(days: float) -> None:
+        pair = issue(pki._ca, Subject("joe"), now_s=CLOCK.now(), days=days)
+        cert.write_bytes(pair.certificate)
+        key.write_bytes(pair.key)
+
+    async def main() -> None:
+        give(2 / 86_400)
+        async with running_apiserver(pki) as first:
+            port = first.server.grpc.port
+            api = GrpcApi(
+                [f"127.0.0.1:{port}"], ca=pki.ca, cert=cert, key=key, rng=Random(1), timeout_s=2
+            )
+            await api.list(NAMESPACE)
+            end_s = validity(cert.read_bytes())[1]
+            give(1)
+        while CLOCK.now() <= end_s:
+            await asyncio.sleep(0.05)
+        async with running_apiserver(pki, grpc_port=port):
+            async with asyncio.timeout(DEADLINE_S):
+                while True:
+                    try:
+                        await api.list(NAMESPACE)
+                        break
+                    except UnavailableError:
+                        continue
+        await api.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def test_a_node_outlives_its_certificates(tmp_path: Path) -> None:
+    masters, node = tmp_path / "m", tmp_path / "n"
+    masters.mkdir()
+    with hollow_cluster(masters, "--cluster-signing-duration", f"{LIFE_S}s") as cluster:
+        token = (masters / "join.token").read_text().strip()
+        wherry = [sys.executable, "-m", "wherry.cli"]
+        where = ["--server", cluster.server, "--dir", str(node), "--name", "n1"]
+        subprocess.run([*wherry, "join", token, *where], check=True, timeout=60)
+        first = free_ports(Random())
+        flags = ["--data-dir", str(node), "--runtime", "hollow", "--ports-from", str(first)]
+        with (
+            (tmp_path / "up.log").open("wb") as log,
+            subprocess.Popen([*wherry, "up", *flags], stdout=log, stderr=log) as process,
+        ):
+            try:
+                check_renewal(cluster, node, first)
+            finally:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(20) == 0
+
+
+def check_renewal(cluster: HollowCluster, node: Path, first_port: int) -> None:
+    certificate = node / "pki/agent-n1.crt"
+    until(lambda: renewed(cluster) is not None, "the node's Lease")
+    began_s = validity(certificate.read_bytes())[1]
+    until(lambda: validity(certificate.read_bytes())[1] > began_s + 1.5 * LIFE_S, "two renewals")
+    before = renewed(cluster)
+    until(lambda: renewed(cluster) != before, "a heartbeat after the first certificate's end")
+    port = first_port + (cluster.ports["agent"] - cluster.first_port)
+    until(lambda: served_until(port) > began_s, "the agent serving with a new one")
+
+
+def renewed(cluster: HollowCluster) -> str | None:
+    url = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1"
+    status, lease = cluster.ask(url)
+    return lease["spec"]["renewTime"] if status == 200 else None
+
+
+def served_until(port: int) -> float:
+    """Return until when the certificate is valid that the agent shows."""
+    pem = ssl.get_server_certificate(("127.0.0.1", port))
+    return validity(pem.encode())[1]
