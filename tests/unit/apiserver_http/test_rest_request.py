@@ -1,5 +1,8 @@
 """What a request means: paths, queries, media types, actions. Tables."""
 
+import re
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +44,6 @@ PATHS = [
     ("/apis/apps/v1/namespaces/a/deployments/d/scale", ("deployments", "a", "d", "scale")),
     ("/apis/apps/v1/deployments", ("deployments", "", "", "")),
     ("/api/v1/nodes/n%41", ("nodes", "", "nA", "")),
-    ("/api/v1/nodes/a%2Fb", ("nodes", "", "a/b", "")),
     ("/api/v1", None),
     ("/api", None),
     ("/apis/apps/v1", None),
@@ -66,6 +68,22 @@ def test_paths(path: str, expected: tuple[str, ...] | None) -> None:
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/v1/nodes/a%2Fb", "Name parameter invalid: \"a/b\": may not contain '/'"),
+        ("/api/v1/nodes/..", "may not be '..'"),
+        ("/api/v1/namespaces/a/pods/50%25", "may not contain '%'"),
+        ("/api/v1/namespaces/a%2Fb/pods", "Namespace parameter invalid"),
+        ("/apis/wherry.io/v1/networkconfigs/subnets%2F10.244.1.0-24", "may not contain '/'"),
+    ],
+)
+def test_names_that_would_be_other_paths(path: str, words: str) -> None:
+    """The last one is another kind's key in the store."""
+    with pytest.raises(BadRequestError, match=re.escape(words)):
+        parse(split(path))
+
+
 def test_the_deprecated_watch_prefix() -> None:
     route = parse(split("/api/v1/watch/namespaces/a/pods/p"))
     assert route is not None
@@ -74,9 +92,11 @@ def test_the_deprecated_watch_prefix() -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_path_is_a_route_or_none(text: str) -> None:
-    parse(split("/api/v1/" + text))
-    parse(split(text))
+def test_any_path_is_a_route_or_none_or_refused(text: str) -> None:
+    with suppress(BadRequestError):
+        parse(split("/api/v1/" + text))
+    with suppress(BadRequestError):
+        parse(split(text))
 
 
 ACTIONS = [
@@ -166,6 +186,28 @@ def test_list_options() -> None:
         list_options(Query(f"limit={2**64}"))
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("resourceVersionMatch=Exact", "forbidden unless resourceVersion is provided"),
+        ("resourceVersionMatch=Exact&resourceVersion=0", 'forbidden for resourceVersion "0"'),
+        ("resourceVersionMatch=Nearly&resourceVersion=7", 'Unsupported value: "Nearly"'),
+        (
+            "resourceVersionMatch=NotOlderThan&resourceVersion=7&continue=x",
+            "forbidden when continue is provided",
+        ),
+    ],
+)
+def test_a_revision_match_with_nothing_to_match(query: str, words: str) -> None:
+    with pytest.raises(InvalidError, match=words):
+        list_options(Query(query))
+
+
+def test_a_watch_from_no_revision_is_refused_before_it_begins() -> None:
+    with pytest.raises(BadRequestError, match='parsing "abc": invalid syntax'):
+        watch_options(Query("resourceVersion=abc"))
+
+
 def test_a_watch_without_a_timeout_has_none() -> None:
     assert watch_options(Query("")).timeout_s is None
     assert watch_options(Query("timeoutSeconds=0")).timeout_s is None
@@ -190,14 +232,19 @@ def test_send_initial_events() -> None:
     assert options.send_initial_events
 
 
+KIND = "CreateOptions"
+
+
 def test_write_options() -> None:
     user = User("u")
-    ctx = context(Query("dryRun=All&fieldManager=m&fieldValidation=Strict&force=true"), user, "x/1")
+    ctx = context(
+        Query("dryRun=All&fieldManager=m&fieldValidation=Strict&force=true"), user, "x/1", KIND
+    )
     assert (ctx.dry_run, ctx.field_manager, ctx.field_validation) == (True, "m", "Strict")
-    assert context(Query(""), user, "kubectl/v1.33").field_manager == "kubectl"
+    assert context(Query(""), user, "kubectl/v1.33", KIND).field_manager == "kubectl"
     for wrong in ("dryRun=all", "fieldValidation=strict"):
-        with pytest.raises(InvalidError, match="Unsupported value"):
-            context(Query(wrong), user, "")
+        with pytest.raises(InvalidError, match=r"^CreateOptions.meta.k8s.io.*Unsupported value"):
+            context(Query(wrong), user, "", KIND)
 
 
 DELETES = [

@@ -132,7 +132,8 @@ class Objects:
 
     async def _write(self, action: Action, request: Request, query: Query, user: User) -> Reply:
         form = negotiate(request.headers.get("accept", ""))
-        ctx = context(query, user, request.headers.get("user-agent", ""))
+        kind = f"{action.verb.capitalize()}Options"
+        ctx = context(query, user, request.headers.get("user-agent", ""), kind)
         if action.verb == "patch":
             written = await self._patch(ctx, action, request)
         else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 from wherry.api.errors import BadRequestError, Cause, InvalidError
+from wherry.apiserver.registry.read import parse_revision
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, WatchOptions
 
 FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
@@ -76,7 +77,7 @@ def _one_of(kind: str, field: str, value: str, allowed: Sequence[str]) -> str:
     return value
 
 
-def context(query: Query, user: User, user_agent: str, kind: str = "UpdateOptions") -> Context:
+def context(query: Query, user: User, user_agent: str, kind: str) -> Context:
     """Return what applies to any write.
 
     Raises:
@@ -94,8 +95,14 @@ def context(query: Query, user: User, user_agent: str, kind: str = "UpdateOption
 
 
 def list_options(query: Query) -> ListOptions:
-    """Return the options of a list."""
+    """Return the options of a list.
+
+    Raises:
+        InvalidError: resourceVersionMatch is unknown, or there is nothing to match
+            (apimachinery `ValidateListOptions`).
+    """
     limit = query.number("limit") or 0
+    _check_match(query)
     return ListOptions(
         labels=query.text("labelSelector"),
         fields=query.text("fieldSelector"),
@@ -106,10 +113,27 @@ def list_options(query: Query) -> ListOptions:
     )
 
 
+def _check_match(query: Query) -> None:
+    match, revision = query.text("resourceVersionMatch"), query.text("resourceVersion")
+    if not match:
+        return
+    if not revision:
+        why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
+        raise _forbidden("resourceVersionMatch", why)
+    if query.text("continue"):
+        why = "resourceVersionMatch is forbidden when continue is provided"
+        raise _forbidden("resourceVersionMatch", why)
+    _one_of("ListOptions", "resourceVersionMatch", match, ["Exact", "NotOlderThan"])
+    if match == "Exact" and revision == "0":
+        why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+        raise _forbidden("resourceVersionMatch", why)
+
+
 def watch_options(query: Query) -> WatchOptions:
     """Return the options of a watch.
 
     Raises:
+        BadRequestError: resourceVersion is no number; an error while nothing is streamed yet.
         InvalidError: sendInitialEvents without resourceVersionMatch=NotOlderThan, or the
             other way round (apimachinery `ValidateListOptions`).
     """
@@ -125,6 +149,7 @@ def watch_options(query: Query) -> WatchOptions:
             "resourceVersionMatch",
             "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
         )
+    parse_revision(query.text("resourceVersion"))
     timeout_s = query.number("timeoutSeconds")
     return WatchOptions(
         labels=query.text("labelSelector"),
