@@ -148,6 +148,24 @@ def test_yaml_that_json_could_not_say(text: str, words: str) -> None:
         decode_body(text.encode(), "application/yaml", strict=False)
 
 
+def test_what_is_wrong_with_yaml_is_one_line() -> None:
+    with pytest.raises(BadRequestError) as raised:
+        decode_body(b"a: 1\nb: [1", "application/yaml", strict=False)
+    assert str(raised.value) == (
+        "error converting YAML to JSON: yaml: line 3: did not find expected ',' or ']'"
+    )
+
+
+def test_duplicates_name_the_kind_that_they_are_in() -> None:
+    body = b'{"metadata":{"name":"x"},"data":{"a":"1","a":"2"}}'
+    with pytest.raises(BadRequestError) as raised:
+        decode_object(body, "", kinds.CONFIG_MAP, field_validation="Strict")
+    assert str(raised.value) == (
+        'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: '
+        'duplicate field "data.a"'
+    )
+
+
 def test_yaml_aliases_are_paid_for() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]

@@ -75,10 +75,7 @@ def decode_object(
         BadRequestError: As `decode_body`, or the body is something else than expected.
     """
     value, warnings = decode_body(
-        data,
-        content_type,
-        strict=field_validation == "Strict",
-        duplicates=field_validation != "Ignore",
+        data, content_type, strict=False, duplicates=field_validation != "Ignore"
     )
     if not isinstance(value, dict):
         what = "array" if isinstance(value, list) else "value"
@@ -87,7 +84,10 @@ def decode_object(
             f"couldn't get version/kind; json parse error: json: cannot unmarshal {what} into "
             f"Go value of type struct ({json_body.summary(data)})"
         )
-    return expect_kind(value, expected), warnings
+    obj = expect_kind(value, expected)
+    if field_validation == "Strict" and warnings:
+        raise BadRequestError(_described(obj, f"strict decoding error: {', '.join(warnings)}"))
+    return obj, warnings
 
 
 def expect_kind(obj: dict[str, Any], expected: Kind | GVK) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def decode(data: bytes) -> tuple[Any, list[str]]:
         for event in yaml.parse(data, Loader=_LOADER):
             builder.take(event)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadRequestError(f"error converting YAML to JSON: yaml: {error}") from error
+        raise BadRequestError(f"error converting YAML to JSON: yaml: {_why(error)}") from error
     return builder.document, builder.duplicates
 
 
@@ -142,6 +142,15 @@ class _Builder:
                 f'yaml: unmarshal errors:\n  line {_line(event)}: key "{key}" already set in map'
             )
         top.value[key] = value
+
+
+def _why(error: Exception) -> str:
+    """Return on one line what a parser says on several."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(error).split())
+    problem = getattr(error, "problem", None) or "cannot be read"
+    return f"line {mark.line + 1}: {problem}"
 
 
 def _unreadable(event: yaml.Event, why: str) -> BadRequestError:
