@@ -25,7 +25,6 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
 from sortedcontainers import SortedList
 
 from wherry.store.entry import (
@@ -64,6 +63,7 @@ from wherry.store.entry import (
     decode_outcome,
     encode_outcome,
 )
+from wherry.store.image import FORMAT, Header, Restorer, Revision, Snapshot
 from wherry.store.kv import (
     CompactedError,
     DeleteResult,
@@ -77,7 +77,6 @@ from wherry.store.kv import (
 )
 
 MAX_SESSIONS = 1024
-FORMAT = 1  # of snapshots
 
 
 class History:
@@ -125,76 +124,6 @@ class Session:
             for seq in range(self.oldest, oldest):
                 self.results.pop(seq, None)
         self.oldest = oldest
-
-
-class _Header(msgspec.Struct, array_like=True):
-    """First chunk of a snapshot: everything but keys and events."""
-
-    format: int
-    applied: int
-    revision: int
-    compact_revision: int
-    next_session: int
-    leases: list[tuple[int, int, int]]  # id, ttl_s, serial
-    sessions: list[tuple[int, int, list[tuple[int, bytes]]]]  # id, oldest, (seq, outcome)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_header = msgspec.msgpack.Decoder(_Header).decode
-_Revision = list[tuple[bool, KeyValue]]  # its events in order: deleted?, key value
-# A chunk is (key values as of compaction, then events by revision): one of the two is empty.
-_Chunk = tuple[list[KeyValue], list[_Revision]]
-_decode_chunk = msgspec.msgpack.Decoder(_Chunk).decode
-
-
-class Snapshot:
-    """A view of the state at one revision, readable while the state moves on.
-
-    Use as a context manager: the state keeps what the view needs until it is left.
-    """
-
-    def __init__(self, state: "MvccState") -> None:
-        self._state = state
-        self.revision = state.revision
-        self._compacted = state.compact_revision
-        self._keys: list[bytes] = state.all_keys()
-        self._header = _encode(state.header())
-
-    def __enter__(self) -> "Snapshot":
-        self._state.pins += 1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._state.pins -= 1
-
-    def chunks(self, size_bytes: int = 1 << 18) -> Iterator[bytes]:
-        """Yield the snapshot in pieces of about `size_bytes`; the first is the header."""
-        yield self._header
-        kvs: list[KeyValue] = []
-        size = 0
-        for key in self._keys:
-            kv = self._state.peek(key, self._compacted)
-            if kv is not None:
-                kvs.append(kv)
-                size += len(key) + len(kv.value) + 64
-                if size >= size_bytes:
-                    yield _encode((kvs, []))
-                    kvs, size = [], 0
-        if kvs:
-            yield _encode((kvs, []))
-        yield from self._event_chunks(size_bytes)
-
-    def _event_chunks(self, size_bytes: int) -> Iterator[bytes]:
-        revisions: list[_Revision] = []
-        size = 0
-        for events in self._state.kept_events(self._compacted, self.revision):
-            revisions.append([(event.deleted, event.kv) for event in events])
-            size += sum(len(e.kv.key) + len(e.kv.value) + 64 for e in events)
-            if size >= size_bytes:
-                yield _encode(([], revisions))
-                revisions, size = [], 0
-        if revisions:
-            yield _encode(([], revisions))
 
 
 class MvccState:
@@ -569,9 +498,9 @@ class MvccState:
 
     # ---- snapshots
 
-    def header(self) -> _Header:
+    def header(self) -> Header:
         """Everything but keys and events; the keys of leases follow from the key values."""
-        return _Header(
+        return Header(
             FORMAT,
             self.applied,
             self.revision,
@@ -588,9 +517,9 @@ class MvccState:
         """Return a view of the state as it is now."""
         return Snapshot(self)
 
-    def restorer(self) -> "Restorer":
+    def restorer(self) -> Restorer:
         """Begin to replace this state by that of a snapshot."""
-        return Restorer(self)
+        return Restorer(self, MvccState())
 
     def restore(self, chunks: Iterable[bytes]) -> None:
         """Become the state that a snapshot's chunks describe."""
@@ -599,7 +528,7 @@ class MvccState:
             restorer.feed(chunk)
         restorer.finish()
 
-    def begin_replay(self, header: _Header) -> None:
+    def begin_replay(self, header: Header) -> None:
         """Start from everything but keys and events."""
         self.applied, self.compact_revision = header.applied, header.compact_revision
         self._next_session = header.next_session
@@ -609,7 +538,7 @@ class MvccState:
             session = self._sessions[sid] = Session(oldest)
             session.results = {seq: decode_outcome(got) for seq, got in results}
 
-    def replay(self, kvs: Sequence[KeyValue], revisions: Sequence[_Revision]) -> None:
+    def replay(self, kvs: Sequence[KeyValue], revisions: Sequence[Revision]) -> None:
         """Take keys as of the compact revision, or events since."""
         for kv in kvs:
             history = self._histories[kv.key] = History()
@@ -656,31 +585,3 @@ class MvccState:
 
 def _size(kv: KeyValue | None) -> int:
     return len(kv.key) + len(kv.value) if kv is not None else 0
-
-
-class Restorer:
-    """Builds a state beside the current one, piece by piece, and then puts it in its place."""
-
-    def __init__(self, target: MvccState) -> None:
-        self._target = target
-        self._state = MvccState()
-        self._header: _Header | None = None
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next chunk of a snapshot; the first is its header."""
-        if self._header is None:
-            self._header = _decode_header(chunk)
-            if self._header.format != FORMAT:
-                raise ValueError(
-                    f"snapshot format {self._header.format}, this version reads {FORMAT}"
-                )
-            self._state.begin_replay(self._header)
-        else:
-            self._state.replay(*_decode_chunk(chunk))
-
-    def finish(self) -> None:
-        """Replace the state."""
-        if self._header is None or self._state.revision != self._header.revision:
-            raise ValueError(f"the snapshot is incomplete: it ends at {self._state.revision}")
-        self._state.end_replay()
-        self._target.adopt(self._state)

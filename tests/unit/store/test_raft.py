@@ -12,7 +12,7 @@ from store_sim import SimCluster, SimMember
 from virtual_loop import run, until
 
 from wherry.api.errors import ConfigError
-from wherry.store.raft import core
+from wherry.store.raft import core, stock
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost, RaftConfig
 from wherry.store.raft.node import RaftNode
@@ -328,6 +328,6 @@ def test_a_configuration_that_cannot_work(config: RaftConfig, why: str) -> None:
 
 
 def test_pysyncobj_is_the_one_that_was_audited() -> None:
-    check: Callable[[], None] = core._check_audited
+    check: Callable[[], None] = stock._check_audited
     check()
     assert SyncObj._SyncObj__applyLogEntries is not core.RaftCore._SyncObj__applyLogEntries

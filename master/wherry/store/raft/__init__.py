@@ -1,7 +1,8 @@
 """Raft: PySyncObj 0.3.17's elections and bookkeeping, with durability, wire and reads of our own.
 
     node.py      RaftNode: the one class that others use
-    core.py      the only module that imports pysyncobj, and everything that is overridden in it
+    core.py      one member: commands, reads, applying; on top of
+    replication.py, election.py, stock.py (the only module that imports pysyncobj)
     match.py     pure: what a follower does with entries
     message.py   what members say to each other
     link.py      how they reach each other (mTLS streams)
