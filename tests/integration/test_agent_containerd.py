@@ -21,7 +21,8 @@ from wherry.api.errors import NotFoundError, UnavailableError
 from wherry.api.kinds import CONFIG_MAP, EVENT, NODE, POD, SECRET, SERVICE, Kind
 from wherry.api.times import format_time
 from wherry.client.fake import FakeApi
-from wherry.pki.certificates import Subject, create_ca, issue
+from wherry.pki.certificates import create_ca, issue
+from wherry.pki.subject import Subject
 from wherry.pki.tls import TlsFiles, client_context, server_context
 from wherry.process.clock import SystemClock
 

@@ -24,9 +24,10 @@ from wherry.cli.machine_file import parse_machine
 from wherry.cli.pairs import Pairs
 from wherry.cli.renewal import Renewal
 from wherry.client.grpc_api import GrpcApi
-from wherry.pki.certificates import Subject, create_key, identity
+from wherry.pki.certificates import create_key, identity
 from wherry.pki.node import API_CLIENT, node_pairs
 from wherry.pki.request import belongs, create_request, signed_by, validity
+from wherry.pki.subject import Subject
 from wherry.process.clock import SystemClock
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lablib.chaos.rest import Connection, NoAnswerError, Response
-from wherry.pki.certificates import Subject, create_ca, issue
+from wherry.pki.certificates import create_ca, issue
+from wherry.pki.subject import Subject
 
 pytestmark = pytest.mark.integration
 

@@ -17,8 +17,9 @@ from hollow_cluster import HollowCluster, free_ports, hollow_cluster, until
 from wherry.api.errors import UnavailableError
 from wherry.api.kinds import NAMESPACE
 from wherry.client.grpc_api import GrpcApi
-from wherry.pki.certificates import Subject, issue
+from wherry.pki.certificates import issue
 from wherry.pki.request import validity
+from wherry.pki.subject import Subject
 from wherry.process.clock import SystemClock
 
 pytestmark = pytest.mark.integration

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from wherry.pki.certificates import Subject, create_ca, issue
+from wherry.pki.certificates import create_ca, issue
+from wherry.pki.subject import Subject
 from wherry.pki.tls import TlsFiles
 from wherry.process.clock import SystemClock
 

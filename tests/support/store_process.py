@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
 
-from wherry.pki.certificates import KeyPair, Subject, create_ca, issue
+from wherry.pki.certificates import create_ca, issue
+from wherry.pki.subject import KeyPair, Subject
 from wherry.pki.tls import TlsFiles, client_context
 from wherry.process.clock import SystemClock
 from wherry.store.client import StoreClient

@@ -18,7 +18,8 @@ import click
 from wherry.api.errors import ConfigError
 from wherry.cli.join_token import ca_fingerprint
 from wherry.cli.layout import Host, identities, kubeconfig
-from wherry.pki.certificates import KeyPair, Subject, create_ca, create_signing_key, issue, names
+from wherry.pki.certificates import create_ca, create_signing_key, issue, names
+from wherry.pki.subject import KeyPair, Subject
 from wherry.process.clock import SystemClock
 from wherry.process.files import atomic_write
 

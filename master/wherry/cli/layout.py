@@ -13,8 +13,8 @@ The names are those of kubeadm where it has one. `identities` is pure.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wherry.pki.certificates import Subject
 from wherry.pki.node import HELPERS, LOCAL_NAMES, SERVICE_NAMES, node_subject, unique
+from wherry.pki.subject import Subject
 
 
 @dataclass(frozen=True, slots=True)

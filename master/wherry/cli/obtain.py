@@ -24,9 +24,9 @@ from wherry.api.errors import (
 from wherry.api.kinds import CERTIFICATE_SIGNING_REQUEST
 from wherry.cli.rest import Objects
 from wherry.client.backoff import Backoff
-from wherry.pki.certificates import Subject
 from wherry.pki.node import SIGNER, usages
 from wherry.pki.request import belongs, create_request, request_name
+from wherry.pki.subject import Subject
 
 TIMEOUT_S: Final = 120.0
 _PASSING = (

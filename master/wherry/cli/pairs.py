@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from wherry.pki.certificates import Subject, create_key, names
+from wherry.pki.certificates import create_key, names
 from wherry.pki.request import belongs, signed_by
+from wherry.pki.subject import Subject
 from wherry.process.files import atomic_write, sync_directory
 
 PRIVATE = 0o600

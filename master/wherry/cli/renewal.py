@@ -18,8 +18,9 @@ from wherry.cli.obtain import obtain
 from wherry.cli.pairs import Pairs
 from wherry.cli.rest import Objects
 from wherry.client.backoff import Backoff
-from wherry.pki.certificates import BACKDATE_S, Subject
+from wherry.pki.certificates import BACKDATE_S
 from wherry.pki.request import validity
+from wherry.pki.subject import Subject
 
 log = logging.getLogger(__name__)
 EARLIEST, LATEST = 0.7, 0.9

@@ -35,8 +35,8 @@ from wherry.cli.plan import (
 from wherry.cli.renewal import Renewal
 from wherry.cli.supervisor import Child, Supervisor
 from wherry.client.grpc_api import GrpcApi
-from wherry.pki.certificates import Subject
 from wherry.pki.node import node_pairs
+from wherry.pki.subject import Subject
 from wherry.process.command import process_command, read_flags
 from wherry.process.run import ProcessOptions, Runtime, run
 

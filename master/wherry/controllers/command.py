@@ -1,6 +1,7 @@
 """`wherry controller-manager`: flags to components."""
 
 import re
+import ssl
 from pathlib import Path
 from typing import Final
 
@@ -8,8 +9,7 @@ import click
 
 from wherry.client.grpc_api import GrpcApi
 from wherry.controllers.component import ControllerManager, ControllerManagerConfig
-from wherry.pki.certificates import KeyPair
-from wherry.pki.request import belongs
+from wherry.pki.subject import KeyPair
 from wherry.process.command import (
     ClientOptions,
     ElectionOptions,
@@ -121,8 +121,10 @@ def _authority(certificate: Path | None, key: Path | None) -> KeyPair | None:
         _read("--cluster-signing-cert-file", certificate).encode(),
         _read("--cluster-signing-key-file", key).encode(),
     )
-    if not belongs(pair.certificate, pair.key):
-        raise click.UsageError(f"{certificate} and {key} do not belong together")
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except ssl.SSLError as error:
+        raise click.UsageError(f"{certificate} and {key} do not belong together") from error
     return pair
 
 

@@ -15,9 +15,6 @@ from wherry.client.api import Api
 from wherry.client.election import LeaderElector
 from wherry.client.events import EventRecorder
 from wherry.controllers.caches import InformerSet
-from wherry.controllers.csr_approving import CSRApprovingController
-from wherry.controllers.csr_cleaner import CSRCleanerController
-from wherry.controllers.csr_signing import CSRSigningController
 from wherry.controllers.deployment import DeploymentController
 from wherry.controllers.driver import WORKERS, Driver
 from wherry.controllers.endpoints import EndpointSliceController
@@ -26,11 +23,12 @@ from wherry.controllers.framework import Controller
 from wherry.controllers.garbage import GarbageCollector
 from wherry.controllers.namespace import NamespaceController
 from wherry.controllers.node_lifecycle import GRACE_S, NodeLifecycleController
+from wherry.controllers.on_demand import OnDemand
 from wherry.controllers.podgc import PodGC
 from wherry.controllers.replication import ReplicaSetController, ReplicationControllerController
 from wherry.controllers.serviceaccount import RootCAPublisher, ServiceAccountController
 from wherry.controllers.taint_eviction import TaintEvictionController
-from wherry.pki.certificates import KeyPair
+from wherry.pki.subject import KeyPair
 
 log = logging.getLogger(__name__)
 SIGNING_S: Final = 365 * 86_400.0
@@ -156,11 +154,17 @@ class ControllerManager:
             NodeLifecycleController(grace_s=config.node_grace_s, monotonic=self._clock.monotonic),
             TaintEvictionController(),
             PodGC(terminated_threshold=config.terminated_pod_threshold),
-            CSRCleanerController(),
+            OnDemand("wherry.controllers.csr_cleaner", lambda m: m.CSRCleanerController()),
         ]
         if config.root_ca:
             controllers.append(RootCAPublisher(config.root_ca))
         if config.signing_ca is not None:
-            controllers.append(CSRApprovingController())
-            controllers.append(CSRSigningController(config.signing_ca, most_s=config.signing_s))
+            authority, most_s = config.signing_ca, config.signing_s
+            controllers += [
+                OnDemand("wherry.controllers.csr_approving", lambda m: m.CSRApprovingController()),
+                OnDemand(
+                    "wherry.controllers.csr_signing",
+                    lambda m: m.CSRSigningController(authority, most_s=most_s),
+                ),
+            ]
         return controllers

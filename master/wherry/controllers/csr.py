@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wherry.controllers.views import SigningRequest
-from wherry.pki.certificates import PublicKey, Subject
+from wherry.pki.certificates import PublicKey
 from wherry.pki.node import (
     API_CLIENT,
     BOOTSTRAPPERS,
@@ -34,6 +34,7 @@ from wherry.pki.node import (
     why_no_node_name,
 )
 from wherry.pki.request import Request, parse_request
+from wherry.pki.subject import Subject
 
 APPROVED: Final = "Approved"
 DENIED: Final = "Denied"

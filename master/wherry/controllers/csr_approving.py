@@ -3,9 +3,6 @@
 Source: kubernetes `pkg/controller/certificates/approver`.
 """
 
-from collections.abc import Iterable
-from typing import Any
-
 from wherry.api.kinds import CERTIFICATE_SIGNING_REQUEST, ENDPOINTS, SERVICE
 from wherry.api.objects import Condition
 from wherry.api.times import format_time
@@ -18,17 +15,11 @@ from wherry.controllers.framework import (
     Index,
     Patch,
     Result,
-    Source,
-    own_key,
 )
+from wherry.controllers.on_demand import CSR_SOURCES
 from wherry.controllers.views import SigningRequest
 
 _MASTERS = "default/kubernetes"
-
-
-def nobody(_caches: Caches, _old: Any, _new: Any) -> Iterable[str]:
-    """Wake nothing: the kind is only looked at."""
-    return ()
 
 
 def reserved_addresses(caches: Caches) -> frozenset[str]:
@@ -74,11 +65,7 @@ class CSRApprovingController:
 
     name = "certificatesigningrequest-approving-controller"
     indices: tuple[Index, ...] = ()
-    sources = (
-        Source(CERTIFICATE_SIGNING_REQUEST, own_key),
-        Source(SERVICE, nobody),
-        Source(ENDPOINTS, nobody),
-    )
+    sources = CSR_SOURCES
 
     async def reconcile(self, key: str, env: Environment) -> Result:
         """Decide once; `key` is the request's name."""

@@ -9,7 +9,7 @@ import base64
 import logging
 from typing import Final
 
-from wherry.api.kinds import CERTIFICATE_SIGNING_REQUEST, ENDPOINTS, SERVICE
+from wherry.api.kinds import CERTIFICATE_SIGNING_REQUEST
 from wherry.controllers.csr import (
     APPROVED,
     DENIED,
@@ -22,7 +22,6 @@ from wherry.controllers.csr import (
 from wherry.controllers.csr_approving import (
     add_condition,
     condition,
-    nobody,
     reserved_addresses,
 )
 from wherry.controllers.framework import (
@@ -31,13 +30,13 @@ from wherry.controllers.framework import (
     Index,
     Patch,
     Result,
-    Source,
-    own_key,
 )
+from wherry.controllers.on_demand import CSR_SOURCES
 from wherry.controllers.views import SigningRequest
-from wherry.pki.certificates import KeyPair, sign
+from wherry.pki.certificates import sign
 from wherry.pki.node import API_CLIENT, SIGNER
 from wherry.pki.request import validity
+from wherry.pki.subject import KeyPair
 
 log = logging.getLogger(__name__)
 _DAY_S: Final = 86_400.0
@@ -57,11 +56,7 @@ class CSRSigningController:
 
     name = "certificatesigningrequest-signing-controller"
     indices: tuple[Index, ...] = ()
-    sources = (
-        Source(CERTIFICATE_SIGNING_REQUEST, own_key),
-        Source(SERVICE, nobody),
-        Source(ENDPOINTS, nobody),
-    )
+    sources = CSR_SOURCES
 
     def __init__(self, ca: KeyPair, *, most_s: float) -> None:
         self._ca = ca

@@ -6,7 +6,6 @@ arguments, serial numbers and keys come from the system's generator.
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -14,6 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from wherry.pki.subject import KeyPair, Subject
 
 CA_DAYS: Final = 3650
 LEAF_DAYS: Final = 365
@@ -23,25 +24,6 @@ BACKDATE_S: Final = 300
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 """Keys that a certificate may be for; our own are EC P-256."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """A certificate and its private key, both PEM."""
-
-    certificate: bytes
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Whom a certificate names: user, groups, and the addresses it may serve."""
-
-    user: str
-    groups: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
-    server: bool = False
-    client: bool = True
 
 
 def create_ca(common_name: str, *, now_s: float) -> KeyPair:

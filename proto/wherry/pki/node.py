@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from wherry.pki.certificates import Subject
+from wherry.pki.subject import Subject
 
 SIGNER: Final = "wherry.io/node"
 """`spec.signerName` of a request for one of the certificates below."""

@@ -14,12 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from wherry.pki.certificates import (
-    PublicKey,
-    Subject,
-    alternative_names,
-    distinguished_name,
-)
+from wherry.pki.certificates import PublicKey, alternative_names, distinguished_name
+from wherry.pki.subject import Subject
 
 _BLOCK = b"-----BEGIN CERTIFICATE REQUEST-----"
 

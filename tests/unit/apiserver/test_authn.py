@@ -14,7 +14,8 @@ from wherry.api.errors import ConfigError, InvalidError, NotFoundError, Unauthor
 from wherry.apiserver.authn import Authenticator, read_token_file
 from wherry.apiserver.registry import RegistryConfig
 from wherry.apiserver.tokens import TokenConfig
-from wherry.pki.certificates import Subject, create_ca, create_signing_key, issue
+from wherry.pki.certificates import create_ca, create_signing_key, issue
+from wherry.pki.subject import Subject
 
 TOKENS = TokenConfig(signing_key=create_signing_key())
 CONFIG = RegistryConfig(tokens=TOKENS)

@@ -21,9 +21,10 @@ from wherry.apiserver.access import requester_of
 from wherry.apiserver.bootstrap import Bootstrap, BootstrapConfig
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.verbs import Context, User
-from wherry.pki.certificates import Subject, create_ca, create_key, issue
+from wherry.pki.certificates import create_ca, create_key, issue
 from wherry.pki.node import API_CLIENT, SIGNER
 from wherry.pki.request import create_request
+from wherry.pki.subject import Subject
 
 JOINING = User(
     "system:bootstrap:abcdef",

@@ -28,9 +28,10 @@ from wherry.controllers import csr_cleaner
 from wherry.controllers.component import ControllerManager, ControllerManagerConfig
 from wherry.controllers.csr import Order, judge, lifetime_s, order
 from wherry.controllers.views import SigningRequest
-from wherry.pki.certificates import Subject, create_ca, create_key, identity
+from wherry.pki.certificates import create_ca, create_key, identity
 from wherry.pki.node import API_CLIENT, HELPERS, SIGNER, node_subject, usages
 from wherry.pki.request import belongs, create_request, signed_by, validity
+from wherry.pki.subject import Subject
 
 KEY = create_key()
 JOINING = User("system:bootstrap:abcdef", ("system:bootstrappers", "system:authenticated"))

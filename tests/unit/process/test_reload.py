@@ -7,7 +7,8 @@ from threading import Thread
 
 import pytest
 
-from wherry.pki.certificates import KeyPair, Subject, create_ca, identity, issue
+from wherry.pki.certificates import create_ca, identity, issue
+from wherry.pki.subject import KeyPair, Subject
 from wherry.pki.tls import TlsFiles, server_context
 from wherry.process.clock import SystemClock
 from wherry.process.reload import CertificateReload
