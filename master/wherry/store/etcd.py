@@ -16,7 +16,6 @@ from typing import Any, Final, TypeVar
 import grpc
 
 from wherry.api.errors import ConfigError, TooLargeError, UnavailableError
-from wherry.pki.certificates import identity
 from wherry.pki.tls import TlsFiles
 from wherry.store import etcd_wire as wire
 from wherry.store.client import StoreClient
@@ -156,6 +155,9 @@ class _Door:
         pem = b"".join(context.auth_context().get("x509_pem_cert", ()))
         allowed = self._known.get(pem)
         if allowed is None:
+            # Needs a library of 8 MB, which a store that no tool asks does without.
+            from wherry.pki.certificates import identity
+
             user, groups = identity(pem)
             if len(self._known) > 256:
                 self._known.clear()

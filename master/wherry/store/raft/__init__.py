@@ -12,3 +12,13 @@
 
 Why not PySyncObj as it is: docs/adr/0001. Every deviation is explained where it is made.
 """
+
+import sys
+from types import ModuleType
+
+# pysyncobj's own encryption is not used (links are mTLS), but importing it would load the
+# library of cryptography, 8 MB, into every store.
+_unused = ModuleType("pysyncobj.encryptor")
+_unused.HAS_CRYPTO = False  # type: ignore[attr-defined]
+_unused.getEncryptor = None  # type: ignore[attr-defined]
+sys.modules.setdefault(_unused.__name__, _unused)
