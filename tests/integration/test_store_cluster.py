@@ -165,6 +165,33 @@ def test_a_certificate_that_does_not_name_the_member_opens_no_peer_link() -> Non
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x00\x00\x00\x03abc",
+        b"\xff\xff\xff\xff",
+        b"\x00\x00\x00\x01\x90",
+    ],
+    ids=["http", "not msgpack", "too large", "not a request"],
+)
+def test_nonsense_ends_the_connection_and_nothing_else(data: bytes) -> None:
+    async def main() -> None:
+        async with cluster(1) as processes:
+            path = processes.socket("m1").removeprefix("unix://")
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(data)
+            async with asyncio.timeout(10):
+                with contextlib.suppress(ConnectionError):
+                    assert await reader.read() == b""
+            writer.close()
+            client = processes.client()
+            await client.txn([], [Put(b"/a", b"1")])
+            await client.close()
+
+    asyncio.run(main())
+
+
 def test_a_configuration_error_is_one_line() -> None:
     processes = Processes(1)
     try:

@@ -110,7 +110,7 @@ def command(  # one argument for each flag
         listen = [local, listen_client_rpc] if listen_client_rpc else [local]
         server = StoreServer(replica, network, listen)
         register(replica)
-        runtime.health.add_check("raft", lambda: None if replica.ready else "no leader")
+        runtime.health.add_check("raft", replica.why_not_ready)
         store = StoreClient([local], network, runtime.rng)
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -102,6 +102,14 @@ class Replica:
         """Whether requests can be answered: a leader is known, its commits are applied."""
         return self.node.ready
 
+    def why_not_ready(self) -> str | None:
+        """Return what `/readyz` shows; None when ready."""
+        if self.ready:
+            return None
+        if self.node.leader is None and self.node.fresh:
+            return "no leader yet: a new cluster needs all its members, once"
+        return "no leader" if self.node.leader is None else "catching up with the leader"
+
     async def run(self) -> None:
         """Take part until cancelled."""
         self._last_compaction = self._clock.monotonic()

@@ -114,6 +114,11 @@ class RaftNode(Generic[R]):
         """Whether there is a leader, and all that it has committed so far is applied here."""
         return self._core is not None and self._core.settled
 
+    @property
+    def fresh(self) -> bool:
+        """Whether this member's disk is new and a leader has not yet given it everything."""
+        return self._wal is not None and self._wal.fresh
+
     def propose(self, command: bytes, reply: Reply[R]) -> None:
         """Replicate a command; `reply` is called with its result, or with `Lost`.
 
