@@ -8,6 +8,7 @@ The runtimes are given from outside where they shall outlive the agents, as cont
 
 import asyncio
 import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -84,7 +85,7 @@ class HollowFleet:
         self.agents: dict[str, Agent] = {}
         for number, identity in enumerate(config.nodes):
             runtime = self.runtimes.setdefault(
-                identity.name, HollowRuntime(clock, name=identity.name, pod_cidr=_cidr(number))
+                identity.name, HollowRuntime(clock, name=identity.name, pod_cidr=_cidr(names[0], number))
             )
             parts = AgentParts(
                 runtime=runtime,
@@ -159,9 +160,14 @@ class _PodsOfNode:
         return self._pods.by_index("node", self._node)
 
 
-def _cidr(number: int) -> str:
-    """Return an address range for a node that has no podCIDR yet."""
-    return f"10.{128 + number // 256 % 64}.{number % 256}.0/24"
+def _cidr(first: str, number: int) -> str:
+    """Return an address range for a node that has no podCIDR yet.
+
+    Fleets in processes of their own count from different places, which the name of their
+    first node decides, so that pods of several hollow hosts rarely share an address.
+    """
+    block = (zlib.crc32(first.encode()) + number // 256) % 64
+    return f"10.{128 + block}.{number % 256}.0/24"
 
 
 def _filtered(record: Event) -> Event:
