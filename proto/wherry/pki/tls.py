@@ -1,10 +1,13 @@
 """TLS contexts: 1.3 only, certificates of the cluster's own authority on both sides."""
 
+import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from wherry.api.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +29,33 @@ class TlsFiles:
                 ) from error
 
 
+class _ServerSide(ssl.SSLObject):
+    """Lets the alert out that tells a client why its certificate is refused.
+
+    asyncio and uvloop cut the connection where a handshake fails, and the alert, which waits
+    to be sent, with it: the client sees a reset. So the failure is reported as "more is needed"
+    once, upon which they send what waits; the client ends the connection, or the next attempt
+    fails for good.
+    """
+
+    _told = False
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake."""
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            if self._told:
+                raise
+            self._told = True
+            log.info("refused a client's certificate: %s", error.verify_message)
+            raise ssl.SSLWantReadError from error
+
+
 def server_context(files: TlsFiles, *, require_client: bool = True) -> ssl.SSLContext:
     """Return a server's context; without `require_client` a client certificate is optional."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslobject_class = _ServerSide
     _load(context, files)
     context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
     return context
