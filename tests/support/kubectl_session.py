@@ -33,6 +33,7 @@ def label(version: Version) -> str:
 
 
 every_build = pytest.mark.parametrize("build", VERSIONS, ids=label)
+newest = pytest.mark.parametrize("build", VERSIONS[-1:], ids=label)
 both_ends = pytest.mark.parametrize("build", [VERSIONS[0], VERSIONS[1], VERSIONS[-1]], ids=label)
 """The oldest, the last that reads OpenAPI v2, and the newest: the three ways a kubectl asks."""
 
