@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from wherry.agent.machine import MachineInfo, Pressure
 from wherry.agent.runtime import Image, RuntimeHealth, RuntimeVersion
+from wherry.api import version
 from wherry.api.objects import Condition
 from wherry.api.times import format_micro_time, format_time
 
 Json = dict[str, Any]
 
-KUBELET_VERSION: Final = "v1.32.0"
 MEMORY_PRESSURE_BYTES: Final = 100 << 20
 DISK_PRESSURE_SHARE: Final = 0.95
 PID_PRESSURE: Final = 100
@@ -88,8 +88,8 @@ def node_status(
             "kernelVersion": info.kernel_version,
             "osImage": info.os_image,
             "containerRuntimeVersion": f"{state.version.name}://{state.version.version}",
-            "kubeletVersion": KUBELET_VERSION,
-            "kubeProxyVersion": KUBELET_VERSION,
+            "kubeletVersion": version.KUBERNETES,
+            "kubeProxyVersion": version.KUBERNETES,
             "operatingSystem": info.operating_system,
             "architecture": info.architecture,
         },

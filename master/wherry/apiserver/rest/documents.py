@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import orjson
 from prometheus_client import REGISTRY, generate_latest
 
+from wherry.api import version
 from wherry.api.clock import Clock
 from wherry.api.errors import NotAcceptableError, NotFoundError
 from wherry.apiserver.discovery import Discovery, aggregated_version
@@ -17,13 +18,13 @@ from wherry.apiserver.openapi import OpenApi
 from wherry.apiserver.rest.query import Query
 
 VERSION: Final = {
-    "major": "1",
-    "minor": "33",
+    "major": version.MAJOR,
+    "minor": version.MINOR,
     "emulationMajor": "1",
     "emulationMinor": "33",
     "minCompatibilityMajor": "1",
     "minCompatibilityMinor": "32",
-    "gitVersion": "v1.33.1+wherry",
+    "gitVersion": version.KUBERNETES,
     "gitCommit": "",
     "gitTreeState": "",
     "buildDate": "1970-01-01T00:00:00Z",
