@@ -85,7 +85,8 @@ class HollowFleet:
         self.agents: dict[str, Agent] = {}
         for number, identity in enumerate(config.nodes):
             runtime = self.runtimes.setdefault(
-                identity.name, HollowRuntime(clock, name=identity.name, pod_cidr=_cidr(names[0], number))
+                identity.name,
+                HollowRuntime(clock, name=identity.name, pod_cidr=_cidr(names[0], number)),
             )
             parts = AgentParts(
                 runtime=runtime,
