@@ -159,8 +159,7 @@ class Replication(Elections):
         elif ack.success:
             # PySyncObj goes back to what was acknowledged and sends again what is in flight.
             next_index[node] = max(before, next_index[node])
-            if next_index[node] > self._wal.entries[0][1]:
-                self._transfers.stop(str(node.id))
+            self._transfers.reached(str(node.id), ack.next_index - 1)
 
     def _on_snapshot_ack(self, node: Member, ack: msg.SnapshotAck) -> None:
         if ack.term != self.term or not self.is_leader:

@@ -66,6 +66,12 @@ class Transfers:
         transfer.resend_at = 0.0
         return True
 
+    def reached(self, member: str, index: int) -> None:
+        """The member has everything up to `index`: a transfer up to there is over."""
+        transfer = self._transfers.get(member)
+        if transfer is not None and transfer.id.index <= index:
+            del self._transfers[member]
+
     def stop(self, member: str) -> None:
         """The member needs no more, or is gone."""
         self._transfers.pop(member, None)
