@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -68,7 +69,12 @@ class TokenIssuer:
     def __init__(self, config: TokenConfig) -> None:
         if config.signing_key is None:
             raise ConfigError("no key to sign ServiceAccount tokens with")
-        key = load_pem_private_key(config.signing_key, password=None)
+        try:
+            key = load_pem_private_key(config.signing_key, password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise ConfigError(
+                "the key for ServiceAccount tokens is no unencrypted private key in PEM"
+            ) from error
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
             raise ConfigError("the key for ServiceAccount tokens must be an EC P-256 key")
         self._config = config

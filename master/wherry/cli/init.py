@@ -8,6 +8,7 @@ never overwritten.
 
 import base64
 import ipaddress
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from wherry.process.files import atomic_write
 
 PRIVATE = 0o600
 SERVICE_CIDR = "10.96.0.0/12"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,15 @@ class Cluster:
 
     @property
     def service_ip(self) -> str:
-        """Return the address of the `kubernetes` Service."""
-        return str(ipaddress.ip_network(self.service_cidr).network_address + 1)
+        """Return the address of the `kubernetes` Service.
+
+        Raises:
+            ConfigError: the range of cluster IPs is none.
+        """
+        try:
+            return str(ipaddress.ip_network(self.service_cidr)[1])
+        except (ValueError, IndexError) as error:
+            raise ConfigError(f"cannot use --service-cidr {self.service_cidr}: {error}") from error
 
 
 def initialise(cluster: Cluster, *, now_s: float, renew: bool = False) -> list[str]:
@@ -137,13 +146,19 @@ def parse_host(text: str) -> Host:
     """Parse `NAME=ADDRESS`.
 
     Raises:
-        ConfigError: it is not of that form, or the address is not an IP address.
+        ConfigError: it is not of that form, the address is not an IP address, or the name
+            not a DNS subdomain (RFC 1123), as that of a Node must be.
     """
     name, _, address = text.partition("=")
     try:
         ipaddress.ip_address(address)
     except ValueError as error:
         raise ConfigError(f"cannot read {text!r}: expected NAME=IP-ADDRESS") from error
+    if not _NAME.fullmatch(name) or len(name) > 253:
+        raise ConfigError(
+            f"{name!r} cannot be a node's name: it must consist of lower case letters, digits, '-' "
+            "and '.', and begin and end with a letter or digit"
+        )
     return Host(name, address)
 
 

@@ -7,6 +7,7 @@ wherry up --data-dir /var/lib/wherry             a node, where `wherry join` has
 """
 
 import asyncio
+import errno
 import os
 import shutil
 import socket
@@ -20,7 +21,6 @@ import click
 
 from wherry.api.errors import ConfigError
 from wherry.cli.init import Cluster, initialise, parse_host
-from wherry.cli.layout import Host
 from wherry.cli.machine_file import FILE_NAME
 from wherry.cli.pairs import Pairs
 from wherry.cli.plan import (
@@ -41,6 +41,11 @@ from wherry.process.command import process_command, read_flags
 from wherry.process.run import ProcessOptions, Runtime, run
 
 PROBE_S = 1.0
+_OTHER_PORTS = "choose other ports with --ports-from"
+_WAYS_OUT = {
+    errno.EADDRINUSE: f"is another cluster running here? {_OTHER_PORTS}",
+    errno.EADDRNOTAVAIL: "this machine does not have that address: choose another --address",
+}
 
 
 def _default_directory() -> Path:
@@ -126,7 +131,7 @@ def command(
     ports_from: int | None,
 ) -> None:
     """Run and supervise all processes of this machine, until told to stop."""
-    host = Host(name or os.uname().nodename.lower(), parse_host(f"x={address}").address)
+    host = parse_host(f"{name or os.uname().nodename.lower()}={address}")
     cluster = tuple(map(parse_host, masters)) or (host,)
     scratch = ephemeral and data_dir is None
     if ephemeral and len(cluster) > 1:
@@ -171,7 +176,7 @@ def check_ports(machine: Machine) -> None:
             except OSError as error:
                 raise ConfigError(
                     f"cannot listen on {address}:{port} ({name}): {error.strerror}; "
-                    "is another cluster running here? choose other ports with --ports-from"
+                    f"{_WAYS_OUT.get(error.errno or 0, _OTHER_PORTS)}"
                 ) from error
 
 

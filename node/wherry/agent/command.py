@@ -74,9 +74,11 @@ def command(
     labels = dict(_pair("--node-label", text) for text in node_label)
     labels |= {f"node-role.kubernetes.io/{role}": "" for role in node_role}
 
+    taints = tuple(_taint(text) for text in taint)
+    ip = _address(node_ip)
+
     def identity(name: str) -> NodeIdentity:
-        taints = tuple(_taint(text) for text in taint)
-        return NodeIdentity(name, _address(node_ip), port, max_pods, labels, taints)
+        return NodeIdentity(name, ip, port, max_pods, labels, taints)
 
     files = TlsFiles(tls_cert_file or client.cert, tls_key_file or client.key, client.ca)
     context = server_context(files) if port or kind == "cri" else None

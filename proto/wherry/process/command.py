@@ -21,6 +21,7 @@ from typing import Any
 import click
 import yaml
 
+from wherry.pki.tls import TlsFiles, client_context
 from wherry.process.run import ProcessOptions
 
 Function = Callable[..., None]
@@ -104,8 +105,8 @@ def read_flags(command: click.Command, path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise click.BadParameter(f"cannot read {path}: {error}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise click.BadParameter(f"cannot read {path}: {_one_line(error)}") from error
     if not isinstance(values, dict):
         raise click.BadParameter(f"{path}: expected a mapping of flags to values")
     names = {
@@ -120,6 +121,23 @@ def read_flags(command: click.Command, path: Path) -> dict[str, Any]:
     return {names[key]: value for key, value in given.items()}
 
 
+def _one_line(error: Exception) -> str:
+    """Return what is wrong, on one line where a YAML parser takes several."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
+    return " ".join(str(error).split())
+
+
+def _endpoints(
+    _context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[str, ...]:
+    for endpoint in given:
+        host, _, port = endpoint.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise click.BadParameter(f"{endpoint!r} is not of the form HOST:PORT")
+    return given
+
+
 def client_options(function: Function) -> Function:
     """Add --apiserver, --ca-file, --cert-file and --key-file, given as `client: ClientOptions`."""
 
@@ -132,6 +150,8 @@ def client_options(function: Function) -> Function:
         key_file: Path,
         **flags: Any,
     ) -> None:
+        # Here, where it is one line: gRPC would go on trying with a key that does not fit.
+        client_context(TlsFiles(cert_file, key_file, ca_file))
         client = ClientOptions(tuple(apiserver), ca_file, cert_file, key_file)
         function(*args, client=client, **flags)
 
@@ -142,6 +162,7 @@ def client_options(function: Function) -> Function:
             multiple=True,
             default=("127.0.0.1:6444",),
             metavar="HOST:PORT",
+            callback=_endpoints,
             help="gRPC door of an API server; repeat for each master.",
         ),
         click.option("--ca-file", type=file, required=True, help="The cluster's authority."),

@@ -7,9 +7,10 @@ cannot work (one line that says what to do).
 
 import asyncio
 import logging
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from random import Random, SystemRandom
 from typing import Final
@@ -82,16 +83,24 @@ def _give_up() -> None:
 
 def _explain(name: str, error: BaseException) -> int:
     """Print what ended the process; a configuration error is the user's, the rest is ours."""
-    cause = error
-    while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
-        cause = cause.exceptions[0]
-    if isinstance(cause, ConfigError):
-        sys.stderr.write(f"wherry {name}: {cause}\n")
+    causes = list(_leaves(error))
+    if all(isinstance(cause, ConfigError) for cause in causes):
+        for said in dict.fromkeys(map(str, causes)):
+            sys.stderr.write(f"wherry {name}: {said}\n")
         return 2
-    if isinstance(cause, KeyboardInterrupt | SystemExit):
-        raise cause
+    if len(causes) == 1 and isinstance(causes[0], KeyboardInterrupt | SystemExit):
+        raise causes[0]
     log.critical("crashed", exc_info=error)
     return 1
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what is inside groups of exceptions: tasks may fail for the same reason together."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 async def _serve(
@@ -104,7 +113,7 @@ async def _serve(
         server = await runtime.health.serve(options.health_port)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on 127.0.0.1:{options.health_port}: {error.strerror}; "
+            f"cannot listen on 127.0.0.1:{options.health_port}: {os.strerror(error.errno or 0)}; "
             "is another one running? choose another --health-port"
         ) from error
     async with server:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import ssl
 from email.utils import formatdate
 
@@ -63,9 +64,8 @@ class HttpServer:
                     backlog=1024,
                 )
             except OSError as error:
-                raise ConfigError(
-                    f"cannot listen on {self._host}:{self.port}: {error.strerror or error}"
-                ) from error
+                why = os.strerror(error.errno) if error.errno else str(error)
+                raise ConfigError(f"cannot listen on {self._host}:{self.port}: {why}") from error
             self.port = server.sockets[0].getsockname()[1]
             self.listening.set()
             try:
