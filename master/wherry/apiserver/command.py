@@ -59,8 +59,8 @@ class Flags:
     multiple=True,
     required=True,
     metavar="URL[,URL...]",
-    help="unix:///PATH and HOST:PORT of Wherry's stores, the nearest first; "
-    "memory:// keeps everything in this process.",
+    help="unix:///PATH and HOST:PORT of Wherry's stores, the nearest first; etcd://HOST:PORT of "
+    "a real etcd; memory:// keeps everything in this process.",
 )
 @click.option("--service-cluster-ip-range", metavar="CIDR", default="10.96.0.0/12")
 @click.option("--service-node-port-range", metavar="FIRST-LAST", default="30000-32767")

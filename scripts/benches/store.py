@@ -1,6 +1,6 @@
 """Measures the store against Debian's etcd on this machine, in the same run, alternating.
 
-    scripts/bench_store.py [--json FILE] [--seconds S]
+    scripts/bench store [--json FILE] [--seconds S]
 
 Three members of each on loopback, 1 KB values, every write durable (fdatasync) on a majority.
 Ours is asked as an API server asks it: framed msgpack on the leader's Unix socket. etcd is
@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import SystemRandom
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent / "tests" / "support"))
 
 import uvloop
 from store_process import Processes, cluster, free_ports
