@@ -77,14 +77,19 @@ class Pass:
 
     async def fetch_all(self, kind: Kind, namespace: str) -> Sequence[Meta]:
         """Read the metadata of all objects of a namespace from the server."""
-        found: list[Meta] = []
-        token = ""
-        while True:
-            page = await self.api.list(kind, namespace, limit=500, continue_token=token)
-            found += map(_decode, page.items)
-            token = page.continue_token
-            if not token:
-                return found
+        return await fetch_all(self.api, kind, namespace)
+
+
+async def fetch_all(api: Api, kind: Kind, namespace: str) -> list[Meta]:
+    """Read the metadata of all objects of a namespace linearizably."""
+    found: list[Meta] = []
+    token = ""
+    while True:
+        page = await api.list(kind, namespace, limit=500, continue_token=token)
+        found += map(_decode, page.items)
+        token = page.continue_token
+        if not token:
+            return found
 
 
 class Driver:
@@ -121,6 +126,7 @@ class Driver:
         self.queue = WorkQueue(rng)
         self._expectations = Expectations(self._look)
         self._failures: dict[str, str] = {}
+        self._uncertain: dict[str, set[tuple[Kind, str]]] = {}
         for index in controller.indices:
             caches.want_index(index)
         for source in controller.sources:
@@ -185,7 +191,19 @@ class Driver:
         _PASSES.labels(self._controller.name, "unavailable").inc()
         self.queue.add_after(key, UNAVAILABLE_S * (1 + self._rng.random()))
 
+    async def _settle(self, key: str) -> None:
+        """Find out what became of creations that nobody answered, before any is repeated.
+
+        Whatever the server has now must be in the caches before the next pass is `current`.
+        """
+        for kind, namespace in sorted(self._uncertain.get(key, ()), key=repr):
+            for obj in await fetch_all(self._api, kind, namespace):
+                now_s = self._clock.monotonic()
+                self._expectations.wrote(key, kind, obj.metadata, now_s=now_s)
+        self._uncertain.pop(key, None)
+
     async def _pass(self, key: str) -> None:
+        await self._settle(key)
         current = self._expectations.current(key, now_s=self._clock.monotonic())
         failure = self._failures.get(key, "")
         env = Pass(self._caches, self._clock.now(), current, failure, self._api)
@@ -236,6 +254,9 @@ class Driver:
             raise self._failed(key, action.telling, error, "") from error
         except StatusError as error:
             raise self._failed(key, action.telling, error, "") from error
+        except UnavailableError:
+            self._uncertain.setdefault(key, set()).add((action.kind, action.namespace))
+            raise
         meta = _decode(raw).metadata
         self._expectations.wrote(key, action.kind, meta, now_s=self._clock.monotonic())
         self._succeeded(action.telling, meta.name)

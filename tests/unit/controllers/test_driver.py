@@ -107,16 +107,21 @@ class Refusing(FakeApi):
 Story = Callable[[Refusing, Scripted], Awaitable[None]]
 
 
-def play(decide: Callable[[str, Environment], Sequence[Action]], story: Story) -> None:
+def play(
+    decide: Callable[[str, Environment], Sequence[Action]],
+    story: Story,
+    *,
+    api: type[Refusing] = Refusing,
+) -> None:
     async def main() -> None:
         clock = VirtualClock()
-        api, rng = Refusing(clock), Random(1)
-        controller, caches = Scripted(decide), InformerSet(api, rng)
-        events = EventRecorder(api, clock, "test", rng=rng)
-        driver = Driver(controller, api, caches, clock=clock, rng=rng, events=events)
+        server, rng = api(clock), Random(1)
+        controller, caches = Scripted(decide), InformerSet(server, rng)
+        events = EventRecorder(server, clock, "test", rng=rng)
+        driver = Driver(controller, server, caches, clock=clock, rng=rng, events=events)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(m()) for m in (caches.run, events.run, driver.run)]
-            await story(api, controller)
+            await story(server, controller)
             for task in tasks:
                 task.cancel()
 
@@ -330,3 +335,43 @@ def test_fetching_asks_the_server() -> None:
                 task.cancel()
 
     run(main())
+
+
+class Lossy(Refusing):
+    """Creates pods but loses the first answers, and shows pods to watchers seconds later."""
+
+    lost = 2
+    lag_s = 8.0
+
+    async def create(self, kind: Kind, body: bytes, *args: Any, **named: Any) -> bytes:
+        answer = await super().create(kind, body, *args, **named)
+        if kind == POD and self.lost:
+            self.lost -= 1
+            raise UnavailableError("connection reset by peer")
+        return answer
+
+    async def watch(self, kind: Kind, *args: Any, **named: Any) -> Any:
+        async for batch in super().watch(kind, *args, **named):
+            if kind == POD:
+                await asyncio.sleep(self.lag_s)
+            yield batch
+
+
+def test_a_creation_whose_answer_was_lost_is_not_repeated() -> None:
+    """It is looked for past the cache first: the cache may not show it for a while."""
+    wanted = 3
+
+    def decide(_key: str, env: Environment) -> Sequence[Action]:
+        missing = wanted - len(env.caches[POD].values())
+        return [a_pod(missing, "p-")] if env.current and missing > 0 else []
+
+    async def story(api: Refusing, _controller: Scripted) -> None:
+        await put(api)
+        most = 0
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            most = max(most, len(api.objects(POD)))
+        assert most == wanted
+        assert len(api.objects(POD)) == wanted
+
+    play(decide, story, api=Lossy)
