@@ -3,6 +3,7 @@ or a watch that must not hang is picky about shows here and not with kubectl."""
 
 import asyncio
 import contextlib
+import gc
 import importlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -10,7 +11,12 @@ from typing import Any
 import pytest
 from hollow_cluster import HollowCluster, until
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    # Some of these libraries leave connections open at the end (kr8s keeps its client for ever).
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 # Loosely typed: what they ask of a server is tested here, not their annotations.
 kubernetes: Any = importlib.import_module("kubernetes")
@@ -46,6 +52,13 @@ def pod(name: str) -> dict[str, Any]:
         "metadata": {"name": name, "labels": {"app": name}},
         "spec": {"containers": [{"name": "c", "image": "nginx:1"}]},
     }
+
+
+@pytest.fixture(autouse=True)
+def _leave_nothing_to_the_next_test() -> Iterator[None]:
+    """What a library leaves open is collected here, where that is no error."""
+    yield
+    gc.collect()
 
 
 # -- kubernetes ---------------------------------------------------------------------------------
