@@ -161,7 +161,7 @@ def test_flags_of_the_agent(flags: list[str], words: str, directory: Path) -> No
         ({"advertise_address": "x"}, "--advertise-address: 'x' does not appear to be an IPv4"),
         ({"service_cluster_ip_range": "x"}, "--service-cluster-ip-range: "),
         ({"service_node_port_range": "9-1"}, "--service-node-port-range"),
-        ({"store": "nonsense://"}, "expected unix:///PATH, HOST:PORT or memory://"),
+        ({"store": "nonsense://"}, "expected unix:///PATH, HOST:PORT"),
         ({"token_auth_file": "/none"}, "cannot read /none: No such file or directory"),
         ({"tls_cert_file": "/none"}, "cannot read /none: No such file or directory"),
     ],

@@ -228,7 +228,7 @@ def test_configuration(kubectl: Session) -> None:
     )
 
 
-@every_build
+@both_ends
 def test_namespaces(kubectl: Session) -> None:
     kubectl.play(
         """
@@ -306,7 +306,7 @@ def test_every_kind_is_described(kubectl: Session) -> None:
         assert output.code == 0, f"describe {name}: {output}"
 
 
-@every_build
+@both_ends
 def test_the_proxy(kubectl: Session) -> None:
     """Plain HTTP on the loopback for whatever has no certificate."""
     with kubectl.running("proxy", "--port=0") as proxying:

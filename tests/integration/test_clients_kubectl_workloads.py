@@ -1,4 +1,7 @@
-"""Deployments and what belongs to them: apply, edit, patch, scale, set, roll out, undo, expose."""
+"""Deployments and what belongs to them: apply, edit, patch, scale, set, roll out, undo, expose.
+
+"(no change)" is kubectl's comparison of whole objects: a status written meanwhile is a change.
+"""
 
 import pytest
 from kubectl_session import Session, both_ends, every_build
@@ -195,7 +198,7 @@ def test_scale_set_edit_patch(kubectl: Session) -> None:
         ! Edit cancelled, no changes made.
         $ patch deployment web -p {strategic}
         deployment.apps/web patched
-        $ patch deployment web -p {strategic}
+        $ patch deployment web -p {strategic}           # until
         deployment.apps/web patched (no change)
         $ get deployment web -o jsonpath={.spec.template.spec.containers[*].name}
         sidecar c
