@@ -156,6 +156,7 @@ def test_pods_from_a_file(kubectl: Session) -> None:
 
 @every_build
 def test_logs_and_streams_of_pods_without_processes(kubectl: Session) -> None:
+    # Of several containers kubectl shows the logs in the order of a Go map: in any.
     kubectl.play(
         """
         $ create -f -                                   # < pod
@@ -164,6 +165,7 @@ def test_logs_and_streams_of_pods_without_processes(kubectl: Session) -> None:
         hollow container a of pod {namespace}/two
         $ logs two --all-containers
         hollow container a of pod {namespace}/two
+        $ logs two --all-containers
         hollow container b of pod {namespace}/two
         $ logs -l app=two -c b --prefix
         *pod/two/b] hollow container b of pod {namespace}/two
