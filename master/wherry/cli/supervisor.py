@@ -144,6 +144,7 @@ class Supervisor:
                 stderr=output,
                 env=child.env,
                 preexec_fn=_die_with_parent,
+                start_new_session=True,  # Ctrl-C is for the supervisor alone
             )
         life.pid = process.pid
         probe = asyncio.ensure_future(self._probe(child, life))

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from wherry.api import version
 from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.document import Document
 from wherry.apiserver.openapi import gnostic, v2, v3
@@ -91,7 +92,7 @@ class OpenApi:
 
     @property
     def _version(self) -> str:
-        return self._definitions.version
+        return version.KUBERNETES
 
 
 @cache
