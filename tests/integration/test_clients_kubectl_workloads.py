@@ -64,7 +64,7 @@ def test_apply_and_diff(kubectl: Session) -> None:
         - image: nginx:2
         $ apply --server-side -f -                      # < web, exit 1
         ! error: Server-side apply not available on the server: *server-side apply is not available: use client-side apply*
-        $ replace -f -                                  # < web
+        $ replace -f -                                  # < web, until
         deployment.apps/web replaced
         $ delete -f -                                   # < web
         deployment.apps "web" deleted*
