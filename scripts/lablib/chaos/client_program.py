@@ -1,10 +1,11 @@
 """Runs inside a pod, on its own: asks the Service and resolves its name, over and over.
 
-Usage: python3 - ADDRESS NAME. Each second it prints one JSON line:
+Usage: python3 - ADDRESS NAME. Each second it prints what ended since, a JSON line for each
+second in which any of that began:
 
     {"second": 1700000000, "http": [ok, failed], "dns": [ok, failed], "errors": ["..."]}
 
-A request is a new connection and fails after 2 s; a name that takes longer than 1 s has
+So a request that hung is counted when it was sent, not when it was given up. A request is a new connection and fails after 2 s; a name that takes longer than 1 s has
 failed, whatever the resolver found by asking again.
 """
 
@@ -21,8 +22,8 @@ HTTP_TIMEOUT_S = 2.0
 DNS_LIMIT_S = 1.0
 
 lock = threading.Lock()
-counts: dict[str, list[int]] = {"http": [0, 0], "dns": [0, 0]}
-errors: list[str] = []
+counts: dict[int, dict[str, list[int]]] = {}  # by the second in which it began
+errors: dict[int, list[str]] = {}
 
 
 def ask_service() -> None:
@@ -47,29 +48,33 @@ def repeat(kind: str, once: Callable[[], None]) -> None:
     """Do it for ever and count."""
     while True:
         began = time.perf_counter()
+        second = int(time.time())  # noqa: TID251
         try:
             once()
             failed = None
         except (OSError, ValueError) as error:
             failed = f"{kind}: {error}"
         with lock:
-            counts[kind][failed is not None] += 1
-            if failed and len(errors) < 5:
-                errors.append(failed)
+            counted = counts.setdefault(second, {"http": [0, 0], "dns": [0, 0]})
+            counted[kind][failed is not None] += 1
+            told = errors.setdefault(second, [])
+            if failed and len(told) < 5:
+                told.append(failed)
         time.sleep(max(0.0, INTERVAL_S - (time.perf_counter() - began)))
 
 
 def report() -> None:
-    """Print the last second's counts, for ever."""
+    """Print what was counted, each second, for ever."""
     while True:
         time.sleep(1)
         with lock:
-            line = {"second": int(time.time()), **counts, "errors": list(errors)}  # noqa: TID251
-            text = json.dumps(line)
-            for kind in counts:
-                counts[kind] = [0, 0]
+            lines = [
+                json.dumps({"second": second, **counted, "errors": errors[second]})
+                for second, counted in sorted(counts.items())
+            ]
+            counts.clear()
             errors.clear()
-        print(text, flush=True)
+        print(*lines, sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ READY_S: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """What one pod counted in one second."""
+    """What one pod counted of that which began in one second; there may be several of a second."""
 
     second: int
     http_ok: int
@@ -34,7 +34,7 @@ class Report:
     seconds: Sequence[Second] = field(default_factory=tuple)
 
     def between(self, first: float, last: float) -> "Report":
-        """The part that lies between two moments (Unix time)."""
+        """What began between two moments (Unix time)."""
         return Report(self.node, [s for s in self.seconds if first <= s.second <= last])
 
 
