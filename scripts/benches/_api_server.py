@@ -1,0 +1,118 @@
+"""One store (with fsync) and one API server as processes of their own, and clients of them."""
+
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from _report import cpu_s, rss_mb
+
+from lablib.chaos.rest import Connection
+from wherry.pki.certificates import create_ca, issue
+from wherry.pki.subject import KeyPair, Subject
+from wherry.pki.tls import TlsFiles, client_context
+from wherry.process.clock import SystemClock
+
+LOCALHOST = "127.0.0.1"
+START_S = 30.0
+
+
+class Servers:
+    """Both processes, ready when constructed. `cores` are those that they may use."""
+
+    def __init__(self, cores: set[int]) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="wherry-bench-"))
+        self._cores = cores
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.port = _free_port()
+        self._files()
+        self.tls = client_context(self._tls("admin"))
+        store = f"{self.directory}/store.sock"
+        self._start("store", "--data-dir", f"{self.directory}/store", "--socket", store)
+        began = time.perf_counter()
+        self._start(
+            *("apiserver", "--advertise-address", LOCALHOST, "--bind-address", LOCALHOST),
+            *("--secure-port", str(self.port), "--grpc-port", str(_free_port())),
+            *("--store", f"unix://{store}"),
+            *("--tls-cert-file", f"{self.directory}/apiserver.crt"),
+            *("--tls-private-key-file", f"{self.directory}/apiserver.key"),
+            *("--client-ca-file", f"{self.directory}/ca.crt"),
+        )
+        self._wait()
+        self.cold_start_s = time.perf_counter() - began
+
+    def connection(self) -> Connection:
+        """Return a new keep-alive connection as administrator."""
+        return Connection(LOCALHOST, self.port, self.tls, timeout_s=60)
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that both have used."""
+        return sum(cpu_s(process.pid) for process in self._processes.values())
+
+    def rss_mb(self) -> float:
+        """Return the API server's resident memory."""
+        return rss_mb(self._processes["apiserver"].pid)
+
+    def stop(self) -> None:
+        """End both and remove everything."""
+        for process in reversed(self._processes.values()):
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+        shutil.rmtree(self.directory)
+
+    def _files(self) -> None:
+        now_s = SystemClock().now()
+        ca = create_ca("bench", now_s=now_s)
+        self._write("ca", ca)
+        server = Subject("kube-apiserver", hosts=(LOCALHOST, "localhost"), server=True)
+        self._write("apiserver", issue(ca, server, now_s=now_s))
+        self._write("admin", issue(ca, Subject("admin", ("system:masters",)), now_s=now_s))
+
+    def _write(self, name: str, pair: KeyPair) -> None:
+        (self.directory / f"{name}.crt").write_bytes(pair.certificate)
+        (self.directory / f"{name}.key").write_bytes(pair.key)
+
+    def _tls(self, name: str) -> TlsFiles:
+        directory = self.directory
+        return TlsFiles(directory / f"{name}.crt", directory / f"{name}.key", directory / "ca.crt")
+
+    def _start(self, name: str, *flags: str) -> None:
+        with (self.directory / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "wherry.cli", name, "--health-port", "0", *flags],
+                stdout=log,
+                stderr=log,
+            )
+        os.sched_setaffinity(process.pid, self._cores)
+        self._processes[name] = process
+
+    def _wait(self) -> None:
+        """Wait until /readyz answers 200 (a loop of its own: nothing else runs yet)."""
+        deadline = time.perf_counter() + START_S
+        while time.perf_counter() < deadline:
+            try:
+                with (
+                    socket.create_connection((LOCALHOST, self.port), timeout=1) as plain,
+                    self._context().wrap_socket(plain, server_hostname=LOCALHOST) as stream,
+                ):
+                    stream.sendall(b"GET /readyz HTTP/1.1\r\nHost: bench\r\n\r\n")
+                    if b" 200 " in stream.recv(64):
+                        return
+            except OSError:
+                time.sleep(0.01)
+        raise SystemExit("not ready:\n" + (self.directory / "apiserver.log").read_text()[-2000:])
+
+    def _context(self) -> ssl.SSLContext:
+        return self.tls
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind((LOCALHOST, 0))
+        return int(one.getsockname()[1])
