@@ -169,7 +169,7 @@ class Bench:
         await asyncio.gather(*[client(c) for c in self.connections[:16]])
         return max(made, size + 16)
 
-    async def watch(self) -> None:
+    async def watch(self, pods: int) -> None:
         """See how long each of many watchers waits for each event, and what that costs."""
         delays: list[float] = []
         seen = [0] * WATCHERS
@@ -196,7 +196,7 @@ class Bench:
         self._report.add(f"{name}: lost", WATCHERS * writes - delivered, "events", "<= 0")
         delays.sort()
         self._report.add(f"{name}: p99", delays[int(len(delays) * 0.99)] * 1000, "ms", "< 20")
-        self._report.add("RSS with these and 10,000 pods", self._servers.rss_mb(), "MB", "< 250")
+        self._report.add(f"RSS with these and {pods} pods", self._servers.rss_mb(), "MB", "< 250")
         for task in watchers:
             task.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
@@ -239,7 +239,7 @@ async def run(report: Report, phase_s: float, many: int) -> None:
         bench = Bench(servers, report, phase_s)
         await bench.config_maps()
         await bench.pods(many)
-        await bench.watch()
+        await bench.watch(many)
     finally:
         servers.stop()
 

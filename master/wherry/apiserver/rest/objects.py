@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -54,6 +54,8 @@ RETURNS_OBJECT = frozenset(
 )
 """Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
 typed models (kubernetes for Python) refuse the other one."""
+_EVENTS_A_PIECE: Final = 256
+"""Of a watch's first state: a client that stalls costs one rendered piece, not all of it."""
 NO_CACHE = ("Cache-Control", "no-cache, private")
 _decode_meta = Decoder(Meta)
 
@@ -121,7 +123,9 @@ class Objects:
         self._metrics.opened("rest")
         try:
             async for batch in events:
-                yield renderer.lines(batch, now=self._clock.now())
+                for start in range(0, len(batch), _EVENTS_A_PIECE):
+                    piece = batch[start : start + _EVENTS_A_PIECE]
+                    yield renderer.lines(piece, now=self._clock.now())
         except StatusError as error:
             yield error_line(error.to_status())
         finally:
