@@ -1,21 +1,21 @@
 """Raft members in a simulated world: disks that forget, links that lose, one seed for all.
 
 `SimDisk` keeps what was synced; a crash loses the rest, or leaves a torn piece of it, and may
-happen inside any sync. `SimNetwork` delivers messages late, out of order, or not at all, and
-can be cut between any two members, in one direction only if need be. `SimCluster` runs
-`RaftNode`s on both, in a `VirtualLoop`, and kills and restarts them.
+happen inside any sync. `SimCluster` runs `RaftNode`s on such disks and a `SimNetwork`
+(`store_network.py`), in a `VirtualLoop`, and kills and restarts them.
 """
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import Callable
 from random import Random
 from typing import Any, Generic, TypeVar
 
+from store_network import SimNetwork
+
 from wherry.store.raft.disk import DiskFile
-from wherry.store.raft.link import Receiver
 from wherry.store.raft.machine import Machine, RaftConfig
-from wherry.store.raft.message import Message, decode, encode
 from wherry.store.raft.node import RaftNode
 
 T = TypeVar("T")
@@ -30,7 +30,14 @@ class _Content:
     def __init__(self) -> None:
         self.data = bytearray()
         self.durable = 0  # bytes that a crash leaves
+        self.batch = 0  # where the last sync that wrote something began
         self.reserved = 0
+
+    def copy(self) -> "_Content":
+        other = _Content()
+        other.data = bytearray(self.data)
+        other.durable, other.batch, other.reserved = self.durable, self.batch, self.reserved
+        return other
 
 
 class SimFile:
@@ -41,12 +48,21 @@ class SimFile:
 
     def append(self, data: bytes) -> None:
         self._disk.check(self._generation)
+        if self._disk.full:
+            self._content.data += data[: self._disk.chance.randrange(len(data) + 1)]
+            raise OSError(errno.ENOSPC, "No space left on device")
         self._content.data += data
 
     def sync(self) -> None:
         self._disk.check(self._generation)
         self._disk.risk()
-        self._content.durable = len(self._content.data)
+        self._disk.wait()
+        if self._disk.broken:
+            raise OSError(errno.EIO, "Input/output error")
+        if not self._disk.lie:
+            if self._content.durable < len(self._content.data):
+                self._content.batch = self._content.durable
+            self._content.durable = len(self._content.data)
         self._disk.risk()
 
     def close(self) -> None:
@@ -54,30 +70,71 @@ class SimFile:
 
 
 class SimDisk:
-    """`Disk` in memory. `crash_chance` is that of losing power before or after any sync."""
+    """`Disk` in memory: it forgets at a crash what was not synced, and fails in many ways.
+
+    Attributes:
+        crash_chance: That of losing power before or after any sync, creation or renaming.
+        crash_after: Lose power at the so-manieth of these; None: do not.
+        full: Nothing can be written any more.
+        broken: Nothing can be made durable any more.
+        slow_s: How long each sync takes; `on_wait` is told until when the member is stuck.
+        lie: A mutation for tests of the tests: sync does nothing.
+        lie_names: Another: renaming is not durable.
+    """
 
     def __init__(self, rng: Random) -> None:
-        self._rng = rng
+        self.chance = rng
         self._files: dict[str, _Content] = {}
+        self._renamed: list[tuple[str, str, _Content | None]] = []  # with `lie_names`
         self.generation = 0
         self.crash_chance = 0.0
-        self.lie = False  # a mutation for tests of the tests: sync does nothing
+        self.crash_after: int | None = None
+        self.full = False
+        self.broken = False
+        self.slow_s = 0.0
+        self.busy_until = 0.0
+        self.on_wait: Callable[[float], None] = lambda _until: None
+        self.lie = False
+        self.lie_names = False
 
     def risk(self) -> None:
-        if self.crash_chance and self._rng.random() < self.crash_chance:
+        if self.crash_after is not None:
+            self.crash_after -= 1
+            if self.crash_after < 0:
+                self.crash_after = None
+                raise CrashError
+        if self.crash_chance and self.chance.random() < self.crash_chance:
             raise CrashError
+
+    def wait(self) -> None:
+        if self.slow_s:
+            now = asyncio.get_running_loop().time()
+            self.busy_until = max(now, self.busy_until) + self.slow_s
+            self.on_wait(self.busy_until)
 
     def check(self, generation: int) -> None:
         if generation != self.generation:
             raise CrashError
 
+    def halt(self) -> None:
+        """The process is gone, and nothing that it wrote: that is in the page cache."""
+        self.generation += 1
+        self.crash_after = None
+        self.busy_until = 0.0
+
     def crash(self) -> None:
         """Forget what was not synced, except perhaps a torn piece of it."""
-        self.generation += 1
+        self.halt()
+        for name, new_name, replaced in reversed(self._renamed):
+            if new_name in self._files:
+                self._files[name] = self._files.pop(new_name)
+            if replaced is not None:
+                self._files[new_name] = replaced
+        self._renamed.clear()
         for content in self._files.values():
             unsynced = len(content.data) - content.durable
-            kept = self._rng.randrange(unsynced + 1) if unsynced > 0 else 0
-            if self._rng.random() < 0.5:
+            kept = self.chance.randrange(unsynced + 1) if unsynced > 0 else 0
+            if self.chance.random() < 0.5:
                 kept = 0
             del content.data[content.durable + kept :]
 
@@ -96,6 +153,8 @@ class SimDisk:
 
     def create(self, name: str, reserve_bytes: int = 0) -> DiskFile:
         self.risk()
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         content = self._files[name] = _Content()
         content.reserved = min(reserve_bytes, 4096)
         return SimFile(self, content)
@@ -105,119 +164,56 @@ class SimDisk:
         del content.data[end:]
         content.data += bytes(end - len(content.data))  # the zeros that were reserved
         content.durable = len(content.data)
+        content.batch = min(content.batch, end)
         content.reserved = max(end, min(reserve_bytes, 4096))
         return SimFile(self, content)
 
     def replace(self, name: str, new_name: str) -> None:
         self.risk()
+        if self.lie_names:
+            self._renamed.append((name, new_name, self._files.get(new_name)))
         self._files[new_name] = self._files.pop(name)
         self.risk()
 
     def delete(self, name: str) -> None:
         self._files.pop(name, None)
 
-    def wipe(self) -> None:
-        """A new disk."""
-        self.generation += 1
-        self._files.clear()
-
-    def corrupt(self, name: str, offset: int) -> None:
-        """Flip a bit."""
-        self._files[name].data[offset] ^= 1
-
     async def run(self, call: Callable[[], T]) -> T:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.slow_s)
         return call()
 
     def close(self) -> None:
         pass
 
+    # ---- what happens to disks
 
-class SimNetwork:
-    """Links between members. `drop`, `delay_s` and `cut` may be changed at any time."""
+    def wipe(self) -> None:
+        """A new disk."""
+        self.halt()
+        self._files.clear()
 
-    def __init__(self, rng: Random) -> None:
-        self._rng = rng
-        self.delay_s = (0.0002, 0.003)
-        self.drop = 0.0
-        self.cut: set[tuple[str, str]] = set()
-        self.slow: dict[tuple[str, str], float] = {}
-        self.receivers: dict[str, Receiver] = {}
-        self.sent: dict[str, int] = {}
-        self._taps: dict[str, list[Message]] = {}
+    def corrupt(self, name: str, offset: int, bit: int = 0) -> None:
+        """Flip a bit."""
+        self._files[name].data[offset] ^= 1 << bit
 
-    def tap(self, source: str) -> list[Message]:
-        """Return a list to which everything that a member sends from now on is added."""
-        return self._taps.setdefault(source, [])
+    def settled_bytes(self, name: str) -> int:
+        """Return how much of a file has something durable behind it.
 
-    def link(self, name: str) -> "SimLink":
-        return SimLink(self, name)
+        A bit that flips in the very last batch looks like a write that was torn by a crash:
+        nothing can tell. (etcd's log has the same limit.)
+        """
+        content = self._files[name]
+        return content.batch if name.endswith(".wal") else len(content.data)
 
-    def send(self, source: str, target: str, message: Message) -> bool:
-        if target not in self.receivers or (source, target) in self.cut:
-            return False
-        self._taps.get(source, []).append(message)
-        kind = type(message).__name__
-        self.sent[kind] = self.sent.get(kind, 0) + 1
-        if self._rng.random() < self.drop:
-            return True
-        receiver = self.receivers[target]
-        delay_s = self._rng.uniform(*self.delay_s) + self.slow.get((source, target), 0.0)
-        asyncio.get_running_loop().call_later(
-            delay_s, self._deliver, source, target, receiver, encode(message)
-        )
-        return True
+    def copy(self) -> "SimDisk":
+        """Return another disk with the same files; it is calm."""
+        other = SimDisk(Random(0))
+        other._files = {name: content.copy() for name, content in self._files.items()}
+        return other
 
-    def _deliver(self, source: str, target: str, receiver: Receiver, data: bytes) -> None:
-        if self.receivers.get(target) is receiver and (source, target) not in self.cut:
-            receiver.receive(source, decode(data))
-
-    def join(self, name: str, receiver: Receiver) -> None:
-        others = dict(self.receivers)
-        self.receivers[name] = receiver
-        for other, its in others.items():
-            receiver.connected(other)
-            its.connected(name)
-
-    def leave(self, name: str, receiver: Receiver) -> None:
-        if self.receivers.get(name) is not receiver:
-            return
-        del self.receivers[name]
-        for its in self.receivers.values():
-            its.disconnected(name)
-            its.hung_up(name)
-
-    def partition(self, *groups: set[str]) -> None:
-        """Cut every link between members of different groups."""
-        self.cut = {
-            (a, b)
-            for one in groups
-            for other in groups
-            if one is not other
-            for a in one
-            for b in other
-        }
-
-    def heal(self) -> None:
-        self.cut = set()
-        self.slow = {}
-        self.drop = 0.0
-
-
-class SimLink:
-    def __init__(self, network: SimNetwork, name: str) -> None:
-        self._network = network
-        self._name = name
-
-    def send(self, member: str, message: Message) -> bool:
-        return self._network.send(self._name, member, message)
-
-    async def run(self, receiver: Receiver) -> None:
-        self._network.join(self._name, receiver)
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            self._network.leave(self._name, receiver)
+    def become(self, other: "SimDisk") -> None:
+        """Hold the files of another disk, which must not be used any more."""
+        self._files = other._files
 
 
 class SimMember(Generic[R]):

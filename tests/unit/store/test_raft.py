@@ -273,6 +273,8 @@ def test_leadership_is_handed_over_without_a_timeout() -> None:
 def test_a_new_leader_is_there_within_two_seconds() -> None:
     async def main() -> None:
         world = cluster()
+        await world.leader()
+        await until(lambda: not any(node(m).fresh for m in world.alive()))
         for _ in range(10):
             leader = await world.leader()
             world.network.partition({leader.name}, {m.name for m in others(world, leader)})
