@@ -72,7 +72,7 @@ class Channel:
 
 
 class WatchStream:
-    """A connection that carries one watch. The consumer's pace is the connection's."""
+    """A connection that carries one watch, or one snapshot, at the consumer's pace."""
 
     def __init__(self) -> None:
         self._connection: Connection | None = None
@@ -81,10 +81,10 @@ class WatchStream:
         self._paused = False
         self._ended = False
 
-    def begin(self, connection: Connection, watch: rpc.Watch) -> None:
-        """Ask for the watch."""
+    def begin(self, connection: Connection, request: rpc.Watch | rpc.SnapshotGet) -> None:
+        """Ask for the stream."""
         self._connection = connection
-        connection.send(rpc.encode(watch))
+        connection.send(rpc.encode(request))
 
     def frames(self, frames: Sequence[bytes]) -> None:
         """See `net.Handler`."""
@@ -168,15 +168,15 @@ class Endpoints:
         channel = self._channels.get(endpoint)
         return channel if channel is not None and channel.alive else None
 
-    async def stream(self, endpoint: str, watch: rpc.Watch) -> WatchStream:
-        """Return a new connection with a watch on it.
+    async def stream(self, endpoint: str, request: rpc.Watch | rpc.SnapshotGet) -> WatchStream:
+        """Return a new connection with a watch, or a snapshot, on it.
 
         Raises:
             OSError, TimeoutError: it cannot be made.
         """
         stream = WatchStream()
         async with asyncio.timeout(_DIAL_S):
-            stream.begin(await self._network.dial(endpoint, stream), watch)
+            stream.begin(await self._network.dial(endpoint, stream), request)
         return stream
 
     def close(self) -> None:

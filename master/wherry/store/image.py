@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from wherry.api.errors import UnavailableError
 from wherry.store.kv import Event, KeyValue
 
 FORMAT = 1
@@ -39,6 +40,7 @@ class State(Protocol):
     """What a state machine must let snapshots see and do; `MvccState` is it."""
 
     pins: int
+    replaced: int
 
     @property
     def revision(self) -> int:
@@ -87,6 +89,10 @@ class Replayable(State, Protocol):
         ...
 
 
+class ReplacedError(UnavailableError):
+    """Another state took the place of the one that was being read: begin again."""
+
+
 class Snapshot:
     """A view of the state at one revision, readable while the state moves on.
 
@@ -95,6 +101,7 @@ class Snapshot:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._replaced = state.replaced
         self.revision = state.revision
         self._compacted = state.compact_revision
         self._keys: list[bytes] = state.all_keys()
@@ -108,7 +115,17 @@ class Snapshot:
         self._state.pins -= 1
 
     def chunks(self, size_bytes: int = 1 << 18) -> Iterator[bytes]:
-        """Yield the snapshot in pieces of about `size_bytes`; the first is the header."""
+        """Yield the snapshot in pieces of about `size_bytes`; the first is the header.
+
+        Raises:
+            ReplacedError: a snapshot of another member was installed meanwhile.
+        """
+        for chunk in self._chunks(size_bytes):
+            yield chunk
+            if self._state.replaced != self._replaced:
+                raise ReplacedError("the state was replaced while it was being read")
+
+    def _chunks(self, size_bytes: int) -> Iterator[bytes]:
         yield self._header
         kvs: list[KeyValue] = []
         size = 0

@@ -131,7 +131,8 @@ class MvccState:
 
     def __init__(self) -> None:
         self._reset()
-        self.pins = 0
+        self.pins = 0  # who reads a snapshot: nothing is freed
+        self.replaced = 0  # how often another state took the place of this one
 
     def _reset(self) -> None:
         self.revision = 1
@@ -570,9 +571,9 @@ class MvccState:
 
     def adopt(self, other: "MvccState") -> None:
         """Become `other`, which must not be used any more."""
-        pins, epoch = self.pins, self.lease_epoch
+        pins, epoch, replaced = self.pins, self.lease_epoch, self.replaced
         self.__dict__.update(other.__dict__)
-        self.pins, self.lease_epoch = pins, epoch + 1
+        self.pins, self.lease_epoch, self.replaced = pins, epoch + 1, replaced + 1
 
     def digest(self) -> str:
         """Hash the whole logical state: equal on every replica that applied as much."""

@@ -61,6 +61,12 @@ class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=8):
     id: int
 
 
+class SnapshotGet(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Answers: `Piece`, again and again, an empty one at the end; or `Failed`."""
+
+    id: int
+
+
 class Result(msgspec.Struct, frozen=True, array_like=True, tag=21):
     """What a command gave."""
 
@@ -124,14 +130,21 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=27):
     detail: int = 0
 
 
+class Piece(msgspec.Struct, frozen=True, array_like=True, tag=35):
+    """The next bytes of a snapshot file; none: it is complete."""
+
+    id: int
+    data: bytes
+
+
 RETRY = "retry"  # ask again, here or elsewhere; a command with the same seq
 INVALID = "invalid"  # asking again will not help
 COMPACTED = "compacted"  # detail: the compact revision
 FUTURE_REVISION = "future_revision"
 LEASE_NOT_FOUND = "lease_not_found"
 
-Request = Propose | Read | Watch | KeepAlive | LeaseGet | Status
-Answer = Result | Found | Batch | LeaseState | Member | Index | Failed
+Request = Propose | Read | Watch | KeepAlive | LeaseGet | Status | SnapshotGet
+Answer = Result | Found | Batch | LeaseState | Member | Index | Failed | Piece
 Between = Propose | KeepAlive | LeaseGet | ReadIndex | Result | LeaseState | Index | Failed
 
 _encoder = msgspec.msgpack.Encoder()

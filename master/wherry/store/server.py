@@ -7,12 +7,14 @@ if it falls too far behind it is told to start over.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Final
 
 from wherry.api.errors import UnavailableError
 from wherry.store import rpc
+from wherry.store.backup import snapshot_bytes
 from wherry.store.kv import CompactedError, FutureRevisionError
 from wherry.store.net import Connection, Handler, Identity, Listener, Network
 from wherry.store.raft.machine import Lost
@@ -21,6 +23,7 @@ from wherry.store.replica import Replica, lease_answer
 log = logging.getLogger(__name__)
 
 MAX_OUTSTANDING: Final = 4096  # requests of one connection; then it is not read from
+_STALLED_S: Final = 30.0  # who takes no byte of a snapshot for so long is sent away
 _CUT_OFF_S: Final = 3.0  # a replica without a leader for so long sends its watchers elsewhere
 
 
@@ -100,6 +103,7 @@ class Client:
         self._outstanding = 0
         self._paused = False
         self._watches: dict[int, asyncio.Task[None]] = {}
+        self._backup: asyncio.Task[None] | None = None  # goes on without a leader, unlike watches
 
     # ---- net.Handler
 
@@ -118,6 +122,8 @@ class Client:
         self._server.forget(self)
         for task in self._watches.values():
             task.cancel()
+        if self._backup is not None:
+            self._backup.cancel()
 
     def cancel_watches(self) -> None:
         """Send the watchers elsewhere."""
@@ -132,6 +138,10 @@ class Client:
         if isinstance(request, rpc.Watch):
             if self._server.tasks is not None and number not in self._watches:
                 self._watches[number] = self._server.tasks.create_task(self._watch(request))
+            return
+        if isinstance(request, rpc.SnapshotGet):
+            if self._server.tasks is not None and self._backup is None:
+                self._backup = self._server.tasks.create_task(self._send_snapshot(number))
             return
         self._outstanding += 1
         match request:
@@ -205,6 +215,22 @@ class Client:
         finally:
             watcher.close()
             self._watches.pop(number, None)
+
+    async def _send_snapshot(self, number: int) -> None:
+        """Send a snapshot; who stalls is sent away, for until the end no garbage is freed."""
+        try:
+            async with contextlib.aclosing(snapshot_bytes(self._replica)) as pieces:
+                async for data in pieces:
+                    self._send(rpc.Piece(number, data))
+                    async with asyncio.timeout(_STALLED_S):
+                        await self.connection.drained()
+            self._send(rpc.Piece(number, b""))
+        except UnavailableError as error:
+            self._send(rpc.Failed(number, rpc.RETRY, str(error)))
+        except TimeoutError:
+            self.connection.close()
+        finally:
+            self._backup = None
 
 
 def may_use(identity: Identity) -> bool:

@@ -332,15 +332,19 @@ class RaftNode(Generic[R]):
             else:
                 await self._take()
 
-    async def _take(self) -> None:
+    def snapshot_header(self) -> snapshot.Header | None:
+        """Return the header of a snapshot of the state as it is now; None: there is none yet."""
         core, wal = self._core, self._wal
-        if core is None or wal is None:
-            return
-        term = wal.term_at(core.applied)
-        if term is None or not self._snapshot_due(core.applied):
+        term = wal.term_at(core.applied) if core is not None and wal is not None else None
+        if core is None or term is None:
+            return None
+        return snapshot.Header(core.applied, term, self.config.cluster)
+
+    async def _take(self) -> None:
+        header = self.snapshot_header()
+        if header is None or not self._snapshot_due(header.index):
             return
         self._applied_bytes = 0
-        header = snapshot.Header(core.applied, term, self.config.cluster)
         with self._machine.snapshot() as view:
             writer = snapshot.Writer(self._disk, header)
             try:

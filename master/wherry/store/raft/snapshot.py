@@ -60,29 +60,47 @@ def snapshots(disk: Disk) -> list[SnapshotId]:
     return sorted(found, key=lambda one: one.index)
 
 
+class Encoder:
+    """The bytes of a snapshot file, piece by piece: `begin`, `add` for each chunk, `end`."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+        self._sha = hashlib.sha256()
+
+    def _hashed(self, data: bytes) -> bytes:
+        self._sha.update(data)
+        return data
+
+    def begin(self) -> bytes:
+        """Return magic and header."""
+        return self._hashed(MAGIC) + self.add(msgspec.msgpack.encode(self._header))
+
+    def add(self, chunk: bytes) -> bytes:
+        """Return a chunk of the state machine's as it stands in the file."""
+        return self._hashed(_LENGTH.pack(len(chunk)) + chunk)
+
+    def end(self) -> bytes:
+        """Return the end mark and the checksum."""
+        return self._hashed(_LENGTH.pack(0)) + self._sha.digest()
+
+
 class Writer:
     """Writes one snapshot piece by piece; its slow calls may run in a thread."""
 
     def __init__(self, disk: Disk, header: Header) -> None:
         self._disk = disk
         self._id = SnapshotId(header.index, header.term)
-        self._sha = hashlib.sha256()
+        self._encoder = Encoder(header)
         self._file = disk.create(TEMPORARY)
-        self._write(MAGIC)
-        self.add(msgspec.msgpack.encode(header))
-
-    def _write(self, data: bytes) -> None:
-        self._sha.update(data)
-        self._file.append(data)
+        self._file.append(self._encoder.begin())
 
     def add(self, chunk: bytes) -> None:
         """Add a chunk of the state machine's."""
-        self._write(_LENGTH.pack(len(chunk)) + chunk)
+        self._file.append(self._encoder.add(chunk))
 
     def finish(self) -> SnapshotId:
         """Make it durable, and only then visible."""
-        self._write(_LENGTH.pack(0))
-        self._file.append(self._sha.digest())
+        self._file.append(self._encoder.end())
         self._file.sync()
         self._file.close()
         self._disk.replace(TEMPORARY, self._id.name)
