@@ -47,8 +47,13 @@ class ElectionOptions:
     retry_s: float
 
 
-def process_command(name: str, *, health_port: int = 0) -> Callable[[Function], click.Command]:
-    """Make a click command of a function whose first argument is `process: ProcessOptions`."""
+def process_command(
+    name: str, *, health_port: int = 0, cls: type[click.Command] = click.Command
+) -> Callable[[Function], click.Command]:
+    """Make a click command of a function whose first argument is `process: ProcessOptions`.
+
+    `cls` is the command's class, where it is to be a group with subcommands.
+    """
 
     def decorate(function: Function) -> click.Command:
         @functools.wraps(function)
@@ -87,7 +92,7 @@ def process_command(name: str, *, health_port: int = 0) -> Callable[[Function], 
         wrapped: Any = call
         for option in reversed(options):
             wrapped = option(wrapped)
-        return click.command(name, context_settings={"show_default": True})(wrapped)
+        return click.command(name, cls=cls, context_settings={"show_default": True})(wrapped)
 
     return decorate
 

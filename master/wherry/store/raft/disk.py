@@ -38,8 +38,8 @@ class DiskFile(Protocol):
         ...
 
 
-class Disk(Protocol):
-    """One flat directory. Creating, replacing and deleting names is durable on return."""
+class Reader(Protocol):
+    """The files of one flat directory, for reading."""
 
     def names(self) -> list[str]:
         """Return the names of all files, sorted."""
@@ -52,6 +52,10 @@ class Disk(Protocol):
     def size(self, name: str) -> int:
         """Return a file's length."""
         ...
+
+
+class Disk(Reader, Protocol):
+    """One flat directory. Creating, replacing and deleting names is durable on return."""
 
     def create(self, name: str, reserve_bytes: int = 0) -> DiskFile:
         """Make an empty file, its space reserved; replaces one of the same name."""

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from wherry.store.raft.disk import CorruptError, Disk, DiskFile
+from wherry.store.raft.disk import CorruptError, Disk, DiskFile, Reader
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class SnapshotId:
         return f"{self.index:016d}-{self.term:016d}.snap"
 
 
-def snapshots(disk: Disk) -> list[SnapshotId]:
+def snapshots(disk: Reader) -> list[SnapshotId]:
     """Return the snapshots on disk, the oldest first."""
     found = []
     for name in disk.names():
@@ -111,7 +111,7 @@ class Writer:
         self._file.close()
 
 
-def verify(disk: Disk, name: str) -> None:
+def verify(disk: Reader, name: str) -> None:
     """Read a whole snapshot file against its checksum.
 
     Raises:
@@ -132,7 +132,7 @@ def verify(disk: Disk, name: str) -> None:
         raise CorruptError(f"{name}: the checksum at offset {end} does not fit what stands before")
 
 
-def read(disk: Disk, name: str, cluster: str) -> tuple[Header, Iterator[bytes]]:
+def read(disk: Reader, name: str, cluster: str) -> tuple[Header, Iterator[bytes]]:
     """Return the header, and the state machine's chunks, of a verified snapshot.
 
     Raises:
@@ -145,7 +145,7 @@ def read(disk: Disk, name: str, cluster: str) -> tuple[Header, Iterator[bytes]]:
     return header, chunks
 
 
-def _chunks(disk: Disk, name: str) -> Iterator[bytes]:
+def _chunks(disk: Reader, name: str) -> Iterator[bytes]:
     offset = len(MAGIC)
     buffer = b""
     while True:

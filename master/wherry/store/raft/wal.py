@@ -25,6 +25,8 @@ everything. So a wiped member comes back as a learner by itself.
 import logging
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -39,6 +41,7 @@ Entry = tuple[bytes, int, int]
 
 NOOP: Final = b"\x01"
 _HEAD: Final = struct.Struct("<IIBQQ")
+HEAD_BYTES: Final = _HEAD.size
 _REST: Final = struct.Struct("<IBQQ")
 _CRC: Final = struct.Struct("<I")
 META, HARD, ENTRY, CUT, FIRST, RESET, VOTER = range(1, 8)
@@ -86,7 +89,7 @@ class Wal:
         self._segments: list[tuple[str, int]] = []  # name, highest index in it
         self._buffer: list[bytes] = []
         self._position = 0
-        names = [name for name in disk.names() if name.endswith(".wal")]
+        names = segment_names(disk.names())
         for name in names:
             self._position = self._replay(name, last=name == names[-1])
         if names:
@@ -102,30 +105,13 @@ class Wal:
         data = self._disk.read(name)
         self._segments.append((name, 0))
         position = 0
-        while position + _HEAD.size <= len(data):
-            crc, length, kind, a, b = _HEAD.unpack_from(data, position)
-            if crc == 0 and length == 0 and kind == 0:
-                break  # reserved, never written
-            end = position + _HEAD.size + length
-            if end > len(data) or zlib.crc32(memoryview(data)[position + 4 : end]) != crc:
-                break
-            self._take(name, position, kind, a, b, data[position + _HEAD.size : end])
-            position = end
-        self._check_tail(name, data, position, last=last)
+        for offset, kind, a, b, payload in records(data):
+            self._take(name, offset, kind, a, b, payload)
+            position = offset + HEAD_BYTES + len(payload)
+        torn = torn_bytes(name, data, position, last=last)
+        if torn:
+            log.warning("cut torn tail", extra={"file": name, "offset": position, "bytes": torn})
         return position
-
-    def _check_tail(self, name: str, data: bytes, position: int, *, last: bool) -> None:
-        """Behind the last good record there may be zeros, or in the last segment a torn record."""
-        rest = data[position:].rstrip(b"\0")
-        if not rest:
-            return
-        if not last or _valid_record_in(data, position + 1, position + len(rest)):
-            raise CorruptError(
-                f"{name} offset {position}: bad checksum in the middle of the log; "
-                "this member's disk lost data: remove its data directory, and it will be "
-                "given everything by the other members"
-            )
-        log.warning("cut torn tail", extra={"file": name, "offset": position, "bytes": len(rest)})
 
     def _take(self, name: str, position: int, kind: int, a: int, b: int, payload: bytes) -> None:
         if kind == ENTRY:
@@ -277,6 +263,54 @@ class Wal:
     def _drop_before(self, index: int) -> None:
         if self.entries:
             del self.entries[: max(0, index - self.entries[0][1])]
+
+
+def segment_names(names: Sequence[str]) -> list[str]:
+    """Return which of a directory's files are the log's segments, in order.
+
+    Raises:
+        CorruptError: one in the middle is missing.
+    """
+    found = [name for name in names if name[:-4].isdecimal() and name.endswith(".wal")]
+    for before, name in pairwise(found):
+        following = f"{int(before.partition('.')[0]) + 1:016d}.wal"
+        if name != following:
+            raise CorruptError(f"{following} offset 0: the segment is missing, but {name} is there")
+    return found
+
+
+def records(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """Yield (offset, type, a, b, payload) of a segment's records up to the first bad one."""
+    position = 0
+    view = memoryview(data)
+    while position + _HEAD.size <= len(data):
+        crc, length, kind, a, b = _HEAD.unpack_from(data, position)
+        if crc == 0 and length == 0 and kind == 0:
+            return  # reserved, never written
+        end = position + _HEAD.size + length
+        if end > len(data) or zlib.crc32(view[position + 4 : end]) != crc:
+            return
+        yield position, kind, a, b, data[position + _HEAD.size : end]
+        position = end
+
+
+def torn_bytes(name: str, data: bytes, position: int, *, last: bool) -> int:
+    """Return how long the torn record is that begins at `position`, behind the last good one.
+
+    In the last segment only, for a torn write is the last that was ever made; there and
+    elsewhere zeros may follow, reserved and never written.
+
+    Raises:
+        CorruptError: it is no torn write.
+    """
+    rest = data[position:].rstrip(b"\0")
+    if rest and (not last or _valid_record_in(data, position + 1, position + len(rest))):
+        raise CorruptError(
+            f"{name} offset {position}: bad checksum in the middle of the log; "
+            "this member's disk lost data: remove its data directory, and it will be "
+            "given everything by the other members"
+        )
+    return len(rest)
 
 
 def _valid_record_in(data: bytes, start: int, end: int) -> bool:
