@@ -29,6 +29,7 @@ from wherry.store.entry import (
     validate,
 )
 from wherry.store.lessor import Lessor
+from wherry.store.membership import MemberInfo, initial
 from wherry.store.mvcc import MvccState
 from wherry.store.raft.disk import Disk
 from wherry.store.raft.link import PeerLink
@@ -88,6 +89,7 @@ class Replica:
             on_applied=self._on_applied,
             on_payload=self._on_payload,
         )
+        self._initial = initial(config.cluster, config.members)
         self._clock = clock
         self._compaction = compaction or Compaction()
         self._lessor = Lessor()
@@ -96,6 +98,21 @@ class Replica:
         self._proposed_at: dict[str, float] = {}
         self._questions: dict[int, tuple[str, float, Callable[[rpc.Between | Lost], None]]] = {}
         self._question = 0
+
+    @property
+    def cluster_number(self) -> int:
+        """Return the cluster's id, of 64 bits."""
+        return int(self.config.cluster, 16)
+
+    def members(self) -> tuple[MemberInfo, ...]:
+        """Return the members in the order of their ids, as this replica knows them."""
+        return self._initial.members
+
+    @property
+    def member_id(self) -> int:
+        """Return this member's own id."""
+        own = self._initial.named(self.config.name)
+        return own.id if own is not None else 0
 
     @property
     def ready(self) -> bool:
