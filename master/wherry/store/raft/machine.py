@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from wherry.api.errors import ConfigError
+from wherry.store.raft.wal import SEGMENT_BYTES
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -68,6 +69,7 @@ class RaftConfig:
         election_max_s: ... and at the latest; also how long a leader leads without a majority.
         tick_s: Granularity of all timeouts.
         snapshot_count: Entries after which a snapshot is taken.
+        segment_bytes: Size at which the log goes on in another file.
     """
 
     name: str
@@ -78,6 +80,7 @@ class RaftConfig:
     election_max_s: float = 1.0
     tick_s: float = 0.02
     snapshot_count: int = 10_000
+    segment_bytes: int = SEGMENT_BYTES
 
     def check(self) -> None:
         """Raise `ConfigError` if this cannot work."""

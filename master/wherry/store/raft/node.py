@@ -183,6 +183,7 @@ class RaftNode(Generic[R]):
             cluster=config.cluster,
             member=config.name,
             fresh=len(config.members) > 1,
+            segment_bytes=config.segment_bytes,
         )
         known = snapshot.snapshots(self._disk)
         usable = snapshot.newest_valid(self._disk, known)
