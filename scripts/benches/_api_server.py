@@ -1,10 +1,8 @@
 """One store (with fsync) and one API server as processes of their own, and clients of them."""
 
-import os
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -26,7 +24,7 @@ START_S = 30.0
 class Servers:
     """Both processes, ready when constructed. `cores` are those that they may use."""
 
-    def __init__(self, cores: set[int]) -> None:
+    def __init__(self, cores: set[int], workers: int = 1) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="wherry-bench-"))
         self._cores = cores
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -39,7 +37,7 @@ class Servers:
         self._start(
             *("apiserver", "--advertise-address", LOCALHOST, "--bind-address", LOCALHOST),
             *("--secure-port", str(self.port), "--grpc-port", str(_free_port())),
-            *("--store", f"unix://{store}"),
+            *("--store", f"unix://{store}", "--workers", str(workers)),
             *("--tls-cert-file", f"{self.directory}/apiserver.crt"),
             *("--tls-private-key-file", f"{self.directory}/apiserver.key"),
             *("--client-ca-file", f"{self.directory}/ca.crt"),
@@ -83,13 +81,13 @@ class Servers:
         return TlsFiles(directory / f"{name}.crt", directory / f"{name}.key", directory / "ca.crt")
 
     def _start(self, name: str, *flags: str) -> None:
+        pinned = ["taskset", "-c", ",".join(map(str, sorted(self._cores)))]
         with (self.directory / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "wherry.cli", name, "--health-port", "0", *flags],
+                [*pinned, sys.executable, "-m", "wherry.cli", name, "--health-port", "0", *flags],
                 stdout=log,
                 stderr=log,
             )
-        os.sched_setaffinity(process.pid, self._cores)
         self._processes[name] = process
 
     def _wait(self) -> None:
@@ -99,7 +97,7 @@ class Servers:
             try:
                 with (
                     socket.create_connection((LOCALHOST, self.port), timeout=1) as plain,
-                    self._context().wrap_socket(plain, server_hostname=LOCALHOST) as stream,
+                    self.tls.wrap_socket(plain, server_hostname=LOCALHOST) as stream,
                 ):
                     stream.sendall(b"GET /readyz HTTP/1.1\r\nHost: bench\r\n\r\n")
                     if b" 200 " in stream.recv(64):
@@ -107,9 +105,6 @@ class Servers:
             except OSError:
                 time.sleep(0.01)
         raise SystemExit("not ready:\n" + (self.directory / "apiserver.log").read_text()[-2000:])
-
-    def _context(self) -> ssl.SSLContext:
-        return self.tls
 
 
 def _free_port() -> int:

@@ -9,6 +9,7 @@ what is asked of it.
 import argparse
 import asyncio
 import json
+import multiprocessing
 import os
 import statistics
 import sys
@@ -16,13 +17,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 from _api_server import LOCALHOST, Servers
 from _report import Report
 
-from lablib.chaos.rest import Connection
+from lablib.chaos.rest import Connection, parse_head
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -222,6 +223,94 @@ async def _lines(servers: Servers, path: str) -> AsyncIterator[bytes]:
         writer.close()
 
 
+class _Getter(asyncio.Protocol):
+    """Sends a GET whenever its answer is there; cheap, for the load must not be what is measured.
+
+    All answers are of one object and therefore equally long.
+    """
+
+    done = 0
+    _transport: asyncio.Transport
+    _received = 0
+    _length = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(_GET)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if not self._length:
+            head = data.index(b"\r\n\r\n") + 4
+            status, headers = parse_head(data[: head - 4])
+            if status != 200:
+                raise SystemExit(f"GET answered {status}")
+            self._length = head + int(headers["content-length"])
+        if self._received == self._length:
+            self._received = 0
+            self.done += 1
+            self._transport.write(_GET)
+
+
+_GET = f"GET {CONFIG_MAPS}/cm-0 HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\n\r\n".encode()
+
+
+async def _gets(servers: Servers, phase_s: float) -> int:
+    """Get the same object again and again on 32 connections; return how often."""
+    loop = asyncio.get_running_loop()
+    getters = [_Getter() for _ in range(32)]
+    opening = [
+        loop.create_connection(lambda one=one: one, LOCALHOST, servers.port, ssl=servers.tls)  # type: ignore[misc]
+        for one in getters
+    ]
+    await asyncio.gather(*opening)
+    before = sum(one.done for one in getters)
+    await asyncio.sleep(phase_s)
+    return sum(one.done for one in getters) - before
+
+
+def _load(servers: Servers, core: int, phase_s: float, result: Any) -> None:
+    """Be one process of the load (forked: the servers' handles come along)."""
+    os.sched_setaffinity(0, {core})
+    result.put(uvloop.run(_gets(servers, phase_s)))
+
+
+def scaling(report: Report, phase_s: float) -> None:
+    """Compare one worker with two, on two cores; the load comes from the other ones."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 4:
+        print("scaling of --workers: not measured, it needs two cores for the load")
+        return
+    rates = {}
+    for workers in (1, 2):
+        servers = Servers(set(cores[:2]), workers)
+        try:
+            uvloop.run(_one(servers))
+            fork = multiprocessing.get_context("fork")
+            result = fork.SimpleQueue()
+            load = [
+                fork.Process(target=_load, args=(servers, core, phase_s, result))
+                for core in cores[2:4]
+            ]
+            for process in load:
+                process.start()
+            rates[workers] = sum(result.get() for _ in load) / phase_s
+            for process in load:
+                process.join()
+        finally:
+            servers.stop()
+        report.add(f"get with --workers {workers}, two cores: rate", rates[workers], "op/s")
+    report.add("two workers are faster by", rates[2] / rates[1], "x", "> 1.5")
+
+
+async def _one(servers: Servers) -> None:
+    """Make the object that is read, through a worker that another one must hear of."""
+    await asyncio.sleep(1.0)  # siblings start beside the first worker
+    connection = servers.connection()
+    await ask(connection, "POST", CONFIG_MAPS, config_map(0))
+    connection.close()
+
+
 def _lister(size: int) -> Once:
     return lambda connection, _: _drop(ask(connection, "GET", f"{PODS}?limit={size}"))
 
@@ -251,6 +340,7 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=10_000, help="pods at the end")
     options = parser.parse_args()
     report = Report("api")
+    scaling(report, options.phase)
     uvloop.run(run(report, options.phase, options.pods))
     return report.finish(options.json)
 

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from wherry.cli.supervisor import Child, State, Supervisor
+from wherry.process.supervisor import Child, State, Supervisor
 
 pytestmark = pytest.mark.integration
 DEADLINE_S = 20.0

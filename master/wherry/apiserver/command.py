@@ -1,6 +1,8 @@
 """`wherry apiserver`: flags, named as kube-apiserver's where it has them, and wiring."""
 
+import asyncio
 import ipaddress
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from wherry.apiserver.registry import Registry, RegistryConfig
 from wherry.apiserver.server import ApiServer, ServerConfig
 from wherry.apiserver.stores import open_store
 from wherry.apiserver.tokens import DEFAULT_ISSUER, TokenConfig
+from wherry.apiserver.workers import SIBLING, siblings
 from wherry.pki.tls import TlsFiles
 from wherry.process.command import process_command
 from wherry.process.run import ProcessOptions, Runtime, run
@@ -47,6 +50,8 @@ class Flags:
     token_auth_file: Path | None
     service_account_signing_key_file: Path | None
     service_account_issuer: str
+    workers: int
+    sibling: bool
 
 
 @process_command("apiserver")
@@ -81,12 +86,26 @@ class Flags:
     help="EC P-256 key; without one no ServiceAccount tokens are issued.",
 )
 @click.option("--service-account-issuer", default=DEFAULT_ISSUER)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Processes that share the two ports, to use more cores.",
+)
+@click.option(SIBLING, is_flag=True, hidden=True, help="Be one of the others of --workers.")
 def command(process: ProcessOptions, **flags: Any) -> None:
     """Serve the Kubernetes API (REST and gRPC) over a store."""
     given = Flags(**flags)
 
+    if given.workers > 1 and 0 in (given.secure_port, given.grpc_port):
+        raise click.UsageError("--workers needs ports that are known: none of them may be 0")
+
     async def main(runtime: Runtime) -> None:
-        await serve(given, runtime)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(given, runtime))
+            if given.workers > 1 and not given.sibling:
+                others = siblings(sys.argv[1:], given.workers - 1, rng=runtime.rng)
+                tasks.create_task(others.run())
 
     run(main, process)
 
@@ -125,6 +144,7 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
             bind_address=_address(flags.bind_address, "--bind-address"),
             secure_port=flags.secure_port,
             grpc_port=flags.grpc_port,
+            reuse_port=flags.workers > 1,
         ),
         store,
         registry,

@@ -90,7 +90,6 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.so_reuseport", 0),
 )
 T = TypeVar("T")
 Call = grpc.aio.ServicerContext[Any, Any]
@@ -401,10 +400,19 @@ async def _abort(context: Call, error: StatusError) -> NoReturn:
 class GrpcServer:
     """Listens, reloads its certificate when the files change, and drains."""
 
-    def __init__(self, service: ClusterService, *, host: str, port: int, tls: TlsFiles) -> None:
+    def __init__(
+        self,
+        service: ClusterService,
+        *,
+        host: str,
+        port: int,
+        tls: TlsFiles,
+        reuse_port: bool = False,
+    ) -> None:
         self._service = service
         self._host = host
         self._tls = tls
+        self._reuse_port = reuse_port
         self._loaded: tuple[int, ...] = ()
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at import
         self.port = port
@@ -419,7 +427,8 @@ class GrpcServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        server = grpc.aio.server(options=_OPTIONS)
+        options = [*_OPTIONS, ("grpc.so_reuseport", int(self._reuse_port))]
+        server = grpc.aio.server(options=options)
         add_ClusterServicer_to_server(self._service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

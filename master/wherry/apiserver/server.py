@@ -49,6 +49,7 @@ class ServerConfig:
         secure_port: REST; 0 lets the system choose.
         grpc_port: gRPC; 0 lets the system choose.
         limits: Bounds of the REST door.
+        reuse_port: Share both ports with other processes: see `workers.py`.
     """
 
     tls: TlsFiles
@@ -57,6 +58,7 @@ class ServerConfig:
     secure_port: int = 6443
     grpc_port: int = 6444
     limits: Limits = field(default_factory=Limits)
+    reuse_port: bool = False
 
 
 class Rotating(Generic[T]):
@@ -135,10 +137,15 @@ class ApiServer:
             clock=clock,
             tls=self._tls,
             limits=config.limits,
+            reuse_port=config.reuse_port,
         )
         service = ClusterService(registry, gate, clock=clock, metrics=metrics)
         self.grpc = GrpcServer(
-            service, host=config.bind_address, port=config.grpc_port, tls=config.tls
+            service,
+            host=config.bind_address,
+            port=config.grpc_port,
+            tls=config.tls,
+            reuse_port=config.reuse_port,
         )
 
     def checks(self) -> dict[str, str]:

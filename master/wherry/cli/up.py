@@ -33,7 +33,7 @@ from wherry.cli.plan import (
     ports_from,
 )
 from wherry.cli.renewal import Renewal
-from wherry.cli.supervisor import Child, Supervisor
+from wherry.process.supervisor import Child, Supervisor
 from wherry.client.grpc_api import GrpcApi
 from wherry.pki.node import node_pairs
 from wherry.pki.subject import Subject

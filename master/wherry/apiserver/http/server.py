@@ -32,6 +32,7 @@ class HttpServer:
         clock: Clock,
         tls: ssl.SSLContext | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        reuse_port: bool = False,
     ) -> None:
         self.handler = handler
         self.limits = limits
@@ -44,6 +45,7 @@ class HttpServer:
         self._host = host
         self._clock = clock
         self._tls = tls
+        self._reuse_port = reuse_port
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -62,6 +64,7 @@ class HttpServer:
                     ssl_handshake_timeout=handshake_s,
                     ssl_shutdown_timeout=self.limits.goodbye_s if self._tls else None,
                     backlog=1024,
+                    reuse_port=self._reuse_port or None,
                 )
             except OSError as error:
                 why = os.strerror(error.errno) if error.errno else str(error)

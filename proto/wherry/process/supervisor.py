@@ -4,8 +4,8 @@
     any --stop asked--> STOPPED
 
 A child that ends with code 2 before it ever served was configured wrongly: that ends the
-supervisor too, with the child's last line. A child that lived for `HEALTHY_S` has earned a fresh back-off. Each child writes to one log
-file of its own. The supervisor survives nothing itself: if it is killed, its children get
+supervisor too, with the child's last line. A child that lived for `HEALTHY_S` has earned a fresh back-off. Each child writes to a log
+file of its own, or to where the supervisor writes. The supervisor survives nothing itself: if it is killed, its children get
 SIGTERM from the kernel (parent-death signal), so that nothing is left behind.
 """
 
@@ -14,11 +14,12 @@ import ctypes
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from random import Random
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 from wherry.api.errors import ConfigError
 from wherry.client.backoff import Backoff
@@ -47,7 +48,8 @@ class Child:
 
     name: str
     argv: Sequence[str]
-    log_file: Path
+    log_file: Path | None
+    """Where it writes; None: where we do."""
     ready: Callable[[], Awaitable[bool]] | None = None
     after: Sequence[str] = ()
     """Names of children that must have been ready once before this one starts."""
@@ -135,8 +137,7 @@ class Supervisor:
     async def _run_once(
         self, child: Child, life: _Life, stopped: "asyncio.Task[Literal[True]]"
     ) -> int | None:
-        child.log_file.parent.mkdir(parents=True, exist_ok=True)
-        with child.log_file.open("ab") as output:
+        with _output(child.log_file) as output:
             process = await asyncio.create_subprocess_exec(
                 *child.argv,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -173,7 +174,16 @@ class Supervisor:
         log.info("running", extra={"child": child.name, "pid": life.pid})
 
 
-def _last_line(path: Path) -> str:
+def _output(path: Path | None) -> AbstractContextManager[IO[bytes] | None]:
+    if path is None:
+        return nullcontext()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("ab")
+
+
+def _last_line(path: Path | None) -> str:
+    if path is None:
+        return "see above"
     lines = path.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else f"see {path}"
 
