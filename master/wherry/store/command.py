@@ -19,11 +19,12 @@ from wherry.store.raft.disk import Directory
 from wherry.store.raft.machine import RaftConfig
 from wherry.store.replica import Compaction, Replica, cluster_id
 from wherry.store.server import StoreServer
+from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands
 
 _file = click.Path(dir_okay=False, path_type=Path)
 
 
-@process_command("store", health_port=2382)
+@process_command("store", health_port=2382, cls=WithSubcommands)
 @click.option("--name", default="master-1", help="This member; one of --initial-cluster.")
 @click.option(
     "--data-dir",
@@ -84,7 +85,9 @@ def command(  # one argument for each flag
     compaction_interval: float,
     compaction_retain: int,
 ) -> None:
-    """Run a member of the replicated key-value store."""
+    """Run a member of the replicated key-value store; or, with a subcommand, look after one."""
+    if click.get_current_context().invoked_subcommand is not None:
+        return
 
     async def main(runtime: Runtime) -> None:
         peers = parse_cluster(initial_cluster or f"{name}={listen_peer}")
@@ -172,3 +175,8 @@ def _networks(tls: TlsFiles | None) -> tuple[Sockets, Sockets]:
         Sockets(server, client_context(tls)),
         Sockets(server, client_context(tls, check_hostname=False)),
     )
+
+
+if isinstance(command, click.Group):  # for the type checker: it is one
+    for subcommand in SUBCOMMANDS:
+        command.add_command(subcommand)

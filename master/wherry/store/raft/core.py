@@ -39,7 +39,7 @@ from wherry.store.raft.wal import NOOP, Wal
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 
-_COMMAND: Final = b"\x10"  # our type byte; PySyncObj's own are 0 to 3
+COMMAND: Final = b"\x10"  # our type byte; PySyncObj's own are 0 to 3
 _MAX_BATCH: Final = 1024  # commands appended, and entries applied, in one tick
 _MAX_BATCH_BYTES: Final = 2 << 20
 _MAX_QUEUE_BYTES: Final = 64 << 20
@@ -239,7 +239,7 @@ class RaftCore(Replication, Generic[R]):
             command, reply = self._commands.popleft()
             count += 1
             size += len(command)
-            self._wal.append(_COMMAND + command, index + count, term)
+            self._wal.append(COMMAND + command, index + count, term)
             self._waiting[index + count] = (term, reply)
         self._queued_bytes -= size
         return count
@@ -253,7 +253,7 @@ class RaftCore(Replication, Generic[R]):
         for command, index, term in entries[first : first + min(_MAX_BATCH, commit - applied)]:
             waiting = self._waiting.pop(index, None)
             kind = command[:1]
-            if kind == _COMMAND:
+            if kind == COMMAND:
                 result: R | Lost = self._owner.apply(command[1:])
             elif kind == NOOP:
                 result = Lost.UNKNOWN

@@ -187,7 +187,7 @@ class RaftNode(Generic[R]):
         )
         known = snapshot.snapshots(self._disk)
         usable = snapshot.newest_valid(self._disk, known)
-        _check_reach(wal, usable, known)
+        check_reach(wal, usable, known)
         if usable is not None:
             _, chunks = snapshot.read(self._disk, usable.name, config.cluster)
             restorer = self._machine.restorer()
@@ -398,7 +398,7 @@ class RaftNode(Generic[R]):
         core.acknowledge_snapshot(member, received.id.index + 1)
 
 
-def _check_reach(wal: Wal, usable: SnapshotId | None, known: Sequence[SnapshotId]) -> None:
+def check_reach(wal: Wal, usable: SnapshotId | None, known: Sequence[SnapshotId]) -> None:
     """See that nothing is missing between the usable snapshot and the log.
 
     Raises:

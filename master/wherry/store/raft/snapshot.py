@@ -145,6 +145,11 @@ def read(disk: Reader, name: str, cluster: str) -> tuple[Header, Iterator[bytes]
     return header, chunks
 
 
+def header(disk: Reader, name: str) -> Header:
+    """Return the header of a verified snapshot, whichever cluster's it is."""
+    return msgspec.msgpack.decode(next(_chunks(disk, name)), type=Header)
+
+
 def _chunks(disk: Reader, name: str) -> Iterator[bytes]:
     offset = len(MAGIC)
     buffer = b""

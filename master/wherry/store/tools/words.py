@@ -1,0 +1,193 @@
+"""What stands in a log, in words: a line for each record, or a JSON object."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import msgspec
+
+from wherry.store.entry import (
+    Command,
+    Compact,
+    DeleteOp,
+    EntryOp,
+    Expire,
+    Forget,
+    Grant,
+    Origin,
+    PutOp,
+    RangeOp,
+    Register,
+    Revoke,
+    Txn,
+    decode_command,
+)
+from wherry.store.mvcc import MvccState
+from wherry.store.raft.core import COMMAND
+from wherry.store.raft.wal import (
+    CUT,
+    ENTRY,
+    FIRST,
+    HARD,
+    META,
+    NOOP,
+    RESET,
+    VOTER,
+    Meta,
+    records,
+)
+from wherry.store.tools.inspection import KINDS
+
+_MAX_OPS: Final = 4  # of a transaction, that are named one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One record. `index` is that of an ENTRY, else 0."""
+
+    file: str
+    offset: int
+    kind: str
+    index: int
+    term: int
+    bytes: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.offset:<10} {self.kind:5}  {self.text}"
+
+    def json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return asdict(self)
+
+
+def describe_segment(name: str, data: bytes) -> Iterator[Line]:
+    """Explain a segment's records up to the first bad one."""
+    for offset, kind, a, b, payload in records(data):
+        term = {HARD: a, ENTRY: b, RESET: b}.get(kind, 0)
+        index = a if kind == ENTRY else 0
+        yield Line(
+            name,
+            offset,
+            KINDS.get(kind, f"{kind}?"),
+            index,
+            term,
+            len(payload),
+            _record(kind, a, b, payload),
+        )
+
+
+def _record(kind: int, a: int, b: int, payload: bytes) -> str:
+    if kind == META:
+        meta = msgspec.msgpack.decode(payload, type=Meta)
+        age = "a new disk" if meta.fresh else "a voter"
+        return f"member {meta.member} of cluster {meta.cluster}, {age}, format {meta.format}"
+    if kind == ENTRY:
+        return f"entry {a} of term {b}: {describe_command(payload)}"
+    return {
+        HARD: f"term {a}, vote for {payload.decode(errors='replace') or 'nobody'}, committed to {b}",
+        CUT: f"the entries from {a} on were another leader's: gone",
+        FIRST: f"the entries before {a} are in a snapshot: no longer needed",
+        RESET: f"a snapshot took the place of all entries up to {a} of term {b}",
+        VOTER: "it has caught up: from here on its vote counts as any other",
+    }.get(kind, f"of a newer version; a={a} b={b}")
+
+
+def describe_command(payload: bytes) -> str:
+    """Explain an entry: the type byte that it begins with, and its command."""
+    if payload[:1] == NOOP:
+        return "no-op, of a leader when it begins"
+    if payload[:1] != COMMAND:
+        return f"of type {payload[:1].hex() or 'none'}, {len(payload)} bytes"
+    try:
+        return _command(decode_command(payload[1:]))
+    except msgspec.MsgspecError as error:
+        return f"a command that this version does not know: {error}"
+
+
+def _command(command: Command) -> str:
+    if isinstance(command, Txn):
+        return _txn(command)
+    match command:
+        case Grant(origin, ttl_s, lease):
+            return f"grant lease {_lease(lease)} for {ttl_s} s{_origin(origin)}"
+        case Revoke(origin, lease):
+            return f"revoke lease {_lease(lease)}{_origin(origin)}"
+        case Expire(leases):
+            return f"end leases {', '.join(_lease(lease) for lease, _ in leases)}"
+        case Compact(origin, revision):
+            return f"compact to revision {revision}{_origin(origin)}"
+        case Register() | Forget():
+            ended = f" {command.session}" if isinstance(command, Forget) else ""
+            return f"close session{ended}" if ended else "open a session"
+
+
+def _txn(txn: Txn) -> str:
+    if not txn.checks and not txn.failure and len(txn.success) == 1:
+        return _op(txn.success[0]) + _origin(txn.origin)
+    checks = " and ".join(
+        f"{c.target.value}({_key(c.key)}) {c.op} {_short(c.operand)}" for c in txn.checks
+    )
+    text = f"txn if {checks or 'true'} then {_ops(txn.success)}"
+    if txn.failure:
+        text += f" else {_ops(txn.failure)}"
+    return text + _origin(txn.origin)
+
+
+def _ops(ops: Sequence[EntryOp]) -> str:
+    more = f" and {len(ops) - _MAX_OPS} more" if len(ops) > _MAX_OPS else ""
+    return f"[{'; '.join(_op(op) for op in ops[:_MAX_OPS])}{more}]"
+
+
+def _op(op: EntryOp) -> str:
+    match op:
+        case PutOp(key, value, lease):
+            under = f" under lease {_lease(lease)}" if lease else ""
+            return f"put {_key(key)}, {len(value)} bytes{under}"
+        case DeleteOp(key, end):
+            return f"delete {_span(key, end)}"
+        case RangeOp(key, end):
+            return f"range {_span(key, end)}"
+
+
+def _span(key: bytes, end: bytes | None) -> str:
+    return _key(key) if end is None else f"[{_key(key)}, {_key(end)})"
+
+
+def _key(key: bytes) -> str:
+    return key.decode(errors="backslashreplace").replace("\0", "\\0") or '""'
+
+
+def _short(operand: int | bytes) -> str:
+    return str(operand) if isinstance(operand, int) else f"{len(operand)} bytes"
+
+
+def _lease(lease: int) -> str:
+    return f"{lease:x}" if lease else "of its own choice"
+
+
+def _origin(origin: Origin) -> str:
+    return f"  (session {origin.session} seq {origin.seq})" if origin.session else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys of one kind, as `/registry/pods`."""
+
+    prefix: str
+    keys: int
+    bytes: int
+
+
+def prefixes(state: MvccState, depth: int = 2) -> list[Prefix]:
+    """Count the live keys by the first parts of their path, the largest first."""
+    keys: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for key in state.all_keys():
+        kv = state.current(key)
+        if kv is not None:
+            name = "/".join(_key(key).split("/")[: depth + 1])
+            keys[name] += 1
+            sizes[name] += len(kv.key) + len(kv.value)
+    return [Prefix(name, keys[name], size) for name, size in sizes.most_common()]
