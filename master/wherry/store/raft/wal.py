@@ -2,20 +2,22 @@
 
     record = crc32(rest) | payload length | type | a | b | payload          little-endian
 
-    META     payload: whose log this is                    first record of every segment
+    META     payload: whose log this is                    first record of every segment, or later
     HARD     a: term  b: commit index  payload: vote       hard state; the last one counts
     ENTRY    a: index b: term          payload: command
     CUT      a: index                                      entries from a on are gone
     FIRST    a: index                                      entries before a are no longer needed
     RESET    a: index b: term                              a snapshot took the place of all entries
     VOTER                                                  no longer `fresh`
+    NEXT                                                   last of a segment: there is another
 
 Nothing is ever overwritten: truncation and compaction are records, and whole segments are
 deleted when every entry in them is obsolete. `sync()` is the one barrier: what was said to
 another member, or counted as this member's own, must be behind it.
 
 A torn tail (power loss) is cut off on opening. A bad record with valid ones behind it is
-corruption: the store does not start, for what was acknowledged may be gone.
+corruption: the store does not start, for what was acknowledged may be gone. So is a segment
+that is missing: NEXT is written once the following one is durable, and before it is used.
 
 `fresh` says that this member may have forgotten what it once promised: its disk is new. Its
 vote then only counts where all members agree (`core.py`), until a leader has given it
@@ -40,14 +42,32 @@ Entry = tuple[bytes, int, int]
 """(command, index, term), as PySyncObj has it."""
 
 NOOP: Final = b"\x01"
+CONFIGURATION: Final = b"\x11"  # first byte of an entry that says who the members are
 _HEAD: Final = struct.Struct("<IIBQQ")
 HEAD_BYTES: Final = _HEAD.size
 _REST: Final = struct.Struct("<IBQQ")
 _CRC: Final = struct.Struct("<I")
-META, HARD, ENTRY, CUT, FIRST, RESET, VOTER = range(1, 8)
+META, HARD, ENTRY, CUT, FIRST, RESET, VOTER, NEXT = range(1, 9)
 SEGMENT_BYTES: Final = 64 << 20
 MAX_PAYLOAD: Final = 16 << 20
 FORMAT: Final = 1
+
+
+def _parts(kind: int, a: int, b: int, payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return a record's bytes, not yet joined."""
+    rest = _REST.pack(len(payload), kind, a, b)
+    return _CRC.pack(zlib.crc32(payload, zlib.crc32(rest))), rest, payload
+
+
+_NEXT_RECORD: Final = b"".join(_parts(NEXT, 0, 0, b""))
+
+
+def _segment_name(number: int) -> str:
+    return f"{number:016d}.wal"
+
+
+def _number(name: str) -> int:
+    return int(name.partition(".")[0])
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):
@@ -57,6 +77,9 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     cluster: str
     member: str
     fresh: bool
+    id: int = 0  # under which this disk belongs to the cluster; 0: under none yet
+    spare: int = 0  # what a new disk would be called, should another have had its place
+    base: bytes = b""  # the members when this one joined; empty: the flags say it
 
 
 class Wal:
@@ -69,9 +92,12 @@ class Wal:
         cluster: str,
         member: str,
         fresh: bool = True,
+        member_id: int = 0,
+        spare: int = 0,
+        base: bytes = b"",
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        """Open or create the log; `fresh` is what a new one starts with.
+        """Open or create the log; `fresh`, ids and `base` are what a new one starts with.
 
         Raises:
             CorruptError: the log is damaged in the middle.
@@ -85,13 +111,23 @@ class Wal:
         self.vote: str | None = None
         self.commit = 1  # a hint: everything up to here was committed when it was written
         self.fresh = fresh
+        self.member_id = member_id
+        self.spare = spare
+        self.base = base
+        self.configurations: list[tuple[int, bytes]] = []  # in the log: index, payload
         self.syncs = 0
         self._segments: list[tuple[str, int]] = []  # name, highest index in it
         self._buffer: list[bytes] = []
         self._position = 0
+        self._more = False  # the segment read last says that there is another
         names = segment_names(disk.names())
         for name in names:
             self._position = self._replay(name, last=name == names[-1])
+        if self._more:
+            raise CorruptError(
+                f"{_segment_name(_number(names[-1]) + 1)} offset 0: the segment is missing, "
+                f"but {names[-1]} says that there is one"
+            )
         if names:
             self._file: DiskFile = disk.open_at(names[-1], self._position, segment_bytes)
             if not self._position:  # created, but nothing of it was durable
@@ -104,6 +140,7 @@ class Wal:
     def _replay(self, name: str, *, last: bool) -> int:
         data = self._disk.read(name)
         self._segments.append((name, 0))
+        self._more = False
         position = 0
         for offset, kind, a, b, payload in records(data):
             self._take(name, offset, kind, a, b, payload)
@@ -125,11 +162,14 @@ class Wal:
             self._drop_before(a)
         elif kind == RESET:
             self.entries = [(NOOP, a, b)]
+            self.configurations = []
             self._raise_highest(a)
         elif kind == META:
             self._check_meta(msgspec.msgpack.decode(payload, type=Meta))
         elif kind == VOTER:
             self.fresh = False
+        elif kind == NEXT:
+            self._more = True
         else:
             raise CorruptError(f"{name} offset {position}: record of unknown type {kind}")
 
@@ -138,7 +178,12 @@ class Wal:
             raise CorruptError(
                 f"{name} offset {position}: entry {entry[1]} follows {self.entries[-1][1]}"
             )
+        self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
         self.entries.append(entry)
+        if entry[0][:1] == CONFIGURATION:
+            self.configurations.append((entry[1], entry[0][1:]))
         self._raise_highest(entry[1])
 
     def _check_meta(self, meta: Meta) -> None:
@@ -149,7 +194,8 @@ class Wal:
                 f"the data directory belongs to member {meta.member!r} of cluster "
                 f"{meta.cluster!r}, not to {self._identity[1]!r} of {self._identity[0]!r}"
             )
-        self.fresh = meta.fresh
+        self.fresh, self.member_id = meta.fresh, meta.id
+        self.spare, self.base = meta.spare or self.spare, meta.base
 
     def _raise_highest(self, index: int) -> None:
         name, highest = self._segments[-1]
@@ -159,7 +205,7 @@ class Wal:
     # ---- writing
 
     def _create(self, number: int) -> DiskFile:
-        name = f"{number:016d}.wal"
+        name = _segment_name(number)
         file = self._disk.create(name, self._segment_bytes)
         self._segments.append((name, 0))
         self._position = 0
@@ -168,42 +214,52 @@ class Wal:
 
     def _begin(self) -> None:
         """A segment says whose it is, and stands on its own when older ones are deleted."""
-        cluster, member = self._identity
-        self._record(
-            META, payload=msgspec.msgpack.encode(Meta(FORMAT, cluster, member, self.fresh))
-        )
+        self._meta()
         self._hard()
         if self.entries:
             self._record(FIRST, self.entries[0][1])
 
+    def _meta(self) -> None:
+        cluster, member = self._identity
+        meta = Meta(FORMAT, cluster, member, self.fresh, self.member_id, self.spare, self.base)
+        self._record(META, payload=msgspec.msgpack.encode(meta))
+
     def _record(self, kind: int, a: int = 0, b: int = 0, payload: bytes = b"") -> None:
-        rest = _REST.pack(len(payload), kind, a, b)
-        self._buffer += (_CRC.pack(zlib.crc32(payload, zlib.crc32(rest))), rest, payload)
+        self._buffer += _parts(kind, a, b, payload)
 
     def _hard(self) -> None:
         self._record(HARD, self.term, self.commit, (self.vote or "").encode())
 
     def sync(self) -> None:
         """Make everything so far durable. An `OSError` must stop the process."""
-        if not self._buffer:
-            return
+        if self._buffer:
+            self._write()
+            if self._position > self._segment_bytes:
+                self._roll()
+
+    def _write(self) -> None:
         data = b"".join(self._buffer)
         self._buffer = []
         self._file.append(data)
         self._file.sync()
         self._position += len(data)
         self.syncs += 1
-        if self._position > self._segment_bytes:
-            self._file.close()
-            self._file = self._create(int(self._segments[-1][0].partition(".")[0]) + 1)
+
+    def _roll(self) -> None:
+        """Go on in another segment; when that is durable, this one says that it goes on there."""
+        full = self._file
+        self._file = self._create(_number(self._segments[-1][0]) + 1)
+        self._write()
+        full.append(_NEXT_RECORD)
+        full.sync()
+        full.close()
 
     def append(self, command: bytes, index: int, term: int) -> None:
         """Add the next entry."""
         if self.entries and index != self.entries[-1][1] + 1:
             raise AssertionError(f"entry {index} does not follow {self.entries[-1][1]}")
-        self.entries.append((command, index, term))
         self._record(ENTRY, index, term, command)
-        self._raise_highest(index)
+        self._add((command, index, term))
 
     def cut_from(self, index: int) -> None:
         """Forget the entries from `index` on: another leader's replace them."""
@@ -225,6 +281,7 @@ class Wal:
     def reset(self, index: int, term: int) -> None:
         """A snapshot up to `index` replaces every entry."""
         self.entries = [(NOOP, index, term)]
+        self.configurations = []
         self._record(RESET, index, term)
         self._raise_highest(index)
         self.sync()
@@ -247,6 +304,12 @@ class Wal:
         self._record(VOTER)
         self.sync()
 
+    def identify(self, member_id: int) -> None:
+        """Write down, with what is synced next, under which id this disk is a member's."""
+        if self.member_id != member_id:
+            self.member_id = member_id
+            self._meta()
+
     def term_at(self, index: int) -> int | None:
         """Return the term of an entry, None where there is none."""
         offset = index - self.entries[0][1] if self.entries else -1
@@ -259,6 +322,8 @@ class Wal:
     def _drop_from(self, index: int) -> None:
         if self.entries:
             del self.entries[max(0, index - self.entries[0][1]) :]
+        while self.configurations and self.configurations[-1][0] >= index:
+            self.configurations.pop()
 
     def _drop_before(self, index: int) -> None:
         if self.entries:
@@ -273,7 +338,7 @@ def segment_names(names: Sequence[str]) -> list[str]:
     """
     found = [name for name in names if name[:-4].isdecimal() and name.endswith(".wal")]
     for before, name in pairwise(found):
-        following = f"{int(before.partition('.')[0]) + 1:016d}.wal"
+        following = _segment_name(_number(before) + 1)
         if name != following:
             raise CorruptError(f"{following} offset 0: the segment is missing, but {name} is there")
     return found
@@ -294,17 +359,28 @@ def records(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
         position = end
 
 
+def identity(disk: Disk) -> Meta | None:
+    """Return whose log is on a disk; None on a new one. Nothing is checked but what is read."""
+    found: Meta | None = None
+    for name in segment_names(disk.names()):
+        for _, kind, _, _, payload in records(disk.read(name)):
+            if kind == META:
+                found = msgspec.msgpack.decode(payload, type=Meta)
+    return found
+
+
 def torn_bytes(name: str, data: bytes, position: int, *, last: bool) -> int:
     """Return how long the torn record is that begins at `position`, behind the last good one.
 
-    In the last segment only, for a torn write is the last that was ever made; there and
-    elsewhere zeros may follow, reserved and never written.
+    In the last segment only, for a torn write is the last that was ever made; before that only
+    a NEXT may be torn. Everywhere zeros may follow, reserved and never written.
 
     Raises:
         CorruptError: it is no torn write.
     """
     rest = data[position:].rstrip(b"\0")
-    if rest and (not last or _valid_record_in(data, position + 1, position + len(rest))):
+    may_be_torn = last or _NEXT_RECORD.startswith(rest)
+    if rest and (not may_be_torn or _valid_record_in(data, position + 1, position + len(rest))):
         raise CorruptError(
             f"{name} offset {position}: bad checksum in the middle of the log; "
             "this member's disk lost data: remove its data directory, and it will be "
@@ -318,7 +394,7 @@ def _valid_record_in(data: bytes, start: int, end: int) -> bool:
     view = memoryview(data)
     for position in range(start, min(end, len(data) - _HEAD.size)):
         kind = data[position + 8]
-        if not META <= kind <= VOTER:
+        if not META <= kind <= NEXT:
             continue
         crc, length, _, _, _ = _HEAD.unpack_from(data, position)
         stop = position + _HEAD.size + length
