@@ -1,330 +1,243 @@
-"""One seed, one history of a Raft cluster under every fault we know; nothing acknowledged is lost.
+"""One seed, one history of a whole store under every fault we know.
 
-    python tests/support/store_fuzz.py SEED [COUNT]     replay one, or run many
+    scripts/soak store --start SEED --seeds 1        the usual way to run one, or many
 
-Members crash (also in the middle of a sync, losing what was not synced), restart, lose their
-disks altogether, are cut off, slow, or lossy; snapshots are taken every few entries and sent
-to who needs them. Checked:
+The real thing runs: Raft, log and snapshots on simulated disks, the state machine, sessions,
+leases, compaction, watches, and clients; only time, disks and wires are simulated. What goes
+wrong is decided before the run (`store_faults.py`), so that it can be printed and cut down.
 
-* every replica applies the same commands in the same order, each proposal at most once;
-* what was acknowledged is there in the end, on every replica;
-* at most one leader in a term;
-* a read that was confirmed sees everything acknowledged before it was asked for.
+Held at every step: replicas do the same in the same order (`store_history.py`); what is read
+is what was written (`store_load.py`); one leader a term; no process fails that was not made
+to. In the end all replicas are equal, no lease is left, and `store_verdict.py` looks at what
+clients were told.
 """
 
 import asyncio
-import contextlib
-import functools
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
-from store_sim import SimCluster, SimMember
+from store_faults import Fault, generate
+from store_history import Canon, TappedMachine
+from store_injector import Injector
+from store_load import Keeper, LoadClient, Observer, Record
+from store_network import SimNetwork
+from store_sim import CrashError
+from store_verdict import judge
+from store_world import StoreWorld
 from virtual_loop import run
 
-from wherry.store.raft.machine import Lost
+from wherry.api.errors import UnavailableError
+from wherry.store.kv import Put
+from wherry.store.replica import Compaction, Replica
+
+CLIENTS = 3
+LENGTH_S = 8.0
+_LOOK_S = 0.02
+_SETTLE_S = 60.0
 
 
-class HistoryMachine:
-    """Applies numbers, and compares with what any other replica applied before it."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that makes a run what it is.
 
-    def __init__(self, history: list[int]) -> None:
-        self._history = history
-        self.log: list[int] = []
-        self.seen: set[int] = set()
+    Attributes:
+        seed: Of all chance but the faults.
+        members: 1, 3 or 5.
+        clients: How many ask; the first two also keep leases, and watch.
+        length_s: Virtual seconds during which things go wrong.
+        faults: None: made from the seed.
+    """
 
-    def apply(self, data: bytes) -> int:
-        value = int(data[:8])
-        position = len(self.log)
-        if position < len(self._history):
-            assert self._history[position] == value, f"replicas part at position {position}"
-        else:
-            assert value not in self.seen, f"{value} applied twice"
-            self._history.append(value)
-        self.log.append(value)
-        self.seen.add(value)
-        return position
+    seed: int
+    members: int = 3
+    clients: int = CLIENTS
+    length_s: float = LENGTH_S
+    faults: tuple[Fault, ...] | None = None
 
-    @contextlib.contextmanager
-    def snapshot(self) -> Iterator["_View"]:
-        yield _View(list(self.log))
+    def names(self) -> tuple[str, ...]:
+        """The members."""
+        return tuple("abcde"[: self.members])
 
-    def restorer(self) -> "_Restorer":
-        return _Restorer(self)
-
-    def become(self, log: list[int]) -> None:
-        assert self._history[: len(log)] == log, "a snapshot parts from what was applied"
-        assert len(log) >= len(self.log), "a snapshot took something back"
-        self.log = log
-        self.seen = set(log)
-
-
-class _View:
-    def __init__(self, log: list[int]) -> None:
-        self._log = log
-
-    def chunks(self) -> Iterator[bytes]:
-        for start in range(0, len(self._log), 50):
-            yield b"".join(b"%08d" % value for value in self._log[start : start + 50])
-
-
-class _Restorer:
-    def __init__(self, machine: HistoryMachine) -> None:
-        self._machine = machine
-        self._log: list[int] = []
-
-    def feed(self, chunk: bytes) -> None:
-        self._log += [int(chunk[n : n + 8]) for n in range(0, len(chunk), 8)]
-
-    def finish(self) -> None:
-        self._machine.become(self._log)
+    def schedule(self) -> tuple[Fault, ...]:
+        """What goes wrong."""
+        if self.faults is not None:
+            return self.faults
+        rng = Random(f"faults {self.seed}")
+        clients = [f"c{number}" for number in range(self.clients)]
+        return tuple(generate(rng, self.names(), clients, self.length_s))
 
 
 @dataclass
 class Outcome:
-    """What happened, for the tests that ask whether anything did."""
+    """What happened, for those who ask whether anything did."""
 
-    proposed: int = 0
+    commands: int = 0
     acknowledged: int = 0
+    unknown: int = 0
     reads: int = 0
-    refused: int = 0
-    crashes: int = 0
-    wipes: int = 0
-    elections: int = 0
-    sent: dict[str, int] = field(default_factory=dict)
+    renewals: int = 0
+    watched: int = 0
+    terms: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    sent: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Outcome") -> None:
+        """Sum up."""
+        for name, value in vars(other).items():
+            if isinstance(value, Counter):
+                getattr(self, name).update(value)
+            else:
+                setattr(self, name, getattr(self, name) + value)
 
 
 class Fuzz:
-    """See the module. `tweak` may break the cluster on purpose, to test this test."""
+    """See the module. `tweak` may break the store on purpose, to test this test."""
 
-    def __init__(
-        self,
-        seed: int,
-        *,
-        members: int = 3,
-        steps: int = 250,
-        tweak: Callable[[SimCluster[int]], None] = lambda _: None,
-    ) -> None:
-        self.rng = Random(seed)
-        self.seed = seed
-        self.steps = steps
-        self.names = tuple("abcde"[:members])
-        self.history: list[int] = []
-        self.acknowledged: list[int] = []
-        self.outcome = Outcome()
+    def __init__(self, plan: Plan, tweak: Callable[[StoreWorld], None] = lambda _: None) -> None:
+        self.plan = plan
+        self.canon = Canon()
+        self.record = Record()
         self.leader_of: dict[int, str] = {}
-        self.problems: list[str] = []
-        self.wiped: str | None = None
+        self.machines: dict[str, TappedMachine] = {}
         self._tweak = tweak
 
     async def main(self) -> Outcome:
-        self.cluster: SimCluster[int] = SimCluster(
-            self.names,
-            self.rng,
-            lambda: HistoryMachine(self.history),
-            snapshot_count=self.rng.choice([10, 40, 10_000]),
+        """Run; an `AssertionError` says what does not hold."""
+        plan = self.plan
+        rng = Random(f"world {plan.seed}")
+        self.network = SimNetwork(rng)
+        self.world = StoreWorld(
+            plan.names(),
+            rng,
+            snapshot_count=rng.choice([20, 60, 10_000]),
+            segment_bytes=rng.choice([1500, 6000, 1 << 20]),
+            compaction=Compaction(interval_s=rng.choice([1.0, 3.0, 300.0]), retain=30),
+            peers=self.network,
         )
-        self._tweak(self.cluster)
-        self.cluster.start_all()
-        await asyncio.sleep(self.rng.uniform(0.5, 2))
-        for _ in range(self.steps):
-            await asyncio.sleep(self.rng.expovariate(50))
-            await self.step()
-            self.check()
-        await self.settle()
-        await self.cluster.stop()
-        self.outcome.acknowledged = len(self.acknowledged)
-        self.outcome.elections = len(self.leader_of)
-        self.outcome.sent = self.cluster.network.sent
-        return self.outcome
+        for clock in self.world.clocks.values():
+            clock.rate = rng.uniform(0.97, 1.03)
+        self.world.on_start = self._tap
+        self.injector = Injector(self.world, self.network)
+        self._tweak(self.world)
+        loads = [
+            LoadClient(f"c{number}", self.world, self.canon, self.record)
+            for number in range(plan.clients)
+        ]
+        observers = [Observer(load) for load in loads[:2]]
+        self.world.start_all()
+        try:
+            await self._live(loads, observers, rng.choice([0.005, 0.03]))
+        finally:
+            await self.world.stop()
+        judge(self.canon, self.record)
+        return self._outcome()
 
-    # ---- what may happen
+    async def _live(
+        self, loads: Sequence[LoadClient], observers: Sequence[Observer], pause_s: float
+    ) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._look())
+            watching = [tasks.create_task(one.run()) for one in observers]
+            work = [tasks.create_task(load.run(pause_s)) for load in loads]
+            work += [tasks.create_task(Keeper(load).run()) for load in loads[:2]]
+            await self.injector.run(self.plan.schedule())
+            for load in loads:
+                load.over = True
+            await asyncio.wait(work)
+            await self._settle(observers)
+            for task in (looking, *watching):
+                task.cancel()
 
-    async def step(self) -> None:
-        rng, cluster = self.rng, self.cluster
-        chance = rng.random()
-        self.read()
-        if chance < 0.70:
-            self.propose()
-        elif chance < 0.80:
-            await self.crash(rng.choice(self.names))
-        elif chance < 0.83:
-            for member in cluster.leaders():
-                await self.crash(member.name)
-        elif chance < 0.90:
-            down = [m.name for m in cluster.members.values() if m.node is None]
-            if down:
-                cluster.start(rng.choice(down))
-        else:
-            self.disturb()
-
-    def disturb(self) -> None:
-        for member in self.cluster.members.values():
-            member.disk.crash_chance = self.rng.choice([0.0, 0.0, 0.002, 0.02])
-        if len(self.names) > 1:
-            self.disturb_network()
-
-    def disturb_network(self) -> None:
-        rng, network = self.rng, self.cluster.network
-        kind = rng.randrange(8)
-        if kind in (0, 5):
-            leaders = [m.name for m in self.cluster.leaders()]
-            apart = set(rng.sample(self.names, rng.randrange(1, len(self.names))))
-            if kind == 5 and leaders:
-                apart = {rng.choice(leaders)}
-            network.partition(apart, set(self.names) - apart)
-        elif kind == 1:
-            network.cut.add(tuple(rng.sample(self.names, 2)))  # type: ignore[arg-type]  # two of them
-        elif kind == 2:
-            network.slow[tuple(rng.sample(self.names, 2))] = rng.uniform(0.01, 0.6)  # type: ignore[index]  # likewise
-        elif kind == 3:
-            network.drop = rng.choice([0.0, 0.02, 0.2])
-        elif kind == 4:
-            network.delay_s = rng.choice([(0.0002, 0.003), (0.001, 0.05)])
-        else:
-            network.heal()
-
-    def propose(self) -> None:
-        leaders = self.cluster.leaders()
-        if not leaders:
-            return
-        node = self.rng.choice(leaders).node
-        assert node is not None
-        for _ in range(self.rng.randrange(1, 12)):
-            self.outcome.proposed += 1
-            value = self.outcome.proposed
-            node.propose(b"%08d" % value + b"x" * 40, functools.partial(self.replied, value))
-
-    def replied(self, value: int, got: int | Lost) -> None:
-        if not isinstance(got, Lost):
-            self.acknowledged.append(value)
-
-    def read(self) -> None:
-        known = len(self.acknowledged)
-        for member in self.cluster.leaders():  # several: a deposed one must refuse
-            assert member.node is not None
-            done = functools.partial(self.read_done, member.machine, known)
-            member.node.read_index(done)
-
-    def read_done(self, machine: HistoryMachine, known: int, got: int | Lost) -> None:
-        if isinstance(got, Lost):
-            self.outcome.refused += 1
-            return
-        self.outcome.reads += 1
-        if not machine.seen.issuperset(self.acknowledged[:known]):
-            self.problems.append("stale read")
-
-    async def crash(self, name: str) -> None:
-        member = self.cluster.members[name]
-        if member.node is None:
-            return
-        self.outcome.crashes += 1
-        await self.cluster.kill(name)
-        if self.rng.random() < 0.15 and self.may_wipe():
-            member.disk.wipe()
-            self.wiped = name
-            self.outcome.wipes += 1
-
-    def may_wipe(self) -> bool:
-        """One disk at a time, and the next only when the last has everything again."""
-        if len(self.names) < 3:
-            return False
-        for member in self.cluster.members.values():
-            wal: Any = getattr(member.node, "_wal", None)
-            if member.name == self.wiped and (wal is None or wal.fresh):
-                return False
-            if wal is not None and wal.fresh:
-                return False
-        return bool(self.acknowledged)
+    def _tap(self, name: str, replica: Replica) -> None:
+        machine = TappedMachine(replica.state, self.canon, name)
+        self.machines[name] = machine
+        replica.node._machine = machine
 
     # ---- what must hold
 
-    def check(self) -> None:
-        for member in self.cluster.leaders():
-            assert member.node is not None
-            other = self.leader_of.setdefault(member.node.term, member.name)
-            assert other == member.name, f"two leaders in term {member.node.term}"
-        assert not self.problems, self.problems
-        if self.cluster.failures:
-            raise AssertionError(self.cluster.failures[0]) from self.cluster.failures[0]
+    async def _look(self) -> None:
+        while True:
+            self._check()
+            await asyncio.sleep(_LOOK_S)
 
-    async def settle(self) -> None:
-        for member in self.cluster.members.values():
-            member.disk.crash_chance = 0.0
-        self.cluster.network.heal()
-        self.cluster.network.delay_s = (0.0002, 0.003)
-        self.cluster.start_all()
-        leader = await self.cluster.leader(within_s=30)
-        assert leader.node is not None
-        last: list[int | Lost] = []
-        self.outcome.proposed += 1
-        leader.node.propose(b"%08d" % self.outcome.proposed, last.append)
-        deadline = asyncio.get_running_loop().time() + 40
-        while not self.level(leader, last):
-            self.check()
-            assert asyncio.get_running_loop().time() < deadline, self.describe()
-            await asyncio.sleep(0.05)
-        self.check()
-        for member in self.cluster.members.values():
-            lost = set(self.acknowledged) - member.machine.seen
-            assert not lost, f"{member.name} lost {len(lost)} of {len(self.acknowledged)}"
+    def _check(self) -> None:
+        self.injector.look()
+        for name, replica in self.world.replicas.items():
+            if replica.node.is_leader:
+                other = self.leader_of.setdefault(replica.node.term, name)
+                assert other == name, f"two leaders in term {replica.node.term}: {other}, {name}"
+        problems = self.injector.problems + self.record.problems
+        assert not problems, problems[0]
 
-    def level(self, leader: SimMember[int], last: list[int | Lost]) -> bool:
-        return bool(last) and all(
-            m.machine.log == self.history and m.node is not None
-            for m in self.cluster.members.values()
-        )
-
-    def describe(self) -> str:
-        return "not level: " + ", ".join(
-            f"{m.name}: {len(m.machine.log)} of {len(self.history)}, "
-            f"{m.node and (m.node.term, m.node.is_leader, m.node.applied, m.node.commit)}"
-            for m in self.cluster.members.values()
-        )
-
-
-def fuzz(seed: int, **options: Any) -> Outcome:
-    """Run one seed; an AssertionError names the command that replays it."""
-    try:
-        return run(Fuzz(seed, **options).main())
-    except Exception as error:
-        given = "".join(f" {k}={v}" for k, v in options.items() if isinstance(v, int))
-        raise AssertionError(
-            f"seed {seed}: {error}\nreplay: python tests/support/store_fuzz.py {seed}{given}"
-        ) from error
-
-
-def _main() -> None:
-    words = [w for w in sys.argv[1:] if "=" not in w]
-    options = {k: int(v) for k, _, v in (w.partition("=") for w in sys.argv[1:] if "=" in w)}
-    first, count = int(words[0]), int(words[1]) if len(words) > 1 else 1
-    began, bad, total = time.perf_counter(), 0, Outcome()
-    for seed in range(first, first + count):
+    async def _settle(self, observers: Sequence[Observer]) -> None:
+        """The faults are over: all replicas must become equal, and leases must end."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SETTLE_S
+        client = self.world.client("settler", timeout_s=_SETTLE_S)
         try:
-            got = fuzz(seed, **options)
-        except AssertionError as error:
-            bad += 1
-            print(error, flush=True)
-            if count == 1:
-                raise
-            continue
-        for name in (
-            "proposed",
-            "acknowledged",
-            "reads",
-            "refused",
-            "crashes",
-            "wipes",
-            "elections",
-        ):
-            setattr(total, name, getattr(total, name) + getattr(got, name))
-        for kind, number in got.sent.items():
-            total.sent[kind] = total.sent.get(kind, 0) + number
-    print(f"{count} seeds, {bad} failed, {time.perf_counter() - began:.0f} s: {total}")
+            last = await client.txn([], [Put(b"/end", b"")])
+        except UnavailableError as error:
+            raise AssertionError(f"no writes once all is well again: {error}") from error
+        while not self._level(last.revision, observers):
+            assert loop.time() < deadline, f"not level: {self._describe(observers)}"
+            await asyncio.sleep(0.05)
+        self._check()
+        for name, machine in sorted(self.machines.items()):
+            machine.check()
+            self.injector.note(f"{name} is level")
+
+    def _level(self, revision: int, observers: Sequence[Observer]) -> bool:
+        replicas = self.world.replicas
+        return (
+            len(replicas) == len(self.world.names)
+            and self.canon.revision >= revision
+            and all(one.state.applied == len(self.canon.commands) for one in replicas.values())
+            and all(not one.state.leases for one in replicas.values())
+            and all(one.position >= revision for one in observers)
+        )
+
+    def _describe(self, observers: Sequence[Observer]) -> str:
+        members = [
+            f"{name}: {one.state.applied} of {len(self.canon.commands)} commands, "
+            f"{len(one.state.leases)} leases, term {one.node.term}, leader {one.node.leader}, "
+            f"fresh {one.node.fresh}"
+            for name, one in sorted(self.world.replicas.items())
+        ]
+        watchers = [f"watcher at {one.position} of {self.canon.revision}" for one in observers]
+        return "; ".join([*members, *watchers])
+
+    def _outcome(self) -> Outcome:
+        record = self.record
+        return Outcome(
+            len(self.canon.commands),
+            len(record.acknowledged),
+            record.unknown,
+            record.reads,
+            record.renewals,
+            record.watched,
+            len(self.leader_of),
+            self.injector.done,
+            Counter(self.network.sent),
+        )
 
 
-if __name__ == "__main__":
-    _main()
+def fuzz(plan: Plan, tweak: Callable[[StoreWorld], None] = lambda _: None) -> Outcome:
+    """Run one plan.
+
+    Raises:
+        AssertionError: something does not hold; it says what, and the command that replays it.
+    """
+    try:
+        return run(Fuzz(plan, tweak).main())
+    except (Exception, CrashError) as error:
+        command = f"scripts/soak store --start {plan.seed} --seeds 1 --members {plan.members}"
+        raise AssertionError(f"seed {plan.seed}: {reason(error)}\nreplay: {command}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Say what a failed run failed by, without the groups around it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, AssertionError) else repr(error)

@@ -80,6 +80,10 @@ class SimNetwork:
         else:
             receiver.receive(source, decode(data))
 
+    def hold(self, name: str, until: float) -> None:
+        """A member waits for its disk, and does nothing else."""
+        self.held[name] = until
+
     def join(self, name: str, receiver: Receiver) -> None:
         others = dict(self.receivers)
         self.receivers[name] = receiver

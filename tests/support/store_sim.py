@@ -211,9 +211,9 @@ class SimDisk:
         other._files = {name: content.copy() for name, content in self._files.items()}
         return other
 
-    def become(self, other: "SimDisk") -> None:
-        """Hold the files of another disk, which must not be used any more."""
-        self._files = other._files
+    def give_back(self, other: "SimDisk", name: str) -> None:
+        """Have a file that was lost again."""
+        self._files[name] = other._files[name]
 
 
 class SimMember(Generic[R]):

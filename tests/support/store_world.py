@@ -7,26 +7,51 @@
     world.streams.cut("m1", "m2");  world.streams.heal()
 
 `StoreWorld.start` is all that a larger world needs to run store members next to API servers.
+Members reach each other as in production, by ordered connections (`NetworkLink`), or with
+`peers` by a network that also loses, reorders and repeats.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
 from random import Random
 
+from store_network import SimNetwork
 from store_sim import CrashError, SimDisk
 from store_streams import SimStreams
 from virtual_loop import VirtualClock
 
 from wherry.store.client import StoreClient
 from wherry.store.peer import NetworkLink
+from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import RaftConfig
+from wherry.store.raft.wal import SEGMENT_BYTES
 from wherry.store.replica import Compaction, Replica
 from wherry.store.server import StoreServer
 
 SOCKET = "unix:///store.sock"
 
 
+class SkewedClock(VirtualClock):
+    """A machine's own clock: it runs faster or slower than others, and its date may jump."""
+
+    def __init__(self, rate: float = 1.0) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def monotonic(self) -> float:
+        return super().monotonic() * self.rate
+
+
 class StoreWorld:
+    """See the module.
+
+    Attributes:
+        on_start: Called with every new replica before it runs.
+        on_exit: Called with (member, why) when a member's process ended by itself; why is None
+            when it lost power in the middle of a write. Without it failures are collected.
+    """
+
     def __init__(
         self,
         names: tuple[str, ...],
@@ -34,36 +59,51 @@ class StoreWorld:
         streams: SimStreams | None = None,
         *,
         snapshot_count: int = 50,
+        segment_bytes: int = SEGMENT_BYTES,
         compaction: Compaction | None = None,
+        peers: SimNetwork | None = None,
     ) -> None:
         self.names = names
         self.rng = rng
         self.streams = streams or SimStreams(rng)
-        self.disks = {name: SimDisk(rng) for name in names}
+        self.disks = {name: SimDisk(Random(rng.random())) for name in names}
+        self.clocks = {name: SkewedClock() for name in names}
         self.replicas: dict[str, Replica] = {}
         self.failures: list[BaseException] = []
+        self.on_start: Callable[[str, Replica], None] = lambda _name, _replica: None
+        self.on_exit: Callable[[str, BaseException | None], None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._snapshot_count = snapshot_count
+        self._limits = {"snapshot_count": snapshot_count, "segment_bytes": segment_bytes}
         self._compaction = compaction
+        self._peers = peers
+
+    def config(self, name: str) -> RaftConfig:
+        """Return what a member is started with."""
+        return RaftConfig(name, self.names, "sim", **self._limits)
 
     def start(self, name: str) -> Replica:
         """Start a member's process on its host."""
         network = self.streams.host(name)
-        config = RaftConfig(name, self.names, "sim", snapshot_count=self._snapshot_count)
-        peers = {other: f"{other}:2380" for other in self.names if other != name}
-        link = NetworkLink(name, "sim", peers, network, f"{name}:2380", Random(self.rng.random()))
         replica = Replica(
-            config,
+            self.config(name),
             self.disks[name],
-            link,
-            VirtualClock(),
+            self._link(name),
+            self.clocks[name],
             Random(self.rng.random()),
             self._compaction,
         )
         server = StoreServer(replica, network, [SOCKET, f"{name}:2381"])
         self.replicas[name] = replica
+        self.on_start(name, replica)
         self._tasks[name] = asyncio.ensure_future(self._run(name, server))
         return replica
+
+    def _link(self, name: str) -> PeerLink:
+        if self._peers is not None:
+            return self._peers.link(name)
+        peers = {other: f"{other}:2380" for other in self.names if other != name}
+        rng = Random(self.rng.random())
+        return NetworkLink(name, "sim", peers, self.streams.host(name), f"{name}:2380", rng)
 
     def start_all(self) -> None:
         for name in self.names:
@@ -71,25 +111,37 @@ class StoreWorld:
                 self.start(name)
 
     async def _run(self, name: str, server: StoreServer) -> None:
+        why: BaseException | None = None
         try:
             await server.run()
         except* CrashError:
             pass
         except* Exception as group:  # kept for whoever asks
-            self.failures.append(group)
-        finally:
-            if self.replicas.get(name) is server.replica:
-                self._power_off(name)
+            why = group
+        if self.replicas.get(name) is not server.replica:
+            return  # it was killed
+        self._end(name, power=why is None)
+        if self.on_exit is not None:
+            self.on_exit(name, why)
+        elif why is not None:
+            self.failures.append(why)
 
-    def _power_off(self, name: str) -> None:
-        self.replicas.pop(name, None)
+    def _end(self, name: str, *, power: bool) -> None:
+        """From now on the process says nothing: not even the farewell of one that is stopped."""
+        node = self.replicas.pop(name).node
+        node._fail(CrashError())
+        if self._peers is not None:
+            self._peers.leave(name, node)
         self.streams.kill(name)
-        self.disks[name].crash()
+        if power:
+            self.disks[name].crash()
+        else:
+            self.disks[name].halt()
 
-    async def kill(self, name: str) -> None:
-        """kill -9 and loss of power: nothing is flushed, nobody is told."""
+    async def kill(self, name: str, *, power: bool = True) -> None:
+        """kill -9, by default with loss of power: nothing is flushed, nobody is told."""
         if name in self.replicas:
-            self._power_off(name)
+            self._end(name, power=power)
         task = self._tasks.pop(name, None)
         if task is not None:
             task.cancel()
@@ -100,10 +152,13 @@ class StoreWorld:
         for name in self.names:
             await self.kill(name)
 
-    def client(self, host: str, *, timeout_s: float = 10.0) -> StoreClient:
+    def client(
+        self, host: str, *, timeout_s: float = 10.0, endpoints: Sequence[str] = ()
+    ) -> StoreClient:
         """Return a client on a host: its own store first, then the others."""
-        endpoints = [SOCKET] if host in self.names else []
-        endpoints += [f"{name}:2381" for name in self.names if name != host]
+        if not endpoints:
+            own = [SOCKET] if host in self.names else []
+            endpoints = own + [f"{name}:2381" for name in self.names if name != host]
         return StoreClient(
             endpoints, self.streams.host(host), Random(self.rng.random()), timeout_s=timeout_s
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from pysyncobj.syncobj import SyncObj
-from store_fuzz import HistoryMachine
+from store_numbers import HistoryMachine
 from store_sim import SimCluster, SimMember
 from virtual_loop import run, until
 

@@ -1,33 +1,84 @@
-"""Many histories of a Raft cluster, each from one seed; see `tests/support/store_fuzz.py`.
+"""Many histories of a whole store, each from one seed; see `tests/support/store_fuzz.py`.
 
-CI runs thousands (`python tests/support/store_fuzz.py 0 10000`); here a few seconds' worth.
+`scripts/check` runs a few dozen, `scripts/test` 500, and `scripts/soak store` goes on for ever.
 """
 
 import pytest
-from store_fuzz import Outcome, fuzz
+from store_faults import Fault, parse, render
+from store_fuzz import Outcome, Plan, fuzz
+
+_RANGE = 10
 
 
-def total(outcomes: list[Outcome], name: str) -> int:
-    return sum(int(getattr(one, name)) for one in outcomes)
+def run_range(first: int, members: int) -> Outcome:
+    total = Outcome()
+    for seed in range(first, first + _RANGE):
+        total.add(fuzz(Plan(seed, members)))
+    return total
 
 
-@pytest.mark.parametrize("first", range(0, 60, 10))
+@pytest.mark.parametrize("first", range(0, 40, _RANGE))
 def test_nothing_acknowledged_is_lost_with_three_members(first: int) -> None:
-    outcomes = [fuzz(seed) for seed in range(first, first + 10)]
-    assert total(outcomes, "acknowledged") > 100
-    assert total(outcomes, "crashes") > 20
-    assert total(outcomes, "reads") > 20
+    total = run_range(first, 3)
+    assert total.acknowledged > 500
+    assert total.reads > 500
+    assert total.watched > 1000
+    assert total.renewals > 20
+    assert total.terms > _RANGE
+    assert sum(total.faults.values()) > 50
 
 
 def test_with_five_members() -> None:
-    outcomes = [fuzz(seed, members=5, steps=150) for seed in range(5)]
-    assert total(outcomes, "acknowledged") > 100
+    assert run_range(0, 5).acknowledged > 300
 
 
 def test_with_one_member() -> None:
-    outcomes = [fuzz(seed, members=1, steps=150) for seed in range(8)]
-    assert total(outcomes, "acknowledged") > 100
+    assert run_range(0, 1).acknowledged > 500
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("members", "first"),
+    [
+        *((3, first) for first in range(1000, 1300, _RANGE)),
+        *((5, first) for first in range(1000, 1100, _RANGE)),
+        *((1, first) for first in range(1000, 1100, _RANGE)),
+    ],
+)
+def test_five_hundred_seeds(members: int, first: int) -> None:
+    assert run_range(first, members).acknowledged > 100
 
 
 def test_the_same_seed_is_the_same_history() -> None:
-    assert fuzz(7, steps=100) == fuzz(7, steps=100)
+    assert fuzz(Plan(7)) == fuzz(Plan(7))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_schedule_is_its_text(seed: int) -> None:
+    plan = Plan(seed, members=5)
+    faults = plan.schedule()
+    assert parse(render(faults)) == list(faults)
+
+
+def test_every_fault_is_drawn() -> None:
+    drawn = {fault.kind for seed in range(60) for fault in Plan(seed).schedule()}
+    assert drawn >= {"crash", "kill", "blackout", "tear", "full", "broken", "slowdisk", "flip"}
+    assert drawn >= {"segment", "wipe", "partition", "oneway", "slowlink", "drop", "repeat"}
+    assert drawn >= {"delay", "hide", "clock"}
+
+
+@pytest.mark.parametrize("text", ["1.0 crash", "x crash a for 1", "1 explode a for 1", "1 for 2"])
+def test_what_is_no_schedule(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a fault|could not convert"):
+        parse(text)
+
+
+def test_a_schedule_may_be_written_by_hand() -> None:
+    faults = parse("1.0 crash leader for 0.5; 2.0 partition a|bc for 1  # the majority goes on\n")
+    assert faults == [
+        Fault(1.0, "crash", ("leader",), 0.5),
+        Fault(2.0, "partition", ("a|bc",), 1.0),
+    ]
+    total = fuzz(Plan(1, faults=tuple(faults)))
+    assert total.faults["crash"] == 1
+    assert total.acknowledged > 20
