@@ -13,10 +13,11 @@ from wherry.process.run import ProcessOptions, Runtime, run
 from wherry.store.client import StoreClient
 from wherry.store.etcd import EtcdOptions, EtcdServer
 from wherry.store.metrics import register
-from wherry.store.net import Sockets, host_port
+from wherry.store.net import Sockets, parse_cluster
 from wherry.store.peer import NetworkLink
 from wherry.store.raft.disk import Directory
 from wherry.store.raft.machine import RaftConfig
+from wherry.store.raft.wal import identity
 from wherry.store.replica import Compaction, Replica, cluster_id
 from wherry.store.server import StoreServer
 from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands
@@ -92,10 +93,11 @@ def command(  # one argument for each flag
     async def main(runtime: Runtime) -> None:
         peers = parse_cluster(initial_cluster or f"{name}={listen_peer}")
         tls = _tls_files(ca_file, cert_file, key_file)
+        disk = Directory(data_dir)
         config = RaftConfig(
             name=name,
             members=tuple(sorted(peers)),
-            cluster=cluster_id(tuple(peers), initial_cluster_token),
+            cluster=_cluster(disk) or cluster_id(tuple(peers), initial_cluster_token),
             heartbeat_s=heartbeat_interval / 1000,
             election_min_s=election_timeout / 1000,
             election_max_s=2 * election_timeout / 1000,
@@ -105,7 +107,6 @@ def command(  # one argument for each flag
         network, peer_network = _networks(tls)
         others = {member: address for member, address in peers.items() if member != name}
         link = NetworkLink(name, config.cluster, others, peer_network, listen_peer, runtime.rng)
-        disk = Directory(data_dir)
         compaction = Compaction(compaction_interval, compaction_retain)
         replica = Replica(config, disk, link, runtime.clock, runtime.rng, compaction)
         socket.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +130,16 @@ def command(  # one argument for each flag
     run(main, process)
 
 
+def _cluster(disk: Directory) -> str | None:
+    """Return the cluster that the data directory belongs to; None if it is new.
+
+    It wins over the flags: a cluster that was restored or recovered has another identity than
+    follows from them, and so has one that this member was added to.
+    """
+    meta = identity(disk)
+    return meta.cluster if meta is not None else None
+
+
 async def _settle(replica: Replica) -> None:
     """Keep the garbage collector from walking through the whole state again and again."""
     gc.set_threshold(50_000, 20, 50)
@@ -136,22 +147,6 @@ async def _settle(replica: Replica) -> None:
         await asyncio.sleep(0.1)
     gc.collect()
     gc.freeze()
-
-
-def parse_cluster(text: str) -> dict[str, str]:
-    """Parse `name=host:port,...` into addresses by name.
-
-    Raises:
-        ConfigError: it is not of that form.
-    """
-    members: dict[str, str] = {}
-    for part in text.split(","):
-        name, separator, address = part.strip().partition("=")
-        if not separator or not name or name in members:
-            raise ConfigError(f"cannot read {text!r}: expected NAME=HOST:PORT,... without repeats")
-        host_port(address)
-        members[name] = address
-    return members
 
 
 def _tls_files(ca: Path | None, cert: Path | None, key: Path | None) -> TlsFiles | None:

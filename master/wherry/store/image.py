@@ -127,18 +127,7 @@ class Snapshot:
 
     def _chunks(self, size_bytes: int) -> Iterator[bytes]:
         yield self._header
-        kvs: list[KeyValue] = []
-        size = 0
-        for key in self._keys:
-            kv = self._state.peek(key, self._compacted)
-            if kv is not None:
-                kvs.append(kv)
-                size += len(key) + len(kv.value) + 64
-                if size >= size_bytes:
-                    yield _encode((kvs, []))
-                    kvs, size = [], 0
-        if kvs:
-            yield _encode((kvs, []))
+        yield from _key_chunks(self._state, self._keys, self._compacted, size_bytes)
         yield from self._event_chunks(size_bytes)
 
     def _event_chunks(self, size_bytes: int) -> Iterator[bytes]:
@@ -152,6 +141,45 @@ class Snapshot:
                 revisions, size = [], 0
         if revisions:
             yield _encode(([], revisions))
+
+
+def _key_chunks(
+    state: State, keys: Sequence[bytes], revision: int, size_bytes: int
+) -> Iterator[bytes]:
+    """Yield what the keys held at a revision."""
+    kvs: list[KeyValue] = []
+    size = 0
+    for key in keys:
+        kv = state.peek(key, revision)
+        if kv is not None:
+            kvs.append(kv)
+            size += len(key) + len(kv.value) + 64
+            if size >= size_bytes:
+                yield _encode((kvs, []))
+                kvs, size = [], 0
+    if kvs:
+        yield _encode((kvs, []))
+
+
+def refounded(
+    state: State, *, next_session: int, bump: int, size_bytes: int = 1 << 18
+) -> Iterator[bytes]:
+    """Yield the snapshot with which a new cluster goes on from a state that nobody changes now.
+
+    Without the old sessions. With `bump` the revision jumps by so much and everything before
+    is compacted, so that no revision is ever used for two things; 0 keeps them all.
+    """
+    header = state.header()
+    header.next_session, header.sessions = next_session, []
+    if bump:
+        header.revision = header.compact_revision = header.revision + bump
+        yield _encode(header)
+        yield from _key_chunks(state, state.all_keys(), state.revision, size_bytes)
+        return
+    yield _encode(header)
+    chunks = Snapshot(state).chunks(size_bytes)
+    next(chunks)
+    yield from chunks
 
 
 class Restorer:

@@ -313,3 +313,19 @@ def host_port(endpoint: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise ConfigError(f"cannot read {endpoint!r}: expected HOST:PORT or unix:///PATH")
     return host.strip("[]"), int(port)
+
+
+def parse_cluster(text: str) -> dict[str, str]:
+    """Parse `name=host:port,...` into addresses by name.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    members: dict[str, str] = {}
+    for part in text.split(","):
+        name, separator, address = part.strip().partition("=")
+        if not separator or not name or name in members:
+            raise ConfigError(f"cannot read {text!r}: expected NAME=HOST:PORT,... without repeats")
+        host_port(address)
+        members[name] = address
+    return members

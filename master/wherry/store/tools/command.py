@@ -13,6 +13,7 @@ from wherry.store.net import Sockets
 from wherry.store.tools import archive
 from wherry.store.tools.files import ReadOnly, in_use
 from wherry.store.tools.inspection import Inspection, inspect, load
+from wherry.store.tools.recover_command import recover_command, restore_command
 from wherry.store.tools.words import describe_segment, prefixes
 
 _directory = click.Path(file_okay=False, path_type=Path)
@@ -196,4 +197,5 @@ def _table(head: list[str], row: list[str]) -> str:
     return "\n".join([rule, line(head), rule, line(row), rule])
 
 
-SUBCOMMANDS: Final = (verify, dump, snapshot)
+snapshot.add_command(restore_command)
+SUBCOMMANDS: Final = (verify, dump, snapshot, recover_command)

@@ -29,6 +29,7 @@ from wherry.store.raft.wal import (
     HARD,
     HEAD_BYTES,
     META,
+    NEXT,
     RESET,
     VOTER,
     Meta,
@@ -47,6 +48,7 @@ KINDS: Final = {
     FIRST: "FIRST",
     RESET: "RESET",
     VOTER: "VOTER",
+    NEXT: "NEXT",
 }
 
 

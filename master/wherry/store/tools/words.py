@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wherry.store import membership
 from wherry.store.entry import (
     Command,
     Compact,
@@ -26,11 +27,13 @@ from wherry.store.entry import (
 from wherry.store.mvcc import MvccState
 from wherry.store.raft.core import COMMAND
 from wherry.store.raft.wal import (
+    CONFIGURATION,
     CUT,
     ENTRY,
     FIRST,
     HARD,
     META,
+    NEXT,
     NOOP,
     RESET,
     VOTER,
@@ -90,6 +93,7 @@ def _record(kind: int, a: int, b: int, payload: bytes) -> str:
         CUT: f"the entries from {a} on were another leader's: gone",
         FIRST: f"the entries before {a} are in a snapshot: no longer needed",
         RESET: f"a snapshot took the place of all entries up to {a} of term {b}",
+        NEXT: "the log goes on in the next segment",
         VOTER: "it has caught up: from here on its vote counts as any other",
     }.get(kind, f"of a newer version; a={a} b={b}")
 
@@ -98,12 +102,25 @@ def describe_command(payload: bytes) -> str:
     """Explain an entry: the type byte that it begins with, and its command."""
     if payload[:1] == NOOP:
         return "no-op, of a leader when it begins"
+    if payload[:1] == CONFIGURATION:
+        return f"from here on the members are {describe_members(payload[1:])}"
     if payload[:1] != COMMAND:
         return f"of type {payload[:1].hex() or 'none'}, {len(payload)} bytes"
     try:
         return _command(decode_command(payload[1:]))
     except msgspec.MsgspecError as error:
         return f"a command that this version does not know: {error}"
+
+
+def describe_members(data: bytes) -> str:
+    """Explain a configuration."""
+    try:
+        members = membership.decode(data).members
+    except msgspec.MsgspecError as error:
+        return f"not known to this version: {error}"
+    return ", ".join(
+        f"{one.key} ({one.id:x}{', learner' if one.learner else ''})" for one in members
+    )
 
 
 def _command(command: Command) -> str:
