@@ -122,6 +122,8 @@ class Wal:
         self._more = False  # the segment read last says that there is another
         names = segment_names(disk.names())
         for name in names:
+            if self._segments and not self._more:
+                self._link(self._segments[-1][0], self._position)
             self._position = self._replay(name, last=name == names[-1])
         if self._more:
             raise CorruptError(
@@ -253,6 +255,13 @@ class Wal:
         full.append(_NEXT_RECORD)
         full.sync()
         full.close()
+
+    def _link(self, name: str, end: int) -> None:
+        """Say in a segment that another follows: a crash came before that could be said."""
+        file = self._disk.open_at(name, end)
+        file.append(_NEXT_RECORD)
+        file.sync()
+        file.close()
 
     def append(self, command: bytes, index: int, term: int) -> None:
         """Add the next entry."""
