@@ -91,6 +91,13 @@ class Outcome:
             else:
                 setattr(self, name, getattr(self, name) + value)
 
+    def brief(self) -> str:
+        """Return the figures that say most."""
+        return (
+            f"{self.commands} commands, {self.reads} reads, {sum(self.faults.values())} faults, "
+            f"{self.terms} terms"
+        )
+
 
 class Fuzz:
     """See the module. `tweak` may break the store on purpose, to test this test."""
@@ -234,6 +241,16 @@ def fuzz(plan: Plan, tweak: Callable[[StoreWorld], None] = lambda _: None) -> Ou
     except (Exception, CrashError) as error:
         command = f"scripts/soak store --start {plan.seed} --seeds 1 --members {plan.members}"
         raise AssertionError(f"seed {plan.seed}: {reason(error)}\nreplay: {command}") from error
+
+
+def run_with_log(plan: Plan) -> tuple[str | None, list[str]]:
+    """Run one plan; return why it fails, and what happened."""
+    one = Fuzz(plan)
+    try:
+        run(one.main())
+    except (Exception, CrashError) as error:
+        return reason(error), one.injector.log
+    return None, one.injector.log
 
 
 def reason(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from store_network import CALM_S, SimNetwork
 from store_sim import SimDisk
 from store_world import StoreWorld
 
+from wherry.store.membership import Configuration
 from wherry.store.mvcc import MvccState
 from wherry.store.raft.disk import CorruptError
 from wherry.store.raft.link import Receiver
@@ -305,6 +306,9 @@ class _Memory:
 
 
 class _NoLink:
+    def follow(self, configuration: Configuration) -> None:
+        pass
+
     def send(self, member: str, message: Message) -> bool:
         return False
 

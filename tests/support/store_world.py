@@ -73,13 +73,20 @@ class StoreWorld:
         self.on_start: Callable[[str, Replica], None] = lambda _name, _replica: None
         self.on_exit: Callable[[str, BaseException | None], None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._limits = {"snapshot_count": snapshot_count, "segment_bytes": segment_bytes}
+        self._snapshot_count = snapshot_count
+        self._segment_bytes = segment_bytes
         self._compaction = compaction
         self._peers = peers
 
     def config(self, name: str) -> RaftConfig:
         """Return what a member is started with."""
-        return RaftConfig(name, self.names, "sim", **self._limits)
+        return RaftConfig(
+            name,
+            self.names,
+            "sim",
+            snapshot_count=self._snapshot_count,
+            segment_bytes=self._segment_bytes,
+        )
 
     def start(self, name: str) -> Replica:
         """Start a member's process on its host."""
