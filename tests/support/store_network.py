@@ -7,6 +7,7 @@ schedule leaves the others as they were, as far as that is possible.
 import asyncio
 from random import Random
 
+from wherry.store.membership import Configuration
 from wherry.store.raft.link import Receiver
 from wherry.store.raft.message import Message, decode, encode
 
@@ -123,6 +124,9 @@ class SimLink:
     def __init__(self, network: SimNetwork, name: str) -> None:
         self._network = network
         self._name = name
+
+    def follow(self, configuration: Configuration) -> None:
+        """Everybody reaches everybody."""
 
     def send(self, member: str, message: Message) -> bool:
         return self._network.send(self._name, member, message)

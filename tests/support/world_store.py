@@ -6,6 +6,7 @@ from typing import Final
 
 from world_net import Life, Network
 
+from wherry.store.membership import Configuration
 from wherry.store.net import Accept, Connection, Handler, Identity
 from wherry.store.raft.link import Receiver
 from wherry.store.raft.message import Message
@@ -158,6 +159,9 @@ class MemberLink:
         self._members = members
         self._host = host
         self._life = life
+
+    def follow(self, configuration: Configuration) -> None:
+        """The wires reach every host."""
 
     def send(self, member: str, message: Message) -> bool:
         found = self._members.get(member)

@@ -47,10 +47,18 @@ class MemberInfo(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
-    """All members, and the ids of those who were removed for good."""
+    """All members.
+
+    Attributes:
+        members: In the order of their ids.
+        removed: Ids that were members', and never will be again.
+        returning: Learners that were voters before they lost their disks; the leader promotes
+            them by itself when they have everything.
+    """
 
     members: tuple[MemberInfo, ...]
     removed: tuple[int, ...] = ()
+    returning: tuple[int, ...] = ()
 
     @property
     def voters(self) -> tuple[MemberInfo, ...]:
@@ -183,7 +191,7 @@ def initial(cluster: str, names: Sequence[str], peers: Sequence[str] = ()) -> Co
         MemberInfo(member_number(cluster, name), name, peer)
         for name, peer in zip(names, addresses, strict=True)
     )
-    return _sorted(members, ())
+    return Configuration(_sorted(members))
 
 
 def change(
@@ -216,8 +224,7 @@ def _add(
         return no_room
     if any(one.id not in progress.active for one in before.voters):
         return UNHEALTHY
-    member = MemberInfo(new_id, asked.name, asked.peer, asked.learner)
-    return _sorted((*before.members, member), before.removed)
+    return _with(before, 0, MemberInfo(new_id, asked.name, asked.peer, asked.learner))
 
 
 def _no_room(before: Configuration, asked: AddMember) -> MemberError | None:
@@ -245,7 +252,7 @@ def _promote(before: Configuration, number: int, progress: Progress) -> Configur
     if _active(before.voters, progress) + 1 < _majority(len(before.voters) + 1):
         return UNHEALTHY
     promoted = msgspec.structs.replace(member, learner=False)
-    return _without(before, number, before.removed, promoted)
+    return _with(before, number, promoted)
 
 
 def _remove(before: Configuration, number: int, progress: Progress) -> Configuration | MemberError:
@@ -258,7 +265,7 @@ def _remove(before: Configuration, number: int, progress: Progress) -> Configura
             return TOO_FEW_STARTED
         if _active(rest, progress) < _majority(len(rest)):
             return UNHEALTHY
-    return _without(before, number, (*before.removed, number))
+    return _with(before, number)
 
 
 def _update(before: Configuration, asked: UpdateMember) -> Configuration | MemberError:
@@ -271,7 +278,7 @@ def _update(before: Configuration, asked: UpdateMember) -> Configuration | Membe
     if asked.name and any(one.name == asked.name for one in others):
         return ID_EXISTS
     updated = msgspec.structs.replace(member, peer=asked.peer, name=member.name or asked.name)
-    return _without(before, asked.id, before.removed, updated)
+    return _with(before, asked.id, updated)
 
 
 def _replace(
@@ -287,18 +294,22 @@ def _replace(
     if not rest or _active(rest, progress) < _majority(len(rest)):
         return UNHEALTHY
     learner = MemberInfo(new_id, member.name, member.peer, learner=True)
-    return _without(before, number, (*before.removed, number), learner)
+    after = _with(before, number, learner)
+    return msgspec.structs.replace(after, returning=(*after.returning, new_id))
 
 
-def _without(
-    before: Configuration, number: int, removed: tuple[int, ...], *instead: MemberInfo
-) -> Configuration:
+def _with(before: Configuration, number: int, *instead: MemberInfo) -> Configuration:
+    """Return the configuration with `instead` in the place of one member."""
     kept = [one for one in before.members if one.id != number]
-    return _sorted((*kept, *instead), removed)
+    members = _sorted((*kept, *instead))
+    gone = {one.id for one in before.members} - {one.id for one in members}
+    learners = {one.id for one in members if one.learner}
+    returning = tuple(one for one in before.returning if one in learners)
+    return Configuration(members, (*before.removed, *sorted(gone)), returning)
 
 
-def _sorted(members: Iterable[MemberInfo], removed: tuple[int, ...]) -> Configuration:
-    return Configuration(tuple(sorted(members, key=lambda one: one.id)), removed)
+def _sorted(members: Iterable[MemberInfo]) -> tuple[MemberInfo, ...]:
+    return tuple(sorted(members, key=lambda one: one.id))
 
 
 def _majority(count: int) -> int:

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from wherry.store.membership import Configuration
 from wherry.store.net import Connection, Handler, Identity, Network
 from wherry.store.raft.link import Receiver
 from wherry.store.raft.message import Append, Message, SnapshotChunk, decode, encode
@@ -71,6 +72,9 @@ class NetworkLink:
         self._outgoing: dict[str, Connection] = {}
         self._incoming: dict[str, Incoming] = {}
         self.receiver: Receiver | None = None
+
+    def follow(self, configuration: Configuration) -> None:
+        """See `PeerLink`."""
 
     def send(self, member: str, message: Message) -> bool:
         """See `PeerLink`."""

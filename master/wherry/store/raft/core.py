@@ -13,6 +13,7 @@ that its own version does unsafely (measured: docs/adr/0001) is replaced, throug
     silence towards a stale leader            `StaleTerm`
     commits over an unmatched log             commit indexes are clamped to what matched
     no pre-vote, 30 s of deposed leadership   `_ask_before_campaign`; check-quorum in 1 s
+    membership pickled, without learners      `reconfigure.py`
     no linearizable reads                     ReadIndex: `read_index`
     exceptions in apply retried for ever      fail-stop
     forks to dump, pickles the dump           `snapshot.py`
@@ -31,10 +32,11 @@ from typing import Final, Generic, TypeVar
 
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost, RaftConfig
-from wherry.store.raft.replication import Replication
-from wherry.store.raft.stock import Owner, loop_time
+from wherry.store.raft.reconfigure import Reconfiguration
+from wherry.store.raft.snapshot import Header
+from wherry.store.raft.stock import Member, Owner, loop_time
 from wherry.store.raft.transfer import Transfers
-from wherry.store.raft.wal import NOOP, Wal
+from wherry.store.raft.wal import CONFIGURATION, NOOP, Wal
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
@@ -56,7 +58,7 @@ class _Read:
         self.replies = replies
 
 
-class RaftCore(Replication, Generic[R]):
+class RaftCore(Reconfiguration, Generic[R]):
     """One member. Not a task: `tick` and `receive` are called by `RaftNode`."""
 
     def __init__(
@@ -69,6 +71,9 @@ class RaftCore(Replication, Generic[R]):
         self._confirming: list[_Read] = []
         self._told = 0  # the commit index that followers know of
         self._standing = (False, 0)  # whether this member leads, in which term
+        self._successor: Member | None = None  # who shall take over; nothing is appended ...
+        self._wait_until = 0.0  # ... before it did, or this time has come
+        self._urged_at = 0.0
         super().__init__(config, wal, transfers, owner, rng)
 
     # ---- what others ask
@@ -100,20 +105,38 @@ class RaftCore(Replication, Generic[R]):
         else:
             self._reads.append(reply)
 
-    def hand_over(self) -> bool:
-        """Ask the most advanced follower to take over; False if none is up to date."""
-        if not self.is_leader:
-            return False
+    def hand_over(self, to: str | None = None) -> bool:
+        """Have a voter take over: `to`, or whoever is most advanced. False if none can.
+
+        Until it did nothing is appended, so that it has everything when it is told to.
+        """
         match_index = self._SyncObj__raftMatchIndex
         ready = [
             node
-            for node in self._SyncObj__connectedNodes
-            if match_index.get(node, 0) == self.last and node in self._SyncObj__otherNodes
+            for node in self._SyncObj__connectedNodes & self._SyncObj__otherNodes
+            if to in (None, node.id) and node not in self._unsure
         ]
-        if not ready:
+        if not self.is_leader or not ready:
             return False
-        self._send(min(ready, key=lambda node: str(node.id)), msg.TimeoutNow(self.term))
+        self._successor = min(ready, key=lambda n: (-match_index.get(n, 0), str(n.id)))
+        self._wait_until = loop_time() + self._config.election_min_s
+        self._urged_at = float("-inf")
+        self._urge_successor()
         return True
+
+    def _urge_successor(self) -> None:
+        node, now = self._successor, loop_time()
+        if node is None:
+            return
+        if now > self._wait_until or node not in self._SyncObj__otherNodes:
+            self._successor = None
+            self._owner.wake()
+        elif (
+            self._SyncObj__raftMatchIndex.get(node, 0) == self.last
+            and now - self._urged_at > self._config.heartbeat_s
+        ):
+            self._urged_at = now
+            self._send(node, msg.TimeoutNow(self.term))
 
     # ---- driven by RaftNode
 
@@ -124,20 +147,21 @@ class RaftCore(Replication, Generic[R]):
         self._onTick(0.0)
         self._notice()
         self._become_voter()
+        self._urge_successor()
+        self._mend()
 
     def connected(self, name: str) -> None:
         """Messages to a member now have a chance to arrive."""
-        self._SyncObj__transport.connected(self._peers[name])
+        self._SyncObj__transport.connected(Member(name))
 
     def disconnected(self, name: str) -> None:
         """Messages to a member will not arrive."""
-        node = self._peers[name]
-        self._SyncObj__transport.disconnected(node)
+        self._SyncObj__transport.disconnected(Member(name))
         self._transfers.stop(name)
 
     def receive(self, name: str, message: msg.Message) -> None:
-        """Take a message of another member."""
-        node = self._peers[name]
+        """Take a message of another member, or of one that this log does not know yet."""
+        node = self._peers.get(name) or Member(name)
         match message:
             case msg.Append():
                 self._on_append(node, message)
@@ -149,21 +173,21 @@ class RaftCore(Replication, Generic[R]):
                 self._on_snapshot_ack(node, message)
             case msg.PreVote() | msg.PreVoteGranted() | msg.RequestVote() | msg.Vote():
                 self._on_election(node, message)
-            case msg.StaleTerm():
-                self._on_stale_term(message.term)
-            case msg.TimeoutNow():
-                self._on_timeout_now(node, message.term)
+            case msg.StaleTerm() | msg.TimeoutNow() | msg.Removed():
+                self._on_word(node, message)
             case msg.Payload():
                 raise AssertionError("payloads are for the layer above")
         self._notice()
 
-    def install(self, index: int, term: int, replace_state: Callable[[], None]) -> bool:
+    def install(self, header: Header, replace_state: Callable[[], None]) -> bool:
         """Take over a snapshot that is durable; False if the state is already newer."""
+        index, term = header.index, header.term
         if index <= self.applied:
             return False
         replace_state()
         if self._wal.term_at(index) != term:
             self._wal.reset(index, term)
+        self.restore_configuration(header.members_index, header.members)
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(self.commit, index)
         self._wal.commit = self.commit
@@ -171,8 +195,10 @@ class RaftCore(Replication, Generic[R]):
             self._waiting.pop(each)[1](Lost.UNKNOWN)
         return True
 
-    def start_at(self, index: int) -> None:
-        """The state machine was restored from a snapshot up to `index`, at the start."""
+    def start_at(self, header: Header) -> None:
+        """The state machine was restored from a snapshot, at the start."""
+        index = header.index
+        self.restore_configuration(header.members_index, header.members)
         self._SyncObj__raftLastApplied = index
         self._SyncObj__raftCommitIndex = max(self.commit, index)
 
@@ -197,6 +223,8 @@ class RaftCore(Replication, Generic[R]):
         log.info("no longer leading", extra={"member": self._config.name})
         self._transfers.clear()
         self._confirmed = {}
+        self._successor = None
+        self._drop_change()
         if not self.is_leader:
             self._postpone_campaign()
         waiting, self._waiting = self._waiting, {}
@@ -230,10 +258,12 @@ class RaftCore(Replication, Generic[R]):
             self._SyncObj__sendAppendEntries()
         self._wal.sync()
         self._finish_reads()
-        if self._commands or (appended and not self._peers):
+        if (self._commands and not self._successor) or (appended and not self._SyncObj__otherNodes):
             self._owner.wake()
 
     def _append_queued(self) -> int:
+        if self._successor is not None:
+            return 0
         index, term, size, count = self.last, self.term, 0, 0
         while self._commands and count < _MAX_BATCH and size < _MAX_BATCH_BYTES:
             command, reply = self._commands.popleft()
@@ -257,6 +287,9 @@ class RaftCore(Replication, Generic[R]):
                 result: R | Lost = self._owner.apply(command[1:])
             elif kind == NOOP:
                 result = Lost.UNKNOWN
+            elif kind == CONFIGURATION:
+                result = Lost.UNKNOWN
+                self._apply_configuration(index, term, command[1:])
             else:
                 raise AssertionError(f"entry {index} has a command of type {kind!r}")
             self._SyncObj__raftLastApplied = index
@@ -280,9 +313,9 @@ class RaftCore(Replication, Generic[R]):
     def _finish_reads(self) -> None:
         if not self._confirming:
             return
-        numbers = [self._confirmed.get(node, 0) for node in self._peers.values()]
+        numbers = [self._confirmed.get(node, 0) for node in self._SyncObj__otherNodes]
         confirmed = sorted([*numbers, self._read_number], reverse=True)
-        majority = confirmed[len(self._config.members) // 2]
+        majority = confirmed[len(confirmed) // 2]
         while self._confirming:
             read = self._confirming[0]
             if read.number > majority or read.index > self.applied:

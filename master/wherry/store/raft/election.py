@@ -8,6 +8,7 @@
   than the candidate. The first leader of a new cluster is elected so, for all are fresh.
 """
 
+import math
 from random import Random
 from typing import Any, Final
 
@@ -49,7 +50,8 @@ class Elections(StockMember):
             case msg.PreVote():
                 self._on_pre_vote(node, message)
             case msg.PreVoteGranted(term, fresh):
-                if term == self._pre_term == self.term + 1 and not self.is_leader:
+                asked = node in self._SyncObj__otherNodes and not self.is_leader
+                if asked and term == self._pre_term == self.term + 1:
                     self._pre_votes[node] = fresh
                     self._count_pre_votes()
             case msg.RequestVote(term, last_index, last_term, unanimous):
@@ -65,14 +67,14 @@ class Elections(StockMember):
                     },
                 )
             case msg.Vote(term):
-                if term == self.term:
+                if term == self.term and node in self._SyncObj__otherNodes:
                     self._count_vote(node)
 
     def _count_vote(self, node: Member) -> None:
         """Pass each vote on once; where all are needed, only when all are there."""
         counted, self._votes = self._votes, self._votes | {node}
         if self._unanimous:
-            news = self._votes if len(self._votes) == len(self._peers) else set()
+            news = self._votes if self._votes >= self._SyncObj__otherNodes else set()
         else:
             news = self._votes - counted
         for voter in sorted(news, key=lambda one: str(one.id)):
@@ -95,7 +97,8 @@ class Elections(StockMember):
         self._pre_votes = {}
         term = self._wal.entries[-1][2]
         for node in self._peers.values():
-            self._send(node, msg.PreVote(self._pre_term, self.last, term))
+            if node in self._SyncObj__otherNodes:
+                self._send(node, msg.PreVote(self._pre_term, self.last, term, self.member_id))
 
     def _count_pre_votes(self) -> None:
         """Campaign with a majority of members that remember what they promised, or with all.
@@ -105,8 +108,9 @@ class Elections(StockMember):
         than this member. The first leader of a new cluster is elected so, for all are fresh.
         """
         solid = [*self._pre_votes.values(), self._wal.fresh].count(False)
-        majority = solid > len(self._config.members) / 2
-        if majority or len(self._pre_votes) == len(self._peers):
+        others = self._SyncObj__otherNodes
+        majority = solid > (len(others) + 1) / 2
+        if majority or self._pre_votes.keys() >= others:
             self._unanimous = not majority
             self._pre_term = 0
             self._pre_votes = {}
@@ -125,14 +129,30 @@ class Elections(StockMember):
         self._SyncObj__raftElectionDeadline = loop_time() + self._SyncObj__generateRaftTimeout()
 
     def _become_voter(self) -> None:
-        """An entry of this very term is committed: the log holds all that ever was."""
-        if self._wal.fresh and 0 < self.term == self._wal.term_at(self.commit):
+        """An entry of this very term is committed: the log holds all that ever was.
+
+        A disk that has no id yet may be somebody's who lost an older one: the leader knows.
+        """
+        known = self._wal.fresh and self._wal.member_id
+        if known and 0 < self.term == self._wal.term_at(self.commit):
             self._wal.become_voter()
 
+    def _let_campaign(self) -> None:
+        """Learners never campaign; a voter waits for the others, if there are any."""
+        deadline = self._SyncObj__raftElectionDeadline
+        if not self._voter:
+            self._SyncObj__raftElectionDeadline = float("inf")
+        elif not self._SyncObj__otherNodes:
+            self._SyncObj__raftElectionDeadline = float("-inf")
+        elif math.isinf(deadline):
+            self._postpone_campaign()
+
     def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N802, N803
-        if (
+        if not self._voter:
+            self._SyncObj__raftElectionDeadline = float("inf")
+        elif (
             not self.is_leader
-            and self._peers
+            and self._SyncObj__otherNodes
             and not self._campaign
             and not self._SyncObj__transferInProgress
             and self._SyncObj__raftElectionDeadline <= loop_time()
@@ -143,5 +163,7 @@ class Elections(StockMember):
 
     def _on_timeout_now(self, node: Member, term: int) -> None:
         """The leader wants this member to take over: campaign without asking first."""
+        if not self._voter:
+            return
         self._unanimous = self._wal.fresh
         self._stock(node, {"type": "timeout_now", "term": term})

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from wherry.store.membership import Configuration
 from wherry.store.raft.message import Message
 
 
@@ -20,6 +21,10 @@ class Receiver(Protocol):
         """A member's own connection to us ended."""
         ...
 
+    def removed(self) -> None:
+        """The others say that this member was removed from the cluster."""
+        ...
+
     def receive(self, member: str, message: Message) -> None:
         """A message arrived; the link made sure whose it is."""
         ...
@@ -27,6 +32,10 @@ class Receiver(Protocol):
 
 class PeerLink(Protocol):
     """Unreliable, unordered delivery of messages to members by name; never twice."""
+
+    def follow(self, configuration: Configuration) -> None:
+        """Keep connections to these members from now on."""
+        ...
 
     def send(self, member: str, message: Message) -> bool:
         """Queue a message; False (and dropped) if that is not possible now. Never blocks."""

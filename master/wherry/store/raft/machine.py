@@ -57,12 +57,20 @@ class Machine(Protocol[R_co]):
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """Under which id a member joined, and who belonged to the cluster (`membership.encode`)."""
+
+    id: int
+    base: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RaftConfig:
-    """One member of a cluster whose members never change.
+    """One member of a cluster, and with whom it began.
 
     Attributes:
         name: This member; one of `members`.
-        members: All names, the same on every member; 1, 3 or 5 of them.
+        members: All names at the beginning, the same on every member; 1, 3 or 5 of them.
         cluster: Identity of the cluster; members of different clusters refuse each other.
         heartbeat_s: A leader says at least this often that it leads.
         election_min_s: Silence after which a member may campaign, at the earliest ...
@@ -70,6 +78,8 @@ class RaftConfig:
         tick_s: Granularity of all timeouts.
         snapshot_count: Entries after which a snapshot is taken.
         segment_bytes: Size at which the log goes on in another file.
+        peers: Where each of `members` listens, host:port; empty where the link needs none.
+        joined: What a member that came later was told; `members` is then empty.
     """
 
     name: str
@@ -81,12 +91,15 @@ class RaftConfig:
     tick_s: float = 0.02
     snapshot_count: int = 10_000
     segment_bytes: int = SEGMENT_BYTES
+    peers: tuple[str, ...] = ()
+    joined: Joined | None = None
 
     def check(self) -> None:
         """Raise `ConfigError` if this cannot work."""
-        if self.name not in self.members:
+        if self.joined is None and self.name not in self.members:
             raise ConfigError(f"member {self.name!r} is not in the cluster {list(self.members)}")
-        if len(set(self.members)) != len(self.members) or len(self.members) not in (1, 3, 5):
+        count = len(self.members)
+        if self.joined is None and (len(set(self.members)) != count or count not in (1, 3, 5)):
             raise ConfigError(
                 f"a cluster has 1, 3 or 5 members of different names, not {list(self.members)}"
             )

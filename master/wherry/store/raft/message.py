@@ -17,6 +17,7 @@ class PreVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
     term: int
     last_index: int
     last_term: int
+    id: int = 0  # the sender's: somebody who was removed is told so
 
 
 class PreVoteGranted(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -65,7 +66,8 @@ class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=6):
 class Ack(msgspec.Struct, frozen=True, array_like=True, tag=7):
     """Durable here up to before `next_index` (success), or: go on from there (reset).
 
-    `fresh` confesses that what was acknowledged before may be lost (`wal.py`).
+    `fresh` confesses that what was acknowledged before may be lost (`wal.py`); `id` is the
+    sender's, or for a disk that never was a member's the one that it would go on under.
     """
 
     term: int
@@ -74,6 +76,7 @@ class Ack(msgspec.Struct, frozen=True, array_like=True, tag=7):
     success: bool
     reset: bool
     fresh: bool = False
+    id: int = 0
 
 
 class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -116,6 +119,12 @@ class Payload(msgspec.Struct, frozen=True, array_like=True, tag=12):
     data: bytes
 
 
+class Removed(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """The member of that id was removed from the cluster, for good."""
+
+    id: int
+
+
 Message = (
     PreVote
     | PreVoteGranted
@@ -129,6 +138,7 @@ Message = (
     | StaleTerm
     | TimeoutNow
     | Payload
+    | Removed
 )
 
 _encoder = msgspec.msgpack.Encoder()

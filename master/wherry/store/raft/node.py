@@ -16,12 +16,15 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Generic, TypeVar
 
+from wherry.api.errors import ConfigError
+from wherry.store.membership import REMOVED, Change, Configuration, MemberError
 from wherry.store.raft import message as msg
 from wherry.store.raft import snapshot
 from wherry.store.raft.core import RaftCore, ReadReply, Reply
 from wherry.store.raft.disk import CorruptError, Disk
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Lost, Machine, RaftConfig
+from wherry.store.raft.reconfigure import MembersReply
 from wherry.store.raft.snapshot import SnapshotId
 from wherry.store.raft.transfer import Transfers
 from wherry.store.raft.wal import Wal
@@ -30,6 +33,10 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 _KEEP_SNAPSHOTS = 2
 _MAX_LOG_BYTES = 128 << 20  # of commands; then a snapshot is due however large it is
+
+
+class RemovedError(ConfigError):
+    """This member does not belong to the cluster any more, and never will under its id."""
 
 
 class RaftNode(Generic[R]):
@@ -149,9 +156,35 @@ class RaftNode(Generic[R]):
         """Send bytes to the layer above on another member; False if that is not possible now."""
         return self._link.send(member, msg.Payload(data))
 
-    def hand_over(self) -> bool:
+    def hand_over(self, to: str | None = None) -> bool:
         """Ask another member to lead; False if none can, or this member does not lead."""
-        return self._core is not None and self._core.hand_over()
+        return self._core is not None and self._core.hand_over(to)
+
+    @property
+    def members(self) -> Configuration:
+        """Return who belongs to the cluster, as far as that is applied here."""
+        return self._core.agreed if self._core else Configuration(())
+
+    @property
+    def configuration(self) -> Configuration:
+        """Return the members that are in force here, be it agreed or not."""
+        return self._core.configuration if self._core else Configuration(())
+
+    @property
+    def member_id(self) -> int:
+        """Return this member's id; 0 before it has one."""
+        return self._core.member_id if self._core else 0
+
+    def check_change(self, asked: Change, new_id: int) -> Configuration | MemberError | Lost:
+        """Return what a change of members would lead to, or why it cannot be made now."""
+        return self._core.check_change(asked, new_id) if self._core else Lost.NOT_LEADER
+
+    def change_members(self, asked: Change, new_id: int, reply: MembersReply) -> None:
+        """Change the members; `reply` gets them when that is applied. Only on the leader."""
+        if self._core is None:
+            reply(Lost.NOT_LEADER)
+        else:
+            self._core.change_members(asked, new_id, reply)
 
     # ---- life
 
@@ -182,14 +215,18 @@ class RaftNode(Generic[R]):
             self._disk,
             cluster=config.cluster,
             member=config.name,
-            fresh=len(config.members) > 1,
+            fresh=config.joined is not None or len(config.members) > 1,
+            member_id=config.joined.id if config.joined else 0,
+            spare=self._rng.getrandbits(63) | 1,
+            base=config.joined.base if config.joined else b"",
             segment_bytes=config.segment_bytes,
         )
         known = snapshot.snapshots(self._disk)
         usable = snapshot.newest_valid(self._disk, known)
         check_reach(wal, usable, known)
+        header: snapshot.Header | None = None
         if usable is not None:
-            _, chunks = snapshot.read(self._disk, usable.name, config.cluster)
+            header, chunks = snapshot.read(self._disk, usable.name, config.cluster)
             restorer = self._machine.restorer()
             for chunk in chunks:
                 restorer.feed(chunk)
@@ -197,8 +234,8 @@ class RaftNode(Generic[R]):
             if wal.term_at(usable.index) != usable.term:
                 wal.reset(usable.index, usable.term)
         core: RaftCore[R] = RaftCore(config, wal, Transfers(self._disk), self, self._rng)
-        if usable is not None:
-            core.start_at(usable.index)
+        if usable is not None and header is not None:
+            core.start_at(header)
             self._remember_snapshot(usable)
         self._applied = core.applied
         self._core = core
@@ -299,6 +336,14 @@ class RaftNode(Generic[R]):
         """See `core.Owner`."""
         return self._link.send(member, message)
 
+    def members_changed(self, configuration: Configuration) -> None:
+        """See `core.Owner`."""
+        self._link.follow(configuration)
+
+    def removed(self) -> None:
+        """See `core.Owner` and `link.Receiver`."""
+        self._fail(RemovedError(REMOVED))
+
     def receive_snapshot(self, member: str, chunk: msg.SnapshotChunk) -> None:
         """See `core.Owner`."""
         core = self._core
@@ -339,7 +384,8 @@ class RaftNode(Generic[R]):
         term = wal.term_at(core.applied) if core is not None and wal is not None else None
         if core is None or term is None:
             return None
-        return snapshot.Header(core.applied, term, self.config.cluster)
+        index, members = core.configuration_at(core.applied)
+        return snapshot.Header(core.applied, term, self.config.cluster, members, index)
 
     async def _take(self) -> None:
         header = self.snapshot_header()
@@ -377,7 +423,7 @@ class RaftNode(Generic[R]):
         except CorruptError as error:
             log.warning("received a damaged snapshot", extra={"why": str(error)})
             return
-        _, chunks = snapshot.read(self._disk, received.id.name, self.config.cluster)
+        header, chunks = snapshot.read(self._disk, received.id.name, self.config.cluster)
         restorer = self._machine.restorer()
         for chunk in chunks:
             restorer.feed(chunk)
@@ -385,7 +431,7 @@ class RaftNode(Generic[R]):
         core = self._core
         if core is None:
             return
-        if core.install(received.id.index, received.id.term, restorer.finish):
+        if core.install(header, restorer.finish):
             log.info("installed snapshot", extra={"file": received.id.name})
             self._remember_snapshot(received.id)
             self._applied_bytes = 0

@@ -37,7 +37,7 @@ class Replication(Elections):
 
     def acknowledge_snapshot(self, member: str, next_index: int) -> None:
         """Tell the leader that the log may go on behind an installed snapshot."""
-        self._queue_ack(self._peers[member], next_index, success=True, reset=False)
+        self._queue_ack(Member(member), next_index, success=True, reset=False)
 
     def _current(self, node: Member, term: int) -> bool:
         """Whether a leader's message is not of the past; if it is, the sender is told."""
@@ -118,7 +118,7 @@ class Replication(Elections):
             elif queued.success:
                 next_index, success = max(next_index, queued.next_index), True
         self._acks[node, reset] = msg.Ack(
-            self.term, read, next_index, success, reset, self._wal.fresh
+            self.term, read, next_index, success, reset, self._wal.fresh, self.member_id
         )
         self._owner.wake()
 
@@ -162,7 +162,7 @@ class Replication(Elections):
             self._transfers.reached(str(node.id), ack.next_index - 1)
 
     def _on_snapshot_ack(self, node: Member, ack: msg.SnapshotAck) -> None:
-        if ack.term != self.term or not self.is_leader:
+        if ack.term != self.term or not self.is_leader or str(node.id) not in self._peers:
             return
         self._confirm(node, ack.read)
         now = loop_time()

@@ -34,6 +34,8 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
     index: int
     term: int
     cluster: str
+    members: bytes = b""  # `membership.Configuration`; empty: as the flags say
+    members_index: int = 0  # of its entry
 
 
 @dataclass(frozen=True, slots=True)

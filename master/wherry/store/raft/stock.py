@@ -18,6 +18,7 @@ from pysyncobj.syncobj import SyncObj
 from pysyncobj.transport import Transport
 from pysyncobj.version import VERSION
 
+from wherry.store.membership import Configuration
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import R_co, RaftConfig
 from wherry.store.raft.wal import Wal
@@ -183,6 +184,14 @@ class Owner(Protocol[R_co]):
         """Call `tick` soon."""
         ...
 
+    def members_changed(self, configuration: Configuration) -> None:
+        """These are the members from now on, as far as this log goes."""
+        ...
+
+    def removed(self) -> None:
+        """This member was removed from the cluster: it must stop."""
+        ...
+
 
 class StockMember(SyncObj):  # type: ignore[misc]  # untyped library
     """PySyncObj on our log. Nothing it wants to send leaves unseen: see `outgoing`."""
@@ -219,13 +228,11 @@ class StockMember(SyncObj):  # type: ignore[misc]  # untyped library
             dynamicMembershipChange=False,
             journalFile=_Journal(wal),
         )
-        me, *others = [
-            Member(name) for name in sorted(config.members, key=lambda n: (n != config.name, n))
-        ]
-        super().__init__(me, others, conf=conf, transportClass=_Transport)
-        self._peers: dict[str, Member] = {member.id: member for member in others}
-        if not others:
-            self._SyncObj__raftElectionDeadline = float("-inf")  # nobody to wait for
+        # The others come with the configuration (`reconfigure.py`): `_SyncObj__otherNodes`,
+        # by which PySyncObj counts, are those who vote; `_peers` are all.
+        self._peers: dict[str, Member] = {}
+        self._voter = False  # whether this member is one
+        super().__init__(Member(config.name), [], conf=conf, transportClass=_Transport)
 
     @property
     def leader(self) -> str | None:
@@ -257,6 +264,11 @@ class StockMember(SyncObj):  # type: ignore[misc]  # untyped library
     def last(self) -> int:
         """Return the index of the last entry."""
         return self._wal.entries[-1][1]
+
+    @property
+    def member_id(self) -> int:
+        """Return this member's id."""
+        raise NotImplementedError
 
     def outgoing(self, node: Member, message: dict[str, Any]) -> None:
         """PySyncObj wants to send this."""
