@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -20,6 +20,27 @@ T = TypeVar("T")
 
 class CorruptError(ConfigError):
     """A file of the store does not hold what was written; says which, where, and what to do."""
+
+
+class DiskError(ConfigError, OSError):
+    """The disk did not do what it was told. What was written may be lost: never try again."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@contextlib.contextmanager
+def _final(doing: str, path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        failure = DiskError(
+            f"cannot {doing} {path}: {error.strerror}; this member stops, for what it wrote may "
+            "be lost. See to the disk and start it again: it goes by what is really there, and "
+            "takes the rest from the other members"
+        )
+        failure.errno = error.errno
+        raise failure from error
 
 
 class DiskFile(Protocol):
@@ -83,19 +104,22 @@ class Disk(Reader, Protocol):
 
 
 class _File:
-    def __init__(self, fd: int, position: int) -> None:
+    def __init__(self, path: Path, fd: int, position: int) -> None:
+        self._path = path
         self._fd = fd
         self._position = position
 
     def append(self, data: bytes) -> None:
         view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, self._position)
-            self._position += written
-            view = view[written:]
+        with _final("write", self._path):
+            while view:
+                written = os.pwrite(self._fd, view, self._position)
+                self._position += written
+                view = view[written:]
 
     def sync(self) -> None:
-        os.fdatasync(self._fd)
+        with _final("fdatasync", self._path):
+            os.fdatasync(self._fd)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -126,6 +150,9 @@ class Directory:
     def read(self, name: str, offset: int = 0, size: int = -1) -> bytes:
         """See `Disk`."""
         with (self.path / name).open("rb") as file:
+            if size < 0:
+                # After a failed fsync the page cache holds, as clean, what the disk does not.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
             file.seek(offset)
             return file.read(size)
 
@@ -136,19 +163,23 @@ class Directory:
     def create(self, name: str, reserve_bytes: int = 0) -> DiskFile:
         """See `Disk`."""
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(self.path / name, flags, 0o600)
-        self._reserve(fd, reserve_bytes)
-        os.fsync(fd)
-        sync_directory(self.path)
-        return _File(fd, 0)
+        path = self.path / name
+        with _final("create", path):
+            fd = os.open(path, flags, 0o600)
+            self._reserve(fd, reserve_bytes)
+            os.fsync(fd)
+            sync_directory(self.path)
+        return _File(path, fd, 0)
 
     def open_at(self, name: str, end: int, reserve_bytes: int = 0) -> DiskFile:
         """See `Disk`."""
-        fd = os.open(self.path / name, os.O_RDWR | os.O_CLOEXEC)
-        os.ftruncate(fd, end)  # an old torn record must not come back to life behind new ones
-        self._reserve(fd, max(end, reserve_bytes))
-        os.fsync(fd)  # what a killed process wrote may still be in the page cache only
-        return _File(fd, end)
+        path = self.path / name
+        with _final("open", path):
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            os.ftruncate(fd, end)  # an old torn record must not come to life behind new ones
+            self._reserve(fd, max(end, reserve_bytes))
+            os.fsync(fd)  # what a killed process wrote may still be in the page cache only
+        return _File(path, fd, end)
 
     @staticmethod
     def _reserve(fd: int, size: int) -> None:
@@ -157,13 +188,15 @@ class Directory:
 
     def replace(self, name: str, new_name: str) -> None:
         """See `Disk`."""
-        (self.path / name).replace(self.path / new_name)
-        sync_directory(self.path)
+        with _final("rename", self.path / name):
+            (self.path / name).replace(self.path / new_name)
+            sync_directory(self.path)
 
     def delete(self, name: str) -> None:
         """See `Disk`."""
-        (self.path / name).unlink(missing_ok=True)
-        sync_directory(self.path)
+        with _final("delete", self.path / name):
+            (self.path / name).unlink(missing_ok=True)
+            sync_directory(self.path)
 
     async def run(self, call: Callable[[], T]) -> T:
         """See `Disk`."""

@@ -48,6 +48,7 @@ _PRIVATE_FIELDS: Final = [
     "raftMatchIndex",
     "raftNextIndex",
     "transferInProgress",
+    "transport",
 ]
 
 
