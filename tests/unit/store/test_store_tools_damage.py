@@ -5,42 +5,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from store_files import write_member
 from store_sim import SimDisk
 
 from wherry.api.errors import ConfigError
-from wherry.store.entry import NOBODY, PutOp, Txn, encode_command
-from wherry.store.mvcc import MvccState
 from wherry.store.raft import snapshot
-from wherry.store.raft.core import COMMAND
 from wherry.store.raft.disk import CorruptError, Directory, DiskError, _File
 from wherry.store.raft.wal import Wal, records
 from wherry.store.tools.inspection import inspect
-
-
-def put(number: int) -> bytes:
-    return encode_command(Txn(NOBODY, (), (PutOp(b"/k/%d" % number, b"v" * 20),)))
-
-
-def write_member(path: Path, count: int = 9, snapshot_at: int = 0, segment_bytes: int = 0) -> None:
-    """A member that stopped: `count` entries, one batch each."""
-    disk = Directory(path)
-    log = Wal(disk, cluster="c", member="m", fresh=False, segment_bytes=segment_bytes or 1 << 20)
-    log.append(b"\x01", 1, 0)
-    log.save_vote(2, "m")
-    state = MvccState()
-    for index in range(2, count + 1):
-        log.append(COMMAND + put(index), index, 2)
-        log.commit = index
-        log.sync()
-        state.apply(put(index))
-        if index == snapshot_at:
-            writer = snapshot.Writer(disk, snapshot.Header(index, 2, "c"))
-            with state.snapshot() as view:
-                for chunk in view.chunks(size_bytes=60):
-                    writer.add(chunk)
-            writer.finish()
-    log.close()
-    disk.close()
 
 
 def opened(path: Path) -> list[int]:

@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+from pysyncobj.syncobj import SyncObj
+
 from wherry.store import raft
 from wherry.store.raft import stock
 
@@ -37,4 +39,4 @@ def test_every_private_name_that_is_used_is_checked_at_start() -> None:
 def test_what_is_checked_is_there() -> None:
     stock._check_audited()
     methods = [f"{PREFIX}{name}" for name in stock._PRIVATE_METHODS]
-    assert all(callable(getattr(stock.SyncObj, name)) for name in methods)
+    assert all(callable(getattr(SyncObj, name)) for name in methods)

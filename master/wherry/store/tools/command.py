@@ -14,7 +14,7 @@ from wherry.store.tools import archive
 from wherry.store.tools.files import ReadOnly, in_use
 from wherry.store.tools.inspection import Inspection, inspect, load
 from wherry.store.tools.recover_command import recover_command, restore_command
-from wherry.store.tools.words import describe_segment, prefixes
+from wherry.store.tools.words import describe_members, describe_segment, prefixes
 
 _directory = click.Path(file_okay=False, path_type=Path)
 _file = click.Path(dir_okay=False, path_type=Path)
@@ -114,6 +114,8 @@ def _dump_snapshot(disk: ReadOnly, name: str, output: str) -> None:
         f"revision {state.revision}, compacted to {state.compact_revision}, "
         f"{len(state.leases)} leases"
     )
+    if header.members:
+        click.echo(f"    members {describe_members(header.members)}")
     for one in found:
         click.echo(f"    {one.keys:8} keys {one.bytes:12} bytes  {one.prefix}")
 

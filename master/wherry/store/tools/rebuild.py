@@ -33,6 +33,7 @@ from wherry.store.tools.inspection import load
 
 DEFAULT_BUMP: Final = 1_000_000
 _SESSION_BITS: Final = 28
+_SEGMENT_BYTES: Final = 1 << 16  # for a handful of records; a member that starts reserves more
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,17 @@ def build(
         for chunk in _chunks(origin.state, founded.cluster, bump):
             writer.add(chunk)
         writer.finish()
-        wal = Wal(disk, cluster=founded.cluster, member=member, fresh=fresh, base=base)
+        wal = Wal(
+            disk,
+            cluster=founded.cluster,
+            member=member,
+            fresh=fresh,
+            base=base,
+            segment_bytes=_SEGMENT_BYTES,
+        )
         me = founded.configuration.named(member)
-        if me is not None:
-            wal.identify(me.id)
+        if me is not None and not fresh:
+            wal.identify(me.id)  # a fresh one gets its id when it votes, as in any new cluster
         wal.commit = origin.index
         wal.reset(origin.index, origin.term)
         wal.save_vote(origin.term, None)

@@ -25,6 +25,7 @@ import msgspec
 from wherry.api.errors import ConfigError
 from wherry.process.files import sync_directory
 from wherry.store import membership
+from wherry.store.raft import snapshot
 from wherry.store.raft.disk import CorruptError
 from wherry.store.tools.files import ReadOnly
 from wherry.store.tools.inspection import Inspection, inspect, state_of
@@ -115,9 +116,13 @@ def configuration_of(found: Inspection) -> membership.Configuration | None:
     wal = found.wal
     if wal is None:
         return None
-    if wal.configurations:
-        return membership.decode(wal.configurations[-1][1])
-    return membership.decode(wal.base) if wal.base else None
+    index, payload = 0, wal.base
+    if found.newest is not None:
+        header = snapshot.header(ReadOnly(found.path), found.newest.name)
+        index, payload = header.members_index, header.members or payload
+    if wal.configurations and wal.configurations[-1][0] > index:
+        payload = wal.configurations[-1][1]
+    return membership.decode(payload) if payload else None
 
 
 def last_term(found: Inspection) -> int:

@@ -85,7 +85,12 @@ def _record(kind: int, a: int, b: int, payload: bytes) -> str:
     if kind == META:
         meta = msgspec.msgpack.decode(payload, type=Meta)
         age = "a new disk" if meta.fresh else "a voter"
-        return f"member {meta.member} of cluster {meta.cluster}, {age}, format {meta.format}"
+        known = f" ({meta.id:x})" if meta.id else ""
+        base = f"; joined {describe_members(meta.base)}" if meta.base else ""
+        return (
+            f"member {meta.member}{known} of cluster {meta.cluster}, {age}, "
+            f"format {meta.format}{base}"
+        )
     if kind == ENTRY:
         return f"entry {a} of term {b}: {describe_command(payload)}"
     return {
