@@ -9,10 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Final
 
+from wherry.api.errors import UnavailableError
 from wherry.pki.certificates import create_ca, issue
 from wherry.pki.subject import KeyPair, Subject
 from wherry.pki.tls import TlsFiles, client_context
@@ -21,6 +24,17 @@ from wherry.store.client import StoreClient
 from wherry.store.etcd_client import EtcdStore
 from wherry.store.kv import Range, Store
 from wherry.store.net import Sockets
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where a member runs: its address, and what stands before a command that is to run there."""
+
+    address: str
+    enter: tuple[str, ...] = ()
+
+
+LOOPBACK: Final = Host("127.0.0.1")
 
 
 def free_ports(count: int) -> list[int]:
@@ -42,18 +56,25 @@ def write_pair(directory: Path, name: str, pair: KeyPair) -> None:
 class Processes:
     """Members of one cluster as processes; `name` is m1, m2, ..."""
 
-    def __init__(self, count: int, *, flags: Sequence[str] = ()) -> None:
+    def __init__(
+        self, count: int, *, flags: Sequence[str] = (), hosts: Mapping[str, Host] | None = None
+    ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="wherry-store-"))
         self.names = tuple(f"m{number + 1}" for number in range(count))
+        self.hosts = hosts or dict.fromkeys(self.names, LOOPBACK)
+        self.wrapper: tuple[str, ...] = (sys.executable, "-m", "wherry.cli")
         ports = free_ports(4 * count)
         self.ports = {n: ports[4 * i : 4 * i + 4] for i, n in enumerate(self.names)}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._flags = tuple(flags)
-        ca = create_ca("test", now_s=SystemClock().now())
+        self.ca = ca = create_ca("test", now_s=SystemClock().now())
         write_pair(self.directory, "ca", ca)
         for name in self.names:
             subject = Subject(
-                "system:store", ("system:store",), hosts=(name, "127.0.0.1"), server=True
+                "system:store",
+                ("system:store",),
+                hosts=(name, "127.0.0.1", self.hosts[name].address),
+                server=True,
             )
             write_pair(self.directory, name, issue(ca, subject, now_s=SystemClock().now()))
         admin = Subject("admin", ("system:masters",))
@@ -72,27 +93,31 @@ class Processes:
         return f"unix://{self.directory}/{name}.sock"
 
     def etcd(self, name: str) -> str:
-        return f"127.0.0.1:{self.ports[name][1]}"
+        return f"{self.hosts[name].address}:{self.ports[name][1]}"
 
     def rpc(self, name: str) -> str:
-        return f"127.0.0.1:{self.ports[name][2]}"
+        return f"{self.hosts[name].address}:{self.ports[name][2]}"
+
+    def peer(self, name: str) -> str:
+        return f"{self.hosts[name].address}:{self.ports[name][0]}"
+
+    def data(self, name: str) -> Path:
+        return self.directory / name
 
     def start(self, name: str) -> None:
-        cluster = ",".join(f"{n}=127.0.0.1:{self.ports[n][0]}" for n in self.names)
-        peer, etcd, rpc, health = self.ports[name]
+        cluster = ",".join(f"{n}={self.peer(n)}" for n in self.names)
         with (self.directory / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "wherry.cli", "store", "--name", name),
-                    *("--data-dir", str(self.directory / name)),
+                    *(*self.hosts[name].enter, *self.wrapper, "store", "--name", name),
+                    *("--data-dir", str(self.data(name))),
                     *("--socket", f"{self.directory}/{name}.sock"),
-                    *("--initial-cluster", cluster, "--listen-peer", f"127.0.0.1:{peer}"),
-                    *("--listen-etcd", f"127.0.0.1:{etcd}"),
-                    *("--listen-client-rpc", f"127.0.0.1:{rpc}"),
+                    *("--initial-cluster", cluster, "--listen-peer", self.peer(name)),
+                    *("--listen-etcd", self.etcd(name), "--listen-client-rpc", self.rpc(name)),
                     *("--ca-file", str(self.directory / "ca.crt")),
                     *("--cert-file", str(self.directory / f"{name}.crt")),
                     *("--key-file", str(self.directory / f"{name}.key")),
-                    *("--health-port", str(health)),
+                    *("--health-port", str(self.ports[name][3])),
                     *self._flags,
                 ],
                 stderr=log,
@@ -103,10 +128,29 @@ class Processes:
         for name in self.names:
             self.start(name)
 
+    def start_missing(self) -> None:
+        """Start those that do not run."""
+        for name in self.names:
+            if name not in self.processes:
+                self.start(name)
+
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         process = self.processes.pop(name)
         process.send_signal(number)
         process.wait(timeout=20)
+
+    def send(self, name: str, number: int) -> None:
+        """Send a signal, and leave the process where it is."""
+        self.processes[name].send_signal(number)
+
+    def ended(self, name: str, within_s: float = 20) -> int:
+        """Wait for a member to end by itself; return its exit code."""
+        return self.processes.pop(name).wait(timeout=within_s)
+
+    def pinned(self, name: str, **options: float) -> StoreClient:
+        """Return a client that asks this member only."""
+        network = Sockets(client_tls=client_context(self.tls("admin")))
+        return StoreClient([self.socket(name)], network, Random(), **options)
 
     def client(self, first: str | None = None, **options: float) -> StoreClient:
         """Return a client that prefers a member."""
@@ -116,6 +160,16 @@ class Processes:
 
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text()
+
+    async def ready(self, within_s: float = 30) -> None:
+        """Wait until requests are answered; if none are, say what the members said."""
+        client = self.client(timeout_s=within_s)
+        try:
+            await client.range(Range(b"/"))
+        except UnavailableError as error:
+            raise AssertionError("\n".join([str(error), *map(self.log, self.names)])) from error
+        finally:
+            await client.close()
 
     def close(self) -> None:
         for name in list(self.processes):
@@ -129,9 +183,7 @@ async def cluster(count: int, *, flags: Sequence[str] = ()) -> AsyncIterator[Pro
     processes = Processes(count, flags=flags)
     try:
         processes.start_all()
-        client = processes.client(timeout_s=30)
-        await client.range(Range(b"/"))
-        await client.close()
+        await processes.ready()
         yield processes
     finally:
         processes.close()
