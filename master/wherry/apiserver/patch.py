@@ -57,9 +57,13 @@ def json_patch(doc: dict[str, Any], ops: Any) -> dict[str, Any]:
         target.apply(op)
     if not isinstance(target.doc, dict):
         raise _rejected("the result of the patch is not an object")
-    if depth(target.doc) > MAX_DEPTH:
-        raise _rejected(f"the result of the patch is nested deeper than {MAX_DEPTH}")
+    _check_depth(target.doc)
     return target.doc
+
+
+def _check_depth(value: Any) -> None:
+    if depth(value) > MAX_DEPTH:
+        raise _rejected(f"the result of the patch is nested deeper than {MAX_DEPTH}")
 
 
 def copy_json(value: Any) -> Any:
@@ -214,6 +218,7 @@ class _Target:
 
     def _copy(self, op: dict[str, Any]) -> None:
         value = self._get(op["from"])
+        _check_depth(value)  # copies of copies deepen it with every operation
         self._copied_bytes += len(orjson.dumps(value))
         if self._copied_bytes > MAX_COPIED_BYTES:
             raise TooLargeError(

@@ -10,10 +10,13 @@ from wherry.api.clock import Clock
 from wherry.api.errors import ConfigError
 from wherry.apiserver.http.connection import Connection
 from wherry.apiserver.http.message import DEFAULT_LIMITS, Handler, Limits
+from wherry.process.memory import give_back
 
 log = logging.getLogger(__name__)
 
 _SWEEP_S = 1.0
+_STORM = 1000
+"""Connections after which freed memory is given back, at a sweep at the earliest."""
 
 
 class HttpServer:
@@ -46,6 +49,7 @@ class HttpServer:
         self._clock = clock
         self._tls = tls
         self._reuse_port = reuse_port
+        self._accepted = 0  # since memory was given back; most of a storm never gets further
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -57,7 +61,7 @@ class HttpServer:
             handshake_s = self.limits.handshake_s if self._tls else None
             try:
                 server = await asyncio.get_running_loop().create_server(
-                    lambda: Connection(self),
+                    self._accept,
                     self._host,
                     self.port,
                     ssl=self._tls,
@@ -83,6 +87,13 @@ class HttpServer:
             self._tick()
             for connection in tuple(self._connections):
                 connection.check(self.now)
+            if self._accepted >= _STORM:
+                self._accepted = 0
+                give_back()
+
+    def _accept(self) -> Connection:
+        self._accepted += 1
+        return Connection(self)
 
     def _tick(self) -> None:
         self.now = self._clock.monotonic()

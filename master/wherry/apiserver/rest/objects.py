@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -28,6 +28,7 @@ from wherry.apiserver.rest.render import (
     WatchRenderer,
     collection,
     error_line,
+    pieces,
     single,
     to_yaml,
     warning_header,
@@ -54,8 +55,6 @@ RETURNS_OBJECT = frozenset(
 )
 """Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
 typed models (kubernetes for Python) refuse the other one."""
-_EVENTS_A_PIECE: Final = 256
-"""Of a watch's first state: a client that stalls costs one rendered piece, not all of it."""
 NO_CACHE = ("Cache-Control", "no-cache, private")
 _decode_meta = Decoder(Meta)
 
@@ -123,8 +122,7 @@ class Objects:
         self._metrics.opened("rest")
         try:
             async for batch in events:
-                for start in range(0, len(batch), _EVENTS_A_PIECE):
-                    piece = batch[start : start + _EVENTS_A_PIECE]
+                for piece in pieces(batch):
                     yield renderer.lines(piece, now=self._clock.now())
         except StatusError as error:
             yield error_line(error.to_status())

@@ -4,7 +4,7 @@ Objects come as bytes and mostly leave as the same bytes: an envelope is put aro
 Only tables and YAML look inside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from wherry.client.api import EventType, WatchEvent
 
 YAML_TYPE = "application/yaml"
 _META = "meta.k8s.io/v1"
+_PIECE_BYTES = 128 * 1024
 _INCLUDE = "Metadata"
 """What a table's rows carry of their objects unless the client says otherwise."""
 
@@ -97,6 +98,18 @@ def single(resource: Resource, raw: bytes, form: Form, *, include: str, now: flo
         include = include or _INCLUDE
         return orjson.dumps(table(resource, [obj], now=now, include=include, revision=revision))
     return raw
+
+
+def pieces(batch: Sequence[WatchEvent]) -> Iterator[Sequence[WatchEvent]]:
+    """Cut a batch where it gets large: a client that stalls costs one rendered piece, not all."""
+    start = size = 0
+    for index, event in enumerate(batch):
+        size += len(event.object)
+        if size > _PIECE_BYTES:
+            yield batch[start : index + 1]
+            start, size = index + 1, 0
+    if start < len(batch):
+        yield batch[start:]
 
 
 class WatchRenderer:

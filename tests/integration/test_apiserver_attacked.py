@@ -1,0 +1,306 @@
+"""A real `wherry apiserver` under attack: nothing leaks, nothing grows, the rest goes on."""
+
+import contextlib
+import json
+import resource
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from apiserver_pki import TestPki
+from store_process import free_ports
+
+from wherry.pki.tls import client_context
+from wherry.process.clock import SystemClock
+
+pytestmark = pytest.mark.integration
+MAPS = "/api/v1/namespaces/default/configmaps"
+START_S = 30.0
+CLOCK = SystemClock()
+pause = Event().wait
+PROMPT_S = 3.0  # an ordinary request takes milliseconds; machines that run tests may be loaded
+
+
+class Victim:
+    """One API server process over a store in memory."""
+
+    def __init__(self, directory: Path) -> None:
+        pki = TestPki(directory)
+        serving, admin = pki.files("kube-apiserver", server=True), pki.admin()
+        self.port, grpc_port = free_ports(2)
+        self.tls = client_context(admin)
+        self.log = directory / "apiserver.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "wherry.cli", "apiserver", "--store", "memory://"),
+                    *("--advertise-address", "127.0.0.1", "--bind-address", "127.0.0.1"),
+                    *("--secure-port", str(self.port), "--grpc-port", str(grpc_port)),
+                    *("--health-port", "0", "--tls-cert-file", str(serving.cert)),
+                    *("--tls-private-key-file", str(serving.key)),
+                    *("--client-ca-file", str(pki.ca)),
+                ],
+                stderr=log,
+            )
+
+    def plain(self) -> socket.socket:
+        """Open a TCP connection and say nothing."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def connect(self) -> ssl.SSLSocket:
+        """Open a TLS connection as administrator."""
+        return self.tls.wrap_socket(self.plain(), server_hostname="127.0.0.1")
+
+    def send(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Send bytes on a new connection; return the answers until the server closes it."""
+        with self.connect() as stream:
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                stream.sendall(data)  # it may be refused before all is sent
+            return list(answers(stream))
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", media: str = "application/json"
+    ) -> int:
+        """Make one ordinary request; return its code."""
+        return self.answer(method, path, body, media)[0]
+
+    def answer(
+        self, method: str, path: str, body: bytes = b"", media: str = "application/json"
+    ) -> tuple[int, bytes]:
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+            f"Content-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        (answer,) = self.send(head.encode() + body)
+        return answer
+
+    def rss_mb(self) -> float:
+        text = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(text.split("VmRSS:")[1].split()[0]) / 1024
+
+    def settled_mb(self, at_most: float) -> float:
+        """Return memory once it is no more than that, or what it still is in the end."""
+        deadline = CLOCK.monotonic() + 20
+        while (now := self.rss_mb()) > at_most and CLOCK.monotonic() < deadline:
+            pause(0.2)
+        return now
+
+    def is_prompt(self) -> bool:
+        """Tell whether somebody else is served as if nothing were the matter."""
+        began = CLOCK.monotonic()
+        return self.ask("GET", MAPS) == 200 and CLOCK.monotonic() - began < PROMPT_S
+
+
+def answers(stream: ssl.SSLSocket) -> Iterator[tuple[int, bytes]]:
+    """Yield (code, body) of each answer with a length, until the end."""
+    with stream.makefile("rb") as lines, contextlib.suppress(ConnectionError, ssl.SSLError):
+        while first := lines.readline():
+            length = 0
+            while (line := lines.readline().lower()) not in (b"\r\n", b""):
+                if line.startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            yield int(first.split()[1]), lines.read(length)
+
+
+@pytest.fixture(scope="module")
+def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    one = Victim(tmp_path_factory.mktemp("attacked"))
+    try:
+        deadline = CLOCK.monotonic() + START_S
+        while CLOCK.monotonic() < deadline:
+            with contextlib.suppress(OSError, ValueError):
+                if one.ask("GET", "/readyz") == 200:
+                    break
+            pause(0.05)
+        else:
+            pytest.fail(one.log.read_text()[-2000:])
+        yield one
+        assert one.process.poll() is None, "it died"
+        assert "Traceback" not in one.log.read_text()
+    finally:
+        one.process.terminate()
+        one.process.wait(20)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def status_of(body: bytes) -> tuple[str, str]:
+    status = json.loads(body)
+    assert (status["kind"], status["apiVersion"]) == ("Status", "v1")
+    return status["reason"], status["message"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/v1/../../etc/passwd", "/api/v1/%2e%2e/%2e%2e/version", "//api//v1//nodes//.."),
+        *(f"{MAPS}/a%2Fb", f"{MAPS}/..%2f..%2fsecrets", f"{MAPS}/%00", f"{MAPS}/a%0d%0ab"),
+        *("/api/v1/namespaces/%2e%2e/secrets", "/api/v1/namespaces//secrets"),
+        *(f"{MAPS}?limit=x", f"{MAPS}?limit=99999999999999999999", f"{MAPS}?continue=%00%ff"),
+        *(f"{MAPS}?labelSelector=((((", f"{MAPS}?fieldSelector=%00", f"{MAPS}?resourceVersion=-5"),
+        *(f"{MAPS}?watch=1&timeoutSeconds=x", "/api/v1/nodes/n/proxy/../../../secrets"),
+    ],
+)
+def test_path_tricks_get_a_status(victim: Victim, path: str) -> None:
+    code, body = victim.answer("GET", path)
+    assert 400 <= code < 500
+    status_of(body)
+
+
+SMUGGLED = b"DELETE /api/v1/namespaces/default/configmaps/kept HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        b"Content-Length: 0\r\nContent-Length: 70\r\n\r\n",
+        b"Content-Length: +0\r\n\r\n",
+        b"Content-Length: 0x0\r\n\r\n",
+        b"Content-Length : 0\r\n\r\n",
+        b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+        b"X: a\r\n b\r\n\r\n",
+        b"X: a\nY: b\r\n\r\n",
+        b"X: a\rY: b\r\n\r\n",
+        b"X\x00: a\r\n\r\n",
+    ],
+    ids=range(13),
+)
+def test_what_two_servers_might_read_differently_is_refused_and_nothing_behind_it_read(
+    victim: Victim, head: bytes
+) -> None:
+    if victim.ask("GET", f"{MAPS}/kept") == 404:
+        assert victim.ask("POST", MAPS, b'{"metadata":{"name":"kept"}}') == 201
+    told = victim.send(b"GET /version HTTP/1.1\r\nHost: a\r\n" + head + SMUGGLED)
+    assert len(told) == 1
+    assert told[0][0] == 400
+    status_of(told[0][1])
+    assert victim.ask("GET", f"{MAPS}/kept") == 200
+
+
+def test_bodies_that_never_end_are_refused_at_the_limit(victim: Victim) -> None:
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    head = f"POST {MAPS} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    before = victim.rss_mb()
+    told = victim.send(head + chunk * 1000)
+    assert [code for code, _ in told] in ([413], [])  # it may be gone before we have read
+    headers = b"X: " + b"y" * 1000 + b"\r\n"
+    told = victim.send(b"GET /version HTTP/1.1\r\nHost: a\r\n" + headers * 10_000)
+    assert [code for code, _ in told] in ([431], [])
+    told = victim.send(b"GET /" + b"z" * 1_000_000)
+    assert [code for code, _ in told] in ([414], [])
+    assert victim.rss_mb() < before + 30
+    assert victim.is_prompt()
+
+
+def yaml_bomb() -> bytes:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    return "\n".join(lines).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        (b'{"a":' * 200_000, "application/json"),
+        (b"[" * 1_000_000, "application/json"),
+        (
+            b'{"metadata":{"name":"d"},"data":' + b'{"a":' * 5000 + b"1" + b"}" * 5002,
+            "application/json",
+        ),
+        (b"- " * 200_000, "application/yaml"),
+        (b"{a: " * 100_000, "application/yaml"),
+        (yaml_bomb(), "application/yaml"),
+        (b"k8s\x00" + b"\x0a\xff\xff\xff\xff\x0f" * 1000, "application/vnd.kubernetes.protobuf"),
+        (b"k8s\x00" + b"\x12\x80" * 100_000, "application/vnd.kubernetes.protobuf"),
+        (b"\xff\xfe" * 1000, "application/json"),
+        (b'{"metadata":{"name":"n"},"data":{"a":' + b"9" * 2_000_000 + b"}}", "application/json"),
+    ],
+    ids=range(10),
+)
+def test_bombs_are_defused_at_once(victim: Victim, body: bytes, media: str) -> None:
+    before = victim.rss_mb()
+    began = CLOCK.monotonic()
+    code, answer = victim.answer("POST", MAPS, body, media)
+    assert CLOCK.monotonic() - began < 2 * PROMPT_S
+    assert 400 <= code < 500, answer
+    _, message = status_of(answer)
+    assert len(message) < 2000
+    assert victim.settled_mb(before + 40) <= before + 40
+
+
+def test_deep_and_endless_patches_are_refused(victim: Victim) -> None:
+    victim.ask("POST", MAPS, b'{"metadata":{"name":"patched"},"data":{"a":"1"}}')
+    copies = [{"op": "copy", "from": "/data", "path": "/data/a"} for _ in range(9000)]
+    for media, body in (
+        ("application/json-patch+json", json.dumps(copies).encode()),
+        ("application/merge-patch+json", b'{"a":' * 50_000),
+        (
+            "application/strategic-merge-patch+json",
+            b'{"data":' + b'{"a":' * 3000 + b"1" + b"}" * 3001,
+        ),
+    ):
+        code, answer = victim.answer("PATCH", f"{MAPS}/patched", body, media)
+        assert 400 <= code < 500, (media, answer[:200])
+        status_of(answer)
+    assert victim.is_prompt()
+
+
+def test_storms_of_silent_connections_leave_no_memory_behind(victim: Victim) -> None:
+    before, quiet = victim.rss_mb(), list[float]()
+    for _ in range(3):
+        with contextlib.ExitStack() as stack:
+            for _ in range(500):
+                stack.enter_context(victim.connect())
+            for _ in range(1500):
+                stack.enter_context(victim.plain())
+            assert victim.is_prompt()
+        quiet.append(victim.settled_mb(quiet[0] + 20 if quiet else before + 100))
+    assert quiet[-1] <= quiet[0] + 20
+
+
+def test_slow_headers_are_cut_while_others_are_served(victim: Victim) -> None:
+    slow = [victim.connect() for _ in range(200)]
+    try:
+        for stream in slow:
+            stream.sendall(b"GET /version HTTP/1.1\r\nX")
+        assert victim.is_prompt()
+        deadline = CLOCK.monotonic() + 30
+        for stream in slow:  # a byte now and then does not help
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                stream.sendall(b"x")
+            stream.settimeout(max(0.1, deadline - CLOCK.monotonic()))
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                assert stream.recv(1) == b""
+    finally:
+        for stream in slow:
+            stream.close()
+
+
+def test_watchers_that_never_read_cost_bounded_memory_and_hold_up_nobody(victim: Victim) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            stream = stack.enter_context(victim.connect())
+            stream.sendall(f"GET {MAPS}?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        reader = stack.enter_context(victim.connect())
+        reader.sendall(f"GET {MAPS}?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        lines = stack.enter_context(reader.makefile("rb"))
+        before = victim.rss_mb()
+        filler = "x" * 100_000
+        for number in range(300):  # 30 MB for each of them
+            body = {"metadata": {"name": "churn"}, "data": {"n": str(number), "filler": filler}}
+            method, path = ("PUT", f"{MAPS}/churn") if number else ("POST", MAPS)
+            assert victim.ask(method, path, json.dumps(body).encode()) in (200, 201)
+            while f'"n":"{number}"'.encode() not in lines.readline():
+                pass
+        assert victim.rss_mb() < before + 150
+        assert victim.is_prompt()
