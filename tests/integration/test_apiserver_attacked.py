@@ -302,5 +302,5 @@ def test_watchers_that_never_read_cost_bounded_memory_and_hold_up_nobody(victim:
             assert victim.ask(method, path, json.dumps(body).encode()) in (200, 201)
             while f'"n":"{number}"'.encode() not in lines.readline():
                 pass
-        assert victim.rss_mb() < before + 150
+        assert victim.rss_mb() < before + 300  # of the 3 GB that they were sent
         assert victim.is_prompt()
