@@ -1,0 +1,143 @@
+"""The way back: a snapshot of a busy member restored elsewhere, and a cluster out of one disk."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from store_process import Processes, cluster
+
+from wherry.store.client import StoreClient
+from wherry.store.kv import Put, Range
+
+pytestmark = pytest.mark.integration
+
+
+async def wherry(*arguments: str | Path, code: int = 0) -> str:
+    """Run `wherry store ...`; return what it says."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "wherry.cli", "store", *map(str, arguments)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == code, said.decode()
+    return said.decode()
+
+
+class Load:
+    """Clients that put and remember what was acknowledged."""
+
+    def __init__(self, clients: Sequence[StoreClient]) -> None:
+        self._clients = clients
+        self.acknowledged: set[bytes] = set()
+        self.revision = 0
+        self._stop = asyncio.Event()
+
+    async def _write(self, client: StoreClient, number: int) -> None:
+        count = 0
+        while not self._stop.is_set():
+            key = b"/v/%d-%d" % (number, count)
+            count += 1
+            done = await client.txn([], [Put(key, key * 20)])
+            self.acknowledged.add(key)
+            self.revision = max(self.revision, done.revision)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            for number, client in enumerate(self._clients):
+                tasks.create_task(self._write(client, number))
+            yield
+            self._stop.set()
+
+
+async def keys(client: StoreClient) -> tuple[set[bytes], int]:
+    found = await client.range(Range(b"/v/", b"/v0", keys_only=True))
+    return {kv.key for kv in found.kvs}, found.revision
+
+
+def flags(processes: Processes, name: str, token: str) -> list[str]:
+    peers = ",".join(f"{n}=127.0.0.1:{processes.ports[n][0]}" for n in processes.names)
+    return [
+        *("--data-dir", str(processes.directory / name), "--name", name),
+        *("--initial-cluster", peers, "--initial-cluster-token", token),
+    ]
+
+
+def test_a_snapshot_of_a_busy_member_starts_a_new_cluster() -> None:
+    async def main() -> None:
+        async with cluster(3, flags=("--snapshot-count", "300")) as processes:
+            file = processes.directory / "backup.snap"
+            socket = processes.directory / "m2.sock"
+            load = Load([processes.client(name, timeout_s=30) for name in processes.names * 4])
+            async with load.running():
+                await asyncio.sleep(1)
+                before = set(load.acknowledged)
+                await wherry("snapshot", "save", file, "--socket", socket)
+                after = set(load.acknowledged)
+            assert len(after) > len(before) > 50
+            assert file.stat().st_mode & 0o777 == 0o600
+            status = json.loads(await wherry("snapshot", "status", file, "-w", "json"))
+            assert status["totalKey"] >= len(before)
+            restored = Processes(3, flags=("--initial-cluster-token", "restored"))
+            try:
+                for name in restored.names:
+                    await wherry("snapshot", "restore", file, *flags(restored, name, "restored"))
+                    assert "good" in await wherry("verify", restored.directory / name)
+                restored.start_all()
+                client = restored.client(timeout_s=30)
+                found, revision = await keys(client)
+                assert before <= found, "acknowledged before the snapshot was asked for"
+                assert found <= load.acknowledged | after | found
+                assert len(found) == status["totalKey"]
+                assert revision > load.revision, "a revision was used twice"
+                await client.txn([], [Put(b"/v/new", b"1")])
+                await client.close()
+                for name in restored.names:
+                    own = restored.client(name, timeout_s=30)
+                    assert (await keys(own))[0] == found | {b"/v/new"}
+                    await own.close()
+            finally:
+                restored.close()
+
+    asyncio.run(main())
+
+
+def test_a_backup_is_possible_when_the_majority_is_gone() -> None:
+    async def main() -> None:
+        async with cluster(3) as processes:
+            client = processes.client("m1", timeout_s=30)
+            await client.txn([], [Put(b"/v/a", b"1")])
+            await client.close()
+            for name in ("m2", "m3"):
+                processes.kill(name)
+            file = processes.directory / "backup.snap"
+            said = await wherry(
+                "snapshot", "save", file, "--socket", processes.directory / "m1.sock"
+            )
+            assert "no majority answers" in said
+            assert 'totalKey":1' in await wherry("snapshot", "status", file, "-w", "json")
+
+    asyncio.run(main())
+
+
+def test_verify_and_dump_look_at_a_running_member() -> None:
+    async def main() -> None:
+        async with cluster(1) as processes:
+            client = processes.client()
+            await client.txn([], [Put(b"/v/a", b"12345")])
+            await client.close()
+            said = await wherry("verify", processes.directory / "m1")
+            assert "a store is running" in said
+            assert "good" in said
+            assert "put /v/a, 5 bytes" in await wherry("dump", processes.directory / "m1")
+            assert "in use by a store process: stop it first" in await wherry(
+                "recover", "--data-dir", processes.directory / "m1", code=2
+            )
+
+    asyncio.run(main())
