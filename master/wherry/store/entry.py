@@ -9,68 +9,45 @@ The structs are arrays on the wire, told apart by their first element. A new kin
 may be added; the layout of an existing one never changes, for old logs hold it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from wherry.api.errors import TooLargeError, UnavailableError, WherryError
+from wherry.store.conflict import check_branch, check_operands
 from wherry.store.kv import (
     CompactedError,
     Compare,
     DeleteRange,
-    DeleteResult,
     FutureRevisionError,
+    KeyNotFoundError,
     LeaseNotFoundError,
+    Nested,
+    NestedResult,
+    NoSpaceError,
     Op,
     OpResult,
     Put,
-    PutResult,
     Range,
-    RangeResult,
-    Target,
     TxnResult,
+)
+from wherry.store.operation import (
+    Check,
+    DeleteOp,
+    EntryOp,
+    OpDone,
+    PutOp,
+    RangeCheck,
+    RangeOp,
+    TxnDone,
+    TxnOp,
+    UpdateOp,
 )
 
 MAX_COMMAND_BYTES = 1536 * 1024  # etcd's --max-request-bytes
+NOSPACE = 1  # the alarm under which nothing is written but deletions; etcd's number
 MAX_SEQ_WINDOW = 65536  # commands of one session whose results are remembered at most
-
-
-class PutOp(msgspec.Struct, frozen=True, array_like=True, tag="p", gc=False):
-    """Write a key."""
-
-    key: bytes
-    value: bytes
-    lease: int = 0
-
-
-class DeleteOp(msgspec.Struct, frozen=True, array_like=True, tag="d", gc=False):
-    """Delete `key` or [key, end)."""
-
-    key: bytes
-    end: bytes | None = None
-
-
-class RangeOp(msgspec.Struct, frozen=True, array_like=True, tag="r", gc=False):
-    """Read inside a transaction."""
-
-    key: bytes
-    end: bytes | None = None
-    limit: int = 0
-    revision: int = 0
-    keys_only: bool = False
-    count_only: bool = False
-
-
-EntryOp = PutOp | DeleteOp | RangeOp
-
-
-class Check(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A comparison; see `kv.Compare`."""
-
-    key: bytes
-    target: Target
-    op: str
-    operand: int | bytes
 
 
 class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -94,6 +71,13 @@ class Txn(msgspec.Struct, frozen=True, array_like=True, tag="txn"):
     checks: tuple[Check, ...]
     success: tuple[EntryOp, ...]
     failure: tuple[EntryOp, ...] = ()
+
+
+class Transact(msgspec.Struct, frozen=True, array_like=True, tag="txn2"):
+    """A `Txn` with what that one cannot say: comparisons of ranges."""
+
+    origin: Origin
+    body: TxnOp
 
 
 class Grant(msgspec.Struct, frozen=True, array_like=True, tag="grant"):
@@ -124,6 +108,15 @@ class Compact(msgspec.Struct, frozen=True, array_like=True, tag="compact"):
     revision: int
 
 
+class Alarm(msgspec.Struct, frozen=True, array_like=True, tag="alarm"):
+    """Raise an alarm of a member, or take it back; see `NOSPACE`."""
+
+    origin: Origin
+    member: int
+    kind: int
+    active: bool
+
+
 class Register(msgspec.Struct, frozen=True, array_like=True, tag="register"):
     """Open a session."""
 
@@ -134,28 +127,7 @@ class Forget(msgspec.Struct, frozen=True, array_like=True, tag="forget"):
     session: int
 
 
-Command = Txn | Grant | Revoke | Expire | Compact | Register | Forget
-
-
-class RangeDone(msgspec.Struct, frozen=True, array_like=True, tag="r"):
-    """Result of a RangeOp."""
-
-    result: RangeResult
-
-
-class PutDone(msgspec.Struct, frozen=True, array_like=True, tag="p"):
-    """Result of a PutOp."""
-
-    result: PutResult
-
-
-class DeleteDone(msgspec.Struct, frozen=True, array_like=True, tag="d"):
-    """Result of a DeleteOp."""
-
-    result: DeleteResult
-
-
-OpDone = RangeDone | PutDone | DeleteDone
+Command = Txn | Transact | Grant | Revoke | Expire | Compact | Alarm | Register | Forget
 
 
 class Transacted(msgspec.Struct, frozen=True, array_like=True, tag="txn"):
@@ -193,6 +165,8 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag="refused"):
     detail: int = 0
 
 
+KEY_NOT_FOUND = "key_not_found"
+NO_SPACE = "no_space"
 LEASE_NOT_FOUND = "lease_not_found"
 LEASE_EXISTS = "lease_exists"
 COMPACTED = "compacted"  # detail: the compact revision
@@ -246,28 +220,48 @@ def decode_outcome(data: bytes) -> Outcome:
 def _entry_op(op: Op) -> EntryOp:
     match op:
         case Put():
+            if op.ignore_value or op.ignore_lease:
+                return UpdateOp(
+                    op.key,
+                    None if op.ignore_value else op.value,
+                    None if op.ignore_lease else op.lease,
+                )
             return PutOp(op.key, op.value, op.lease)
         case DeleteRange():
             return DeleteOp(op.key, op.end)
         case Range():
             return RangeOp(op.key, op.end, op.limit, op.revision, op.keys_only, op.count_only)
+        case Nested():
+            return _txn_op(op.compares, op.success, op.failure)
+
+
+def _txn_op(compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op]) -> TxnOp:
+    return TxnOp(
+        tuple(RangeCheck(c.key, c.end, c.target, c.op, c.operand) for c in compares),
+        tuple(_entry_op(op) for op in success),
+        tuple(_entry_op(op) for op in failure),
+    )
 
 
 def transaction(
     origin: Origin, compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op]
-) -> Txn:
+) -> Txn | Transact:
     """Return the command for `Store.txn`.
 
     Raises:
         ValueError: a branch writes a key twice (etcd refuses it too), a key is empty, or an
             operator is unknown.
     """
-    txn = Txn(
-        origin,
-        tuple(Check(c.key, c.target, c.op, c.operand) for c in compares),
-        tuple(_entry_op(op) for op in success),
-        tuple(_entry_op(op) for op in failure),
-    )
+    txn: Txn | Transact
+    if any(compare.end is not None for compare in compares):
+        txn = Transact(origin, _txn_op(compares, success, failure))
+    else:
+        txn = Txn(
+            origin,
+            tuple(Check(c.key, c.target, c.op, c.operand) for c in compares),
+            tuple(_entry_op(op) for op in success),
+            tuple(_entry_op(op) for op in failure),
+        )
     validate(txn)
     return txn
 
@@ -278,55 +272,46 @@ def validate(command: Command) -> None:
     Raises:
         ValueError: with etcd's text for it.
     """
-    if not isinstance(command, Txn):
-        return
-    for check in command.checks:
-        if check.op not in ("=", "!=", "<", ">"):
-            raise ValueError(f"etcdserver: unknown comparison {check.op!r}")
-        if isinstance(check.operand, bytes) != (check.target is Target.VALUE):
-            raise ValueError("etcdserver: the comparison's operand does not fit its target")
-    for branch in (command.success, command.failure):
-        if len(branch) > 1 or (branch and not branch[0].key):
-            _validate_branch(branch)
-
-
-def _validate_branch(branch: Sequence[EntryOp]) -> None:
-    puts: set[bytes] = set()
-    for op in branch:
-        if not op.key:
-            raise ValueError("etcdserver: key is not provided")
-        if isinstance(op, PutOp):
-            if op.key in puts:
-                raise ValueError("etcdserver: duplicate key given in txn request")
-            puts.add(op.key)
-    for op in branch:
-        if isinstance(op, DeleteOp) and any(covers(op.key, op.end, key) for key in puts):
-            raise ValueError("etcdserver: duplicate key given in txn request")
-
-
-def covers(key: bytes, end: bytes | None, candidate: bytes) -> bool:
-    """Whether `candidate` is `key`, or with `end` in [key, end); end of one zero byte: no end."""
-    if end is None:
-        return candidate == key
-    return key <= candidate and (end == b"\0" or candidate < end)
+    if isinstance(command, Txn):
+        check_operands(command.checks)
+        for branch in (command.success, command.failure):
+            if len(branch) > 1 or (branch and not (type(branch[0]) is PutOp and branch[0].key)):
+                check_branch(branch)
+    elif isinstance(command, Transact):
+        check_operands(command.body.checks)
+        check_branch(command.body.success)
+        check_branch(command.body.failure)
 
 
 def txn_result(outcome: Transacted) -> TxnResult:
     """Return the API's form of a transaction's outcome."""
-    results: list[OpResult] = [done.result for done in outcome.results]
-    return TxnResult(outcome.revision, outcome.succeeded, results)
+    return TxnResult(outcome.revision, outcome.succeeded, _op_results(outcome.results))
+
+
+def _op_results(done: Sequence[OpDone]) -> list[OpResult]:
+    return [
+        NestedResult(one.succeeded, _op_results(one.results))
+        if isinstance(one, TxnDone)
+        else one.result
+        for one in done
+    ]
+
+
+_REFUSALS: Final[Mapping[str, Callable[[int], Exception]]] = {
+    LEASE_NOT_FOUND: lambda _: LeaseNotFoundError("etcdserver: requested lease not found"),
+    LEASE_EXISTS: lambda _: LeaseExistsError("etcdserver: lease already exists"),
+    KEY_NOT_FOUND: lambda _: KeyNotFoundError("etcdserver: key not found"),
+    NO_SPACE: lambda _: NoSpaceError("etcdserver: mvcc: database space exceeded"),
+    COMPACTED: CompactedError,
+    FUTURE_REVISION: lambda _: FutureRevisionError(
+        "etcdserver: mvcc: required revision is a future revision"
+    ),
+}
 
 
 def refusal(refused: Refused) -> Exception:
     """Return the exception that a `Store` raises for a refusal."""
-    match refused.code:
-        case "lease_not_found":
-            return LeaseNotFoundError("etcdserver: requested lease not found")
-        case "lease_exists":
-            return LeaseExistsError("etcdserver: lease already exists")
-        case "compacted":
-            return CompactedError(refused.detail)
-        case "future_revision":
-            return FutureRevisionError("etcdserver: mvcc: required revision is a future revision")
-        case _:
-            return SessionExpiredError(f"the store cannot tell the outcome: {refused.code}")
+    make = _REFUSALS.get(refused.code)
+    if make is None:
+        return SessionExpiredError(f"the store cannot tell the outcome: {refused.code}")
+    return make(refused.detail)

@@ -26,6 +26,7 @@ class Header(msgspec.Struct, array_like=True):
     next_session: int
     leases: list[tuple[int, int, int]]  # id, ttl_s, serial
     sessions: list[tuple[int, int, list[tuple[int, bytes]]]]  # id, oldest, (seq, outcome)
+    alarms: list[tuple[int, int]] = []  # member, kind; snapshots of old have none
 
 
 _encode = msgspec.msgpack.Encoder().encode

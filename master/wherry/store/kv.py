@@ -34,6 +34,14 @@ class LeaseNotFoundError(WherryError):
     """There is no such lease, or it has expired."""
 
 
+class KeyNotFoundError(WherryError):
+    """A put that keeps a key's value or lease found no such key."""
+
+
+class NoSpaceError(WherryError):
+    """The alarm NOSPACE is raised: nothing is written but deletions."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeyValue:
     """One key at some revision."""
@@ -58,21 +66,27 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """`target of key  op  operand`, with op one of `=`, `!=`, `<`, `>`."""
+    """`target of key  op  operand`, with op one of `=`, `!=`, `<`, `>`.
+
+    With `end` every key of [key, end) must pass; if there is none, the absent key decides.
+    """
 
     key: bytes
     target: Target
     op: str
     operand: int | bytes
+    end: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a key; `lease` 0 is none."""
+    """Write a key; `lease` 0 is none. What is ignored stays as it is, on a key that exists."""
 
     key: bytes
     value: bytes
     lease: int = 0
+    ignore_value: bool = False
+    ignore_lease: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,20 @@ class Range:
     count_only: bool = False
 
 
-Op = Put | DeleteRange | Range
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """A transaction inside of one.
+
+    Its comparisons look at what was there before the outer one wrote anything; its writes are
+    part of the same revision.
+    """
+
+    compares: Sequence[Compare]
+    success: Sequence["Op"]
+    failure: Sequence["Op"] = ()
+
+
+Op = Put | DeleteRange | Range | Nested
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +149,15 @@ class DeleteResult:
     deleted: Sequence[KeyValue] = ()
 
 
-OpResult = RangeResult | PutResult | DeleteResult
+@dataclass(frozen=True, slots=True)
+class NestedResult:
+    """One result for each op of the branch taken."""
+
+    succeeded: bool
+    results: Sequence["OpResult"]
+
+
+OpResult = RangeResult | PutResult | DeleteResult | NestedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +211,8 @@ class Store(Protocol):
 
         Raises:
             LeaseNotFoundError: a put names a lease that does not exist; nothing was applied.
+            KeyNotFoundError: a put ignores the value or lease of a key that does not exist.
+            NoSpaceError: there is an alarm.
         """
         ...
 

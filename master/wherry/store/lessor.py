@@ -9,7 +9,7 @@ the serial of the grant, so that a lease which was meanwhile granted anew is not
 import heapq
 from collections.abc import Mapping
 
-from wherry.store.mvcc import Lease
+from wherry.store.keyspace import Lease
 
 
 class Lessor:

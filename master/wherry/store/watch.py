@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 
 from wherry.api.errors import UnavailableError
-from wherry.store.entry import covers
+from wherry.store.conflict import covers
 from wherry.store.kv import CompactedError, Event, WatchBatch
 from wherry.store.mvcc import MvccState
 

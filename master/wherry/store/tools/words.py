@@ -9,22 +9,30 @@ import msgspec
 
 from wherry.store import membership
 from wherry.store.entry import (
+    Alarm,
     Command,
     Compact,
-    DeleteOp,
-    EntryOp,
     Expire,
     Forget,
     Grant,
     Origin,
-    PutOp,
-    RangeOp,
     Register,
     Revoke,
+    Transact,
     Txn,
     decode_command,
 )
 from wherry.store.mvcc import MvccState
+from wherry.store.operation import (
+    Check,
+    DeleteOp,
+    EntryOp,
+    PutOp,
+    RangeCheck,
+    RangeOp,
+    TxnOp,
+    UpdateOp,
+)
 from wherry.store.raft.core import COMMAND
 from wherry.store.raft.wal import (
     CONFIGURATION,
@@ -131,6 +139,8 @@ def describe_members(data: bytes) -> str:
 def _command(command: Command) -> str:
     if isinstance(command, Txn):
         return _txn(command)
+    if isinstance(command, Transact):
+        return _op(command.body) + _origin(command.origin)
     match command:
         case Grant(origin, ttl_s, lease):
             return f"grant lease {_lease(lease)} for {ttl_s} s{_origin(origin)}"
@@ -140,6 +150,9 @@ def _command(command: Command) -> str:
             return f"end leases {', '.join(_lease(lease) for lease, _ in leases)}"
         case Compact(origin, revision):
             return f"compact to revision {revision}{_origin(origin)}"
+        case Alarm(origin, member, kind, active):
+            verb = "raise" if active else "end"
+            return f"{verb} alarm {kind} of member {member:x}{_origin(origin)}"
         case Register() | Forget():
             ended = f" {command.session}" if isinstance(command, Forget) else ""
             return f"close session{ended}" if ended else "open a session"
@@ -148,13 +161,21 @@ def _command(command: Command) -> str:
 def _txn(txn: Txn) -> str:
     if not txn.checks and not txn.failure and len(txn.success) == 1:
         return _op(txn.success[0]) + _origin(txn.origin)
-    checks = " and ".join(
-        f"{c.target.value}({_key(c.key)}) {c.op} {_short(c.operand)}" for c in txn.checks
+    return _choice(txn.checks, txn.success, txn.failure) + _origin(txn.origin)
+
+
+def _choice(
+    checks: Sequence[Check | RangeCheck], success: Sequence[EntryOp], failure: Sequence[EntryOp]
+) -> str:
+    if_ = " and ".join(
+        f"{c.target.value}({_checked(c)}) {c.op} {_short(c.operand)}" for c in checks
     )
-    text = f"txn if {checks or 'true'} then {_ops(txn.success)}"
-    if txn.failure:
-        text += f" else {_ops(txn.failure)}"
-    return text + _origin(txn.origin)
+    text = f"txn if {if_ or 'true'} then {_ops(success)}"
+    return f"{text} else {_ops(failure)}" if failure else text
+
+
+def _checked(check: Check | RangeCheck) -> str:
+    return _span(check.key, check.end) if isinstance(check, RangeCheck) else _key(check.key)
 
 
 def _ops(ops: Sequence[EntryOp]) -> str:
@@ -171,6 +192,11 @@ def _op(op: EntryOp) -> str:
             return f"delete {_span(key, end)}"
         case RangeOp(key, end):
             return f"range {_span(key, end)}"
+        case UpdateOp(key, value):
+            what = "its lease" if value is None else f"{len(value)} bytes"
+            return f"update {_key(key)}: {what}"
+        case TxnOp():
+            return _choice(op.checks, op.success, op.failure)
 
 
 def _span(key: bytes, end: bytes | None) -> str:

@@ -594,17 +594,61 @@ class ClusterStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.MemberAdd = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberAdd',
+                request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberAddRequest.SerializeToString,
+                response_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberAddResponse.FromString,
+                _registered_method=True)
+        self.MemberRemove = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberRemove',
+                request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberRemoveRequest.SerializeToString,
+                response_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberRemoveResponse.FromString,
+                _registered_method=True)
+        self.MemberUpdate = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberUpdate',
+                request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberUpdateRequest.SerializeToString,
+                response_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberUpdateResponse.FromString,
+                _registered_method=True)
         self.MemberList = channel.unary_unary(
                 '/etcdserverpb.Cluster/MemberList',
                 request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberListRequest.SerializeToString,
                 response_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberListResponse.FromString,
+                _registered_method=True)
+        self.MemberPromote = channel.unary_unary(
+                '/etcdserverpb.Cluster/MemberPromote',
+                request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberPromoteRequest.SerializeToString,
+                response_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberPromoteResponse.FromString,
                 _registered_method=True)
 
 
 class ClusterServicer:
     """Missing associated documentation comment in .proto file."""
 
+    def MemberAdd(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MemberRemove(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MemberUpdate(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MemberList(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MemberPromote(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -613,10 +657,30 @@ class ClusterServicer:
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'MemberAdd': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberAdd,
+                    request_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberAddRequest.FromString,
+                    response_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberAddResponse.SerializeToString,
+            ),
+            'MemberRemove': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberRemove,
+                    request_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberRemoveRequest.FromString,
+                    response_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberRemoveResponse.SerializeToString,
+            ),
+            'MemberUpdate': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberUpdate,
+                    request_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberUpdateRequest.FromString,
+                    response_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberUpdateResponse.SerializeToString,
+            ),
             'MemberList': grpc.unary_unary_rpc_method_handler(
                     servicer.MemberList,
                     request_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberListRequest.FromString,
                     response_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberListResponse.SerializeToString,
+            ),
+            'MemberPromote': grpc.unary_unary_rpc_method_handler(
+                    servicer.MemberPromote,
+                    request_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberPromoteRequest.FromString,
+                    response_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberPromoteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -628,6 +692,87 @@ def add_ClusterServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Cluster:
     """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def MemberAdd(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberAdd',
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberAddRequest.SerializeToString,
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberAddResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MemberRemove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberRemove',
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberRemoveRequest.SerializeToString,
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberRemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MemberUpdate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberUpdate',
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberUpdateRequest.SerializeToString,
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberUpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def MemberList(request,
@@ -646,6 +791,33 @@ class Cluster:
             '/etcdserverpb.Cluster/MemberList',
             wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberListRequest.SerializeToString,
             wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MemberPromote(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/etcdserverpb.Cluster/MemberPromote',
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberPromoteRequest.SerializeToString,
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.MemberPromoteResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -691,6 +863,11 @@ class MaintenanceStub:
                 request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.HashKVRequest.SerializeToString,
                 response_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.HashKVResponse.FromString,
                 _registered_method=True)
+        self.Snapshot = channel.unary_stream(
+                '/etcdserverpb.Maintenance/Snapshot',
+                request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.SnapshotRequest.SerializeToString,
+                response_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.SnapshotResponse.FromString,
+                _registered_method=True)
         self.MoveLeader = channel.unary_unary(
                 '/etcdserverpb.Maintenance/MoveLeader',
                 request_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.MoveLeaderRequest.SerializeToString,
@@ -731,6 +908,12 @@ class MaintenanceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Snapshot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MoveLeader(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -764,6 +947,11 @@ def add_MaintenanceServicer_to_server(servicer, server):
                     servicer.HashKV,
                     request_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.HashKVRequest.FromString,
                     response_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.HashKVResponse.SerializeToString,
+            ),
+            'Snapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.Snapshot,
+                    request_deserializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.SnapshotRequest.FromString,
+                    response_serializer=wherry_dot_wire_dot_etcd_dot_rpc__pb2.SnapshotResponse.SerializeToString,
             ),
             'MoveLeader': grpc.unary_unary_rpc_method_handler(
                     servicer.MoveLeader,
@@ -906,6 +1094,33 @@ class Maintenance:
             '/etcdserverpb.Maintenance/HashKV',
             wherry_dot_wire_dot_etcd_dot_rpc__pb2.HashKVRequest.SerializeToString,
             wherry_dot_wire_dot_etcd_dot_rpc__pb2.HashKVResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Snapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/etcdserverpb.Maintenance/Snapshot',
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.SnapshotRequest.SerializeToString,
+            wherry_dot_wire_dot_etcd_dot_rpc__pb2.SnapshotResponse.FromString,
             options,
             channel_credentials,
             insecure,
