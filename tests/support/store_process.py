@@ -163,11 +163,20 @@ class Processes:
 
     async def ready(self, within_s: float = 30) -> None:
         """Wait until requests are answered; if none are, say what the members said."""
-        client = self.client(timeout_s=within_s)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        client = self.client(timeout_s=1)
         try:
-            await client.range(Range(b"/"))
-        except UnavailableError as error:
-            raise AssertionError("\n".join([str(error), *map(self.log, self.names)])) from error
+            while True:
+                try:
+                    await client.range(Range(b"/"))
+                except UnavailableError as error:
+                    ended = all(one.poll() is not None for one in self.processes.values())
+                    if ended or loop.time() > deadline:
+                        logs = "\n".join(map(self.log, self.names))
+                        raise AssertionError(f"{error}\n{logs}") from error
+                else:
+                    return
         finally:
             await client.close()
 
