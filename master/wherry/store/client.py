@@ -28,7 +28,6 @@ from wherry.store.entry import (
     Granted,
     Origin,
     Outcome,
-    RangeOp,
     Refused,
     Register,
     Registered,
@@ -51,7 +50,9 @@ from wherry.store.kv import (
     TxnResult,
     WatchBatch,
 )
+from wherry.store.membership import Change, MemberError, MemberInfo
 from wherry.store.net import Network
+from wherry.store.operation import RangeOp
 
 _ATTEMPT_S: Final = 3.0  # no answer for so long: ask elsewhere
 _GOODBYE_S: Final = 0.5
@@ -275,6 +276,22 @@ class StoreClient:
         answer, _ = await self._ask(rpc.Status)
         if isinstance(answer, rpc.Member):
             return answer
+        raise _error(answer)
+
+    async def members(self) -> tuple[MemberInfo, ...]:
+        """Return the members, as the store that answers knows them."""
+        answer, _ = await self._ask(rpc.ListMembers)
+        if isinstance(answer, rpc.Members):
+            return answer.members
+        raise _error(answer)
+
+    async def change_members(self, change: Change) -> tuple[MemberInfo, ...] | MemberError:
+        """Change the members; return them as they are then, or why it was refused."""
+        answer, _ = await self._ask(lambda number: rpc.ChangeMembers(number, change))
+        if isinstance(answer, rpc.Members):
+            return answer.members
+        if isinstance(answer, rpc.MembersRefused):
+            return MemberError(answer.code, answer.message)
         raise _error(answer)
 
     async def close(self) -> None:

@@ -12,11 +12,13 @@ from wherry.process.command import process_command
 from wherry.process.run import ProcessOptions, Runtime, run
 from wherry.store.client import StoreClient
 from wherry.store.etcd import EtcdOptions, EtcdServer
+from wherry.store.join import join
+from wherry.store.member_command import group
 from wherry.store.metrics import register
 from wherry.store.net import Sockets, parse_cluster
 from wherry.store.peer import NetworkLink
 from wherry.store.raft.disk import Directory
-from wherry.store.raft.machine import RaftConfig
+from wherry.store.raft.machine import Joined, RaftConfig
 from wherry.store.raft.wal import identity
 from wherry.store.replica import Compaction, Replica, cluster_id
 from wherry.store.server import StoreServer
@@ -38,6 +40,12 @@ _file = click.Path(dir_okay=False, path_type=Path)
     default="",
     metavar="NAME=HOST:PORT,...",
     help="All members and their peer addresses; the same everywhere. Default: this one alone.",
+)
+@click.option(
+    "--initial-cluster-state",
+    type=click.Choice(["new", "existing"]),
+    default="new",
+    help="existing: this member was added (wherry store member add) to a cluster that runs.",
 )
 @click.option("--initial-cluster-token", default="wherry", help="Tells clusters apart.")
 @click.option("--listen-peer", default="127.0.0.1:2380", help="For the other members (mTLS).")
@@ -71,6 +79,7 @@ def command(  # one argument for each flag
     name: str,
     data_dir: Path,
     initial_cluster: str,
+    initial_cluster_state: str,
     initial_cluster_token: str,
     listen_peer: str,
     socket: Path,
@@ -94,19 +103,35 @@ def command(  # one argument for each flag
         peers = parse_cluster(initial_cluster or f"{name}={listen_peer}")
         tls = _tls_files(ca_file, cert_file, key_file)
         disk = Directory(data_dir)
+        network, peer_network = _networks(tls)
+        others = {member: address for member, address in peers.items() if member != name}
+        address = peers.get(name, listen_peer)
+        if initial_cluster_state == "existing" and identity(disk) is None:
+            asked = list(others.values())
+            welcome = await join(peer_network, asked, name, address, runtime.rng)
+            written: tuple[str, Joined | None] = (
+                welcome.cluster,
+                Joined(welcome.id, welcome.base),
+            )
+        else:
+            written = _written(disk)
+        cluster, joined = written
+        names = () if joined is not None else tuple(sorted(peers))
         config = RaftConfig(
             name=name,
-            members=tuple(sorted(peers)),
-            cluster=_cluster(disk) or cluster_id(tuple(peers), initial_cluster_token),
+            members=names,
+            peers=tuple(peers[each] for each in names),
+            joined=joined,
+            cluster=cluster or cluster_id(tuple(peers), initial_cluster_token),
             heartbeat_s=heartbeat_interval / 1000,
             election_min_s=election_timeout / 1000,
             election_max_s=2 * election_timeout / 1000,
             snapshot_count=snapshot_count,
         )
         config.check()
-        network, peer_network = _networks(tls)
-        others = {member: address for member, address in peers.items() if member != name}
-        link = NetworkLink(name, config.cluster, others, peer_network, listen_peer, runtime.rng)
+        link = NetworkLink(
+            name, config.cluster, others, peer_network, listen_peer, runtime.rng, address
+        )
         compaction = Compaction(compaction_interval, compaction_retain)
         replica = Replica(config, disk, link, runtime.clock, runtime.rng, compaction)
         socket.parent.mkdir(parents=True, exist_ok=True)
@@ -130,14 +155,16 @@ def command(  # one argument for each flag
     run(main, process)
 
 
-def _cluster(disk: Directory) -> str | None:
-    """Return the cluster that the data directory belongs to; None if it is new.
+def _written(disk: Directory) -> tuple[str, Joined | None]:
+    """Return the cluster that the data directory belongs to, and what this member was told.
 
     It wins over the flags: a cluster that was restored or recovered has another identity than
     follows from them, and so has one that this member was added to.
     """
     meta = identity(disk)
-    return meta.cluster if meta is not None else None
+    if meta is None:
+        return "", None
+    return meta.cluster, Joined(meta.id, meta.base) if meta.base else None
 
 
 async def _settle(replica: Replica) -> None:
@@ -173,5 +200,5 @@ def _networks(tls: TlsFiles | None) -> tuple[Sockets, Sockets]:
 
 
 if isinstance(command, click.Group):  # for the type checker: it is one
-    for subcommand in SUBCOMMANDS:
+    for subcommand in (*SUBCOMMANDS, group):
         command.add_command(subcommand)

@@ -29,12 +29,20 @@ from wherry.store.entry import (
     validate,
 )
 from wherry.store.lessor import Lessor
-from wherry.store.membership import MemberInfo, initial
+from wherry.store.members import Members, MovedReply, members_answer
+from wherry.store.membership import (
+    AddMember,
+    MemberInfo,
+    PromoteMember,
+    RemoveMember,
+    UpdateMember,
+)
 from wherry.store.mvcc import MvccState
 from wherry.store.raft.disk import Disk
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Lost, RaftConfig
 from wherry.store.raft.node import RaftNode
+from wherry.store.raft.reconfigure import MembersReply
 from wherry.store.watch import WatchHub
 
 log = logging.getLogger(__name__)
@@ -42,6 +50,7 @@ _STEP_S = 0.1  # of the housekeeping
 _ANSWER_S = 5.0  # the leader has so long to answer a follower
 _PROPOSE_AGAIN_S = 1.0  # an Expire or Compact that got lost is proposed again
 
+_QUESTIONS = rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet | rpc.ChangeMembers
 OutcomeReply = Callable[[Outcome | Lost], None]
 IndexReply = Callable[[int | Lost], None]
 LeaseReply = Callable[[rpc.LeaseState | Lost | None], None]
@@ -88,8 +97,9 @@ class Replica:
             rng,
             on_applied=self._on_applied,
             on_payload=self._on_payload,
+            on_join=lambda name, peer, reply: self._members.join(name, peer, reply),
         )
-        self._initial = initial(config.cluster, config.members)
+        self._members = Members(self.node, self._ask, clock, rng)
         self._clock = clock
         self._compaction = compaction or Compaction()
         self._lessor = Lessor()
@@ -106,13 +116,22 @@ class Replica:
 
     def members(self) -> tuple[MemberInfo, ...]:
         """Return the members in the order of their ids, as this replica knows them."""
-        return self._initial.members
+        return self.node.members.members
 
     @property
     def member_id(self) -> int:
         """Return this member's own id."""
-        own = self._initial.named(self.config.name)
-        return own.id if own is not None else 0
+        return self.node.member_id
+
+    def change_members(
+        self, change: AddMember | PromoteMember | RemoveMember | UpdateMember, reply: MembersReply
+    ) -> None:
+        """Change the members, through the leader; `reply` gets them when that is committed."""
+        self._members.change(change, reply)
+
+    def move_leader(self, member_id: int, reply: MovedReply) -> None:
+        """Have that member lead; only the leader is asked. `reply` gets None when it does."""
+        self._members.move_leader(member_id, reply)
 
     @property
     def ready(self) -> bool:
@@ -215,7 +234,7 @@ class Replica:
             self.config.name,
             self.config.cluster,
             node.leader or "",
-            sorted(self.config.members),
+            sorted(one.key for one in self.members()),
             node.term,
             node.commit,
             node.applied,
@@ -261,7 +280,7 @@ class Replica:
         except msgspec.MsgspecError as error:
             log.warning("unreadable", extra={"member": member, "why": str(error)})
             return
-        if isinstance(message, rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet):
+        if isinstance(message, _QUESTIONS):
             self._on_question(member, message)
             return
         pending = self._questions.pop(message.id, None)
@@ -269,7 +288,9 @@ class Replica:
             pending[2](message)
 
     def _on_question(
-        self, member: str, question: rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet
+        self,
+        member: str,
+        question: rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet | rpc.ChangeMembers,
     ) -> None:
         number = question.id
 
@@ -290,12 +311,17 @@ class Replica:
                     lambda got: answer(lease_answer(number, got)),
                     renew=isinstance(question, rpc.KeepAlive),
                 )
+            case rpc.ChangeMembers():
+                self._members.change(
+                    question.change, lambda got: answer(members_answer(number, got))
+                )
 
     # ---- after entries were applied, and from time to time
 
     def _on_applied(self) -> None:
         self.hub.advance()
         self.state.sweep()
+        self._members.step()
         if self.node.is_leader:
             self._sync_leases(self._clock.monotonic())
 
@@ -311,6 +337,7 @@ class Replica:
             now = self._clock.monotonic()
             if self._questions:
                 self._give_up_questions(now)
+            self._members.step()
             self.state.sweep()
             if self.node.is_leader and self.node.ready:
                 self._sync_leases(now)

@@ -6,8 +6,10 @@ what only the leader can answer on to it, as the same request over the members' 
 
 import msgspec
 
-from wherry.store.entry import Outcome, RangeOp
+from wherry.store.entry import Outcome
 from wherry.store.kv import Event, RangeResult
+from wherry.store.membership import Change, MemberInfo
+from wherry.store.operation import RangeOp
 
 
 class Propose(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -63,6 +65,19 @@ class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 class SnapshotGet(msgspec.Struct, frozen=True, array_like=True, tag=15):
     """Answers: `Piece`, again and again, an empty one at the end; or `Failed`."""
+
+    id: int
+
+
+class ChangeMembers(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """Answer: `Members` as they are then, or `MembersRefused`. Not repeated by itself."""
+
+    id: int
+    change: Change
+
+
+class ListMembers(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """Answer: `Members`, as the store that is asked knows them."""
 
     id: int
 
@@ -137,15 +152,54 @@ class Piece(msgspec.Struct, frozen=True, array_like=True, tag=35):
     data: bytes
 
 
+class Members(msgspec.Struct, frozen=True, array_like=True, tag=36):
+    """All members, in the order of their ids."""
+
+    id: int
+    members: tuple[MemberInfo, ...]
+
+
+class MembersRefused(msgspec.Struct, frozen=True, array_like=True, tag=37):
+    """Why members were not changed (`membership.MemberError`)."""
+
+    id: int
+    code: str
+    message: str
+
+
 RETRY = "retry"  # ask again, here or elsewhere; a command with the same seq
 INVALID = "invalid"  # asking again will not help
 COMPACTED = "compacted"  # detail: the compact revision
 FUTURE_REVISION = "future_revision"
 LEASE_NOT_FOUND = "lease_not_found"
 
-Request = Propose | Read | Watch | KeepAlive | LeaseGet | Status | SnapshotGet
-Answer = Result | Found | Batch | LeaseState | Member | Index | Failed | Piece
-Between = Propose | KeepAlive | LeaseGet | ReadIndex | Result | LeaseState | Index | Failed
+Request = (
+    Propose
+    | Read
+    | Watch
+    | KeepAlive
+    | LeaseGet
+    | Status
+    | SnapshotGet
+    | ChangeMembers
+    | ListMembers
+)
+Answer = (
+    Result | Found | Batch | LeaseState | Member | Index | Failed | Piece | Members | MembersRefused
+)
+Between = (
+    Propose
+    | KeepAlive
+    | LeaseGet
+    | ReadIndex
+    | Result
+    | LeaseState
+    | Index
+    | Failed
+    | ChangeMembers
+    | Members
+    | MembersRefused
+)
 
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode

@@ -16,6 +16,8 @@ from wherry.api.errors import UnavailableError
 from wherry.store import rpc
 from wherry.store.backup import snapshot_bytes
 from wherry.store.kv import CompactedError, FutureRevisionError
+from wherry.store.members import members_answer
+from wherry.store.membership import ReplaceMember
 from wherry.store.net import Connection, Handler, Identity, Listener, Network
 from wherry.store.raft.machine import Lost
 from wherry.store.replica import Replica, lease_answer
@@ -157,6 +159,8 @@ class Client:
                 )
             case rpc.Status():
                 self._end(self._replica.status(number))
+            case rpc.ListMembers() | rpc.ChangeMembers():
+                self._members(request)
 
     def _end(self, answer: rpc.Answer) -> None:
         self._outstanding -= 1
@@ -181,6 +185,17 @@ class Client:
             )
         except ValueError as error:
             self._end(rpc.Failed(number, rpc.INVALID, str(error)))
+
+    def _members(self, request: rpc.ListMembers | rpc.ChangeMembers) -> None:
+        number = request.id
+        if isinstance(request, rpc.ListMembers):
+            self._end(rpc.Members(number, self._replica.members()))
+        elif isinstance(request.change, ReplaceMember):
+            self._end(rpc.Failed(number, rpc.INVALID, "only the leader replaces members"))
+        else:
+            self._replica.change_members(
+                request.change, lambda got: self._end(members_answer(number, got))
+            )
 
     def _read(self, request: rpc.Read) -> None:
         if request.serializable:

@@ -1,8 +1,10 @@
 """How members reach each other: the interface that `RaftNode` uses."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from wherry.store.membership import Configuration
+from wherry.store.raft.machine import Joined
 from wherry.store.raft.message import Message
 
 
@@ -19,6 +21,19 @@ class Receiver(Protocol):
 
     def hung_up(self, member: str) -> None:
         """A member's own connection to us ended."""
+        ...
+
+    @property
+    def member_id(self) -> int:
+        """Return under which id this member takes part."""
+        ...
+
+    def join(self, name: str, peer: str, reply: Callable[[Joined | str], None]) -> None:
+        """Somebody would take the place of a member that was added; a string says why not."""
+        ...
+
+    def was_removed(self, member_id: int) -> bool:
+        """Whether it is agreed that this id is no member's any more."""
         ...
 
     def removed(self) -> None:

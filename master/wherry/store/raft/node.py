@@ -23,7 +23,7 @@ from wherry.store.raft import snapshot
 from wherry.store.raft.core import RaftCore, ReadReply, Reply
 from wherry.store.raft.disk import CorruptError, Disk
 from wherry.store.raft.link import PeerLink
-from wherry.store.raft.machine import Lost, Machine, RaftConfig
+from wherry.store.raft.machine import Joined, Lost, Machine, RaftConfig
 from wherry.store.raft.reconfigure import MembersReply
 from wherry.store.raft.snapshot import SnapshotId
 from wherry.store.raft.transfer import Transfers
@@ -50,6 +50,7 @@ class RaftNode(Generic[R]):
         rng: Chance for election timeouts.
         on_applied: Called after entries were applied, once a batch.
         on_payload: Called with (member, bytes) of `send`.
+        on_join: Called when somebody would join: see `link.Receiver.join`.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RaftNode(Generic[R]):
         *,
         on_applied: Callable[[], None] = lambda: None,
         on_payload: Callable[[str, bytes], None] = lambda _member, _data: None,
+        on_join: Callable[[str, str, Callable[[Joined | str], None]], None] | None = None,
     ) -> None:
         config.check()
         self.config = config
@@ -71,6 +73,7 @@ class RaftNode(Generic[R]):
         self._rng = rng
         self._on_applied = on_applied
         self._on_payload = on_payload
+        self._on_join = on_join or (lambda _name, _peer, reply: reply("not here"))
         self._core: RaftCore[R] | None = None
         self._wal: Wal | None = None
         self._failure: asyncio.Future[None] | None = None
@@ -339,6 +342,14 @@ class RaftNode(Generic[R]):
     def members_changed(self, configuration: Configuration) -> None:
         """See `core.Owner`."""
         self._link.follow(configuration)
+
+    def was_removed(self, member_id: int) -> bool:
+        """See `link.Receiver`."""
+        return member_id in self.members.removed
+
+    def join(self, name: str, peer: str, reply: Callable[[Joined | str], None]) -> None:
+        """See `link.Receiver`."""
+        self._on_join(name, peer, reply)
 
     def removed(self) -> None:
         """See `core.Owner` and `link.Receiver`."""
