@@ -62,14 +62,18 @@ def test_apply_and_diff(kubectl: Session) -> None:
         nginx:2
         $ apply view-last-applied deployment/web
         - image: nginx:2
-        $ apply --server-side -f -                      # < web, exit 1
-        ! error: Server-side apply not available on the server: *server-side apply is not available: use client-side apply*
+        $ apply --server-side -f -                      # < web
+        deployment.apps/web serverside-applied
+        $ get deployment web -o jsonpath={.spec.template.spec.containers[0].image}
+        nginx:1
         $ replace -f -                                  # < web, until
         deployment.apps/web replaced
         $ delete -f -                                   # < web
         deployment.apps "web" deleted*
-        $ apply --server-side -f -                      # < web, exit 1
-        ! error: Server-side apply not available on the server: *
+        $ apply --server-side -f -                      # < web
+        deployment.apps/web serverside-applied
+        $ delete -f -                                   # < web
+        deployment.apps "web" deleted*
         $ get deployments,replicasets,pods              # until
         ! No resources found in {namespace} namespace.
         """,

@@ -239,11 +239,11 @@ def test_lightkube(hollow: HollowCluster, namespace: str) -> None:
         with pytest.raises(lightkube.ApiError) as missing:
             client.get(lightkube_apps.Deployment, "web")
         assert (missing.value.status.code, missing.value.status.reason) == (404, "NotFound")
-        with pytest.raises(lightkube.ApiError, match="server-side apply is not available"):
-            client.apply(
-                lightkube_core.ConfigMap(metadata=lightkube.models.meta_v1.ObjectMeta(name="x")),
-                field_manager="me",
-            )
+        applied = lightkube_core.ConfigMap(
+            metadata=lightkube.models.meta_v1.ObjectMeta(name="x"), data={"a": "1"}
+        )
+        made = client.apply(applied, field_manager="me")
+        assert [(m.manager, m.operation) for m in made.metadata.managedFields] == [("me", "Apply")]
 
 
 # -- kr8s ---------------------------------------------------------------------------------------

@@ -273,7 +273,7 @@ class ClusterService(ClusterServicer):
             ctx = Context(
                 user,
                 dry_run=options.dry_run,
-                field_manager=options.field_manager,
+                field_manager=options.field_manager or _manager(user, request),
                 field_validation=options.field_validation or "Warn",
                 force=options.force,
             )
@@ -379,6 +379,18 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(obj, dict):
         raise BadRequestError("the object provided is unrecognized: it is not a JSON object")
     return obj
+
+
+def _manager(user: User, request: Any) -> str:
+    """Return whom a write is ascribed to where its client names nobody: the component that it is.
+
+    Who applies has to say so.
+    """
+    if isinstance(request, pb.PatchRequest) and request.patch_type == PatchType.APPLY:
+        return ""
+    if user.name.startswith("system:node:"):
+        return "kubelet"
+    return user.name.rpartition(":")[2][:128]
 
 
 def _patch_type(text: str) -> PatchType:

@@ -20,7 +20,7 @@ from wherry.api.errors import BadRequestError, InternalError
 from wherry.apiserver.resources import Resource
 
 HEAD = b'{"metadata":{'
-_NEVER_STORED = ("resourceVersion", "managedFields", "selfLink")
+_NEVER_STORED = ("resourceVersion", "selfLink")
 _FIELD_AT = {"source": "source.component"}
 """Field selectors whose name is not the path (core/v1 Event)."""
 _FIELD_UNSET = {"spec.unschedulable": "false", "spec.hostNetwork": "false", "status.replicas": "0"}

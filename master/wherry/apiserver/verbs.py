@@ -30,13 +30,18 @@ ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 @dataclass(slots=True)
 class Context:
-    """What belongs to one request whatever its verb; `warnings` collects Warning headers."""
+    """What belongs to one request whatever its verb; `warnings` collects Warning headers.
+
+    `field_manager` is who the write is ascribed to, "" leaves `managedFields` as they are;
+    `applies` marks a server-side apply.
+    """
 
     user: User
     dry_run: bool = False
     field_manager: str = ""
     field_validation: str = "Warn"
     force: bool = False
+    applies: bool = False
     warnings: list[str] = field(default_factory=list)
 
 

@@ -33,7 +33,7 @@ _SERVER_OWNED = (
 )
 _CARRIED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _CARRIED_IF_ABSENT = ("name", "namespace", "uid", "creationTimestamp", "generateName")
-_NOT_SERVED = ("selfLink", "managedFields")
+_NOT_TAKEN = ("selfLink", "managedFields")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def carry_metadata(meta: Object, was: Object) -> None:
     for field in _CARRIED_IF_ABSENT:
         if not meta.get(field) and field in was:
             meta[field] = was[field]
-    for field in _NOT_SERVED:
+    for field in _NOT_TAKEN:
         meta.pop(field, None)
     meta["resourceVersion"] = was["resourceVersion"]
 

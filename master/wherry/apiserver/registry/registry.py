@@ -6,7 +6,7 @@ which order they are taken for each verb.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -18,23 +18,24 @@ from wherry.api.errors import (
     NotFoundError,
     StatusError,
 )
+from wherry.apiserver import refusal
 from wherry.apiserver.admission import Chain, Operation, Request, default_chain
 from wherry.apiserver.allocator import Allocation, ServiceAllocator
 from wherry.apiserver.cache.feed import CacheFollower, Feed, Follower, caches_for
 from wherry.apiserver.patch import copy_json
 from wherry.apiserver.plan import Current, Plan
-from wherry.apiserver.registry import approval, deletion, prepare, scale
+from wherry.apiserver.registry import approval, deletion, managed, prepare, scale
 from wherry.apiserver.registry.binding import bound
 from wherry.apiserver.registry.compaction import Compactor
 from wherry.apiserver.registry.config import RegistryConfig
 from wherry.apiserver.registry.events import EventLease
+from wherry.apiserver.registry.managed import Edited
 from wherry.apiserver.registry.name import generate_name, new_uid
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.registry.read import Reader
 from wherry.apiserver.registry.request import (
     apply_patch,
     check_delete_preconditions,
-    check_patch_type,
     check_subresource,
     eviction_options,
     not_served,
@@ -60,6 +61,8 @@ Object = dict[str, Any]
 
 _NAME_ATTEMPTS = 8
 """How often a generated name may be taken (kube-apiserver's number)."""
+_APPLY_ATTEMPTS = 8
+"""How often an object may appear and vanish under an apply."""
 _DELETES_AT_ONCE = 10
 _SUCCESS = {"metadata": {}, "kind": "Status", "apiVersion": "v1", "status": "Success", "code": 201}
 
@@ -203,11 +206,19 @@ class Registry:
         raise AssertionError("the last attempt returns or raises")
 
     async def _create(
-        self, ctx: Context, resource: Resource, namespace: str, obj: Object, name: str
+        self,
+        ctx: Context,
+        resource: Resource,
+        namespace: str,
+        obj: Object,
+        name: str,
+        managers: Sequence[Object] | None = None,
     ) -> Written:
         name = name or obj["metadata"].get("name", "")
         target = Target(resource, strategy_for(resource.kind), namespace, name)
-        prepare.begin_create(target, obj, now=self._clock.now(), uid=new_uid(self._rng))
+        now = self._clock.now()
+        prepare.begin_create(target, obj, now=now, uid=new_uid(self._rng))
+        managed.on_create(ctx, resource, obj, managers, now=now)
 
         async def make(attempt: int) -> Plan:
             request = Request(
@@ -283,8 +294,8 @@ class Registry:
     ) -> Written:
         """See `Verbs.update`."""
 
-        def replace(old: Object) -> Object:  # noqa: ARG001  (a PUT is what it is)
-            return obj
+        def replace(old: Object) -> Edited:  # noqa: ARG001  (a PUT is what it is)
+            return Edited(obj)
 
         target = Target(resource, strategy_for(resource.kind), namespace, name)
         try:
@@ -307,31 +318,66 @@ class Registry:
     ) -> Written:
         """See `Verbs.patch`."""
 
-        def patched(old: Object) -> Object:
-            return apply_patch(resource, subresource, old, patch, patch_type)
+        def patched(old: Object) -> Edited:
+            return Edited(apply_patch(resource, subresource, old, patch, patch_type))
 
-        check_patch_type(patch_type)
         target = Target(resource, strategy_for(resource.kind), namespace, name)
+        if patch_type is PatchType.APPLY:
+            return await self._apply(ctx, target, patch, subresource)
         return await self._change(ctx, target, patched, subresource)
 
-    async def _change(self, ctx: Context, target: Target, edit: Any, subresource: str) -> Written:
+    async def _apply(self, ctx: Context, target: Target, patch: Any, subresource: str) -> Written:
+        """Apply a configuration; the object is created where it is missing."""
+        resource, now = target.resource, self._clock.now()
+        check_subresource(resource, subresource)
+        config = managed.configuration(ctx, target, patch, subresource)
+
+        def applied(old: Object) -> Edited:
+            return managed.apply(ctx, target, subresource, old, config, now=now)
+
+        for _ in range(_APPLY_ATTEMPTS):
+            try:
+                return await self._change(ctx, target, applied, subresource)
+            except NotFoundError:
+                if subresource:
+                    raise
+            managed.check_absent(target, config)
+            first = applied({"metadata": {}})
+            obj = prepare.check_types(ctx, resource, first.object)
+            try:
+                return await self._create(
+                    ctx, resource, target.namespace, obj, target.name, first.managers
+                )
+            except AlreadyExistsError:
+                continue  # somebody else was faster: apply to what they made
+        raise refusal.conflict(resource, target.name)
+
+    async def _change(
+        self, ctx: Context, target: Target, edit: Callable[[Object], Edited], subresource: str
+    ) -> Written:
         resource = target.resource
         check_subresource(resource, subresource)
 
         async def transform(current: Current) -> Plan:
-            old = current.decode()
+            old, now = current.decode(), self._clock.now()
+
+            def planned(new: Object, edited: Edited) -> Plan:
+                tracked = managed.on_change(ctx, resource, subresource, new, old, edited, now=now)
+                return _plan(resource, tracked, old, current)
+
             if subresource == "scale":
-                new = scale.scaled(target, old, edit(scale.scale_of(old)))
-                return await self._plan_update(ctx, target, new, current)
-            sent = prepare.check_types(ctx, resource, edit(old))
+                edited = edit(old if ctx.applies else scale.scale_of(old))
+                new = edited.object if ctx.applies else scale.scaled(target, old, edited.object)
+                return await self._plan_update(ctx, target, new, current, edited, subresource)
+            edited = edit(old)
+            sent = prepare.check_types(ctx, resource, edited.object)
             if subresource == "status":
-                return _plan(resource, prepare.update_status(target, sent, old), old, current)
+                return planned(prepare.update_status(target, sent, old), edited)
             if subresource == "approval":
-                new = approval.decided(target, sent, old, now=self._clock.now())
-                return _plan(resource, new, old, current)
+                return planned(approval.decided(target, sent, old, now=now), edited)
             if subresource == "finalize":
-                return _plan(resource, _finalized(target, sent, old), old, current)
-            return await self._plan_update(ctx, target, sent, current)
+                return planned(_finalized(target, sent, old), edited)
+            return await self._plan_update(ctx, target, sent, current, edited, subresource)
 
         outcome = await self._writer.change(
             resource, target.namespace, target.name, transform, dry_run=ctx.dry_run
@@ -342,10 +388,20 @@ class Registry:
         return written
 
     async def _plan_update(
-        self, ctx: Context, target: Target, new: Object, current: Current
+        self,
+        ctx: Context,
+        target: Target,
+        new: Object,
+        current: Current,
+        edited: Edited,
+        subresource: str,
     ) -> Plan:
         old = current.decode()
+        sent = Edited(new, edited.managers, new["metadata"].get("managedFields"))
         prepare.begin_update(target, new, old)
+        new = managed.on_change(
+            ctx, target.resource, subresource, new, old, sent, now=self._clock.now()
+        )
         request = Request(
             Operation.UPDATE, ctx.user, target.resource, target.namespace, target.name,
             object=new, old=old,

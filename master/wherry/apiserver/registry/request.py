@@ -80,31 +80,14 @@ def eviction_options(body: Object) -> DeleteOptions:
     )
 
 
-def check_patch_type(patch_type: PatchType) -> None:
-    """Refuse a kind of patch before anybody looks for the object, which need not exist to apply.
-
-    Raises:
-        UnsupportedMediaError: it is a server-side apply.
-    """
-    if patch_type is PatchType.APPLY:
-        raise _no_apply()
-
-
-def _no_apply() -> UnsupportedMediaError:
-    return UnsupportedMediaError(
-        "server-side apply is not available: use client-side apply, or a "
-        "strategic-merge, merge or JSON patch"
-    )
-
-
 def apply_patch(
     resource: Resource, subresource: str, old: Object, patch: Any, patch_type: PatchType
 ) -> Object:
     """Return `old` as the patch makes it.
 
     Raises:
-        UnsupportedMediaError: it is a server-side apply.
         BadRequestError, InvalidError: the patch is malformed or does not apply.
+        UnsupportedMediaError: the kind does not know this kind of patch.
     """
     match patch_type:
         case PatchType.JSON:
@@ -115,4 +98,4 @@ def apply_patch(
             merged: Object = merge_patch(old, _patch_object(patch))
             return merged
         case PatchType.APPLY:
-            raise _no_apply()
+            raise UnsupportedMediaError("an apply is no patch of an object")

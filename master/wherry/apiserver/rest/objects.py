@@ -18,6 +18,7 @@ from wherry.apiserver.rest.accept import Form, negotiate, patch_type
 from wherry.apiserver.rest.action import check_selectors
 from wherry.apiserver.rest.query import (
     Query,
+    apply_context,
     context,
     delete_options,
     list_options,
@@ -34,7 +35,7 @@ from wherry.apiserver.rest.render import (
     warning_header,
 )
 from wherry.apiserver.verbs import Context, User, Verbs, Written
-from wherry.client.api import WatchEvent
+from wherry.client.api import PatchType, WatchEvent
 
 RETURNS_OBJECT = frozenset(
     {
@@ -137,7 +138,7 @@ class Objects:
         kind = f"{action.verb.capitalize()}Options"
         ctx = context(query, user, request.headers.get("user-agent", ""), kind)
         if action.verb == "patch":
-            written = await self._patch(ctx, action, request)
+            written = await self._patch(ctx, action, request, query)
         else:
             written = await self._put(ctx, action, request)
         code = 201 if action.verb == "create" or written.created else 200
@@ -162,11 +163,15 @@ class Objects:
             ctx, resource, action.namespace, obj, action.name, action.subresource
         )
 
-    async def _patch(self, ctx: Context, action: Action, request: Request) -> Written:
+    async def _patch(self, ctx: Context, action: Action, request: Request, query: Query) -> Written:
         content_type = request.headers.get("content-type", "")
         kind = patch_type(content_type)
+        apply = kind is PatchType.APPLY
+        apply_context(query, ctx, apply=apply)
         strict = ctx.field_validation == "Strict"
-        patch, warnings = decode_body(request.body, content_type, strict=strict)
+        patch, warnings = decode_body(request.body, content_type, strict=strict and not apply)
+        if strict and warnings:
+            raise BadRequestError(f"error strict decoding YAML: {', '.join(warnings)}")
         ctx.warnings.extend(warnings if ctx.field_validation == "Warn" else ())
         return await self._verbs.patch(
             ctx,

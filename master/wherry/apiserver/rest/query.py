@@ -1,13 +1,16 @@
 """Query parameters to options, with apimachinery's conversions."""
 
+import json
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 from wherry.api.errors import BadRequestError, Cause, InvalidError
+from wherry.apiserver.apply import manager_of
 from wherry.apiserver.registry.read import parse_revision
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, WatchOptions
 
 FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
+_MAX_MANAGER_BYTES = 128
 _PROPAGATION = ("Background", "Foreground", "Orphan")
 
 
@@ -68,12 +71,7 @@ def _one_of(kind: str, field: str, value: str, allowed: Sequence[str]) -> str:
     if value and value not in allowed:
         choices = ", ".join(f'"{a}"' for a in allowed)
         message = f'Unsupported value: "{value}": supported values: {choices}'
-        raise InvalidError(
-            f'{kind}.meta.k8s.io "" is invalid: {field}: {message}',
-            group="meta.k8s.io",
-            kind=kind,
-            causes=[Cause("FieldValueNotSupported", message, field)],
-        )
+        raise invalid_option(kind, field, "FieldValueNotSupported", message)
     return value
 
 
@@ -81,16 +79,47 @@ def context(query: Query, user: User, user_agent: str, kind: str) -> Context:
     """Return what applies to any write.
 
     Raises:
-        InvalidError: dryRun or fieldValidation have unknown values.
+        InvalidError: dryRun or fieldValidation have unknown values, or the field manager's
+            name is too long or cannot be printed.
     """
+    manager = query.text("fieldManager")
+    if len(manager.encode()) > _MAX_MANAGER_BYTES:
+        why = f"may not be more than {_MAX_MANAGER_BYTES} bytes"
+        raise invalid_option(kind, "fieldManager", "FieldValueTooLong", f"Too long: {why}")
+    if not manager.isprintable():
+        why = f"Invalid value: {json.dumps(manager)}: should only contain printable characters"
+        raise invalid_option(kind, "fieldManager", "FieldValueInvalid", why)
     dry_run = [_one_of(kind, "dryRun", value, ["All"]) for value in query.texts("dryRun") if value]
     validation = _one_of(kind, "fieldValidation", query.text("fieldValidation"), FIELD_VALIDATION)
     return Context(
         user,
         dry_run=bool(dry_run),
-        field_manager=query.text("fieldManager") or user_agent.partition("/")[0],
+        field_manager=manager or manager_of(user_agent),
         field_validation=validation or "Warn",
         force=query.flag("force"),
+    )
+
+
+def apply_context(query: Query, ctx: Context, *, apply: bool) -> None:
+    """Finish the context of a patch: who applies says so, and only who applies may force.
+
+    Raises:
+        InvalidError: `force` without an apply.
+    """
+    if apply:
+        ctx.field_manager = query.text("fieldManager")
+    elif query.texts("force"):
+        why = "Forbidden: may not be specified for non-apply patch"
+        raise invalid_option("PatchOptions", "force", "FieldValueForbidden", why)
+
+
+def invalid_option(kind: str, field: str, reason: str, message: str) -> InvalidError:
+    """Refuse an option of a request."""
+    return InvalidError(
+        f'{kind}.meta.k8s.io "" is invalid: {field}: {message}',
+        group="meta.k8s.io",
+        kind=kind,
+        causes=[Cause(reason, message, field)],
     )
 
 
@@ -162,12 +191,7 @@ def watch_options(query: Query) -> WatchOptions:
 
 
 def _forbidden(field: str, detail: str) -> InvalidError:
-    return InvalidError(
-        f'ListOptions.meta.k8s.io "" is invalid: {field}: Forbidden: {detail}',
-        group="meta.k8s.io",
-        kind="ListOptions",
-        causes=[Cause("FieldValueForbidden", f"Forbidden: {detail}", field)],
-    )
+    return invalid_option("ListOptions", field, "FieldValueForbidden", f"Forbidden: {detail}")
 
 
 def delete_options(query: Query, body: dict[str, object]) -> tuple[DeleteOptions, bool]:
