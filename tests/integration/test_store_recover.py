@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -139,5 +141,65 @@ def test_verify_and_dump_look_at_a_running_member() -> None:
             assert "in use by a store process: stop it first" in await wherry(
                 "recover", "--data-dir", processes.directory / "m1", code=2
             )
+
+    asyncio.run(main())
+
+
+async def settled_members(processes: Processes, count: int) -> list[str]:
+    """Wait until every member says that there are `count` voters."""
+    async with asyncio.timeout(40):
+        while True:
+            said = [
+                await wherry("member", "list", "--socket", processes.directory / f"{name}.sock")
+                for name in processes.processes
+            ]
+            if all(one.count(", started, ") == count and "true" not in one for one in said):
+                return said
+            await asyncio.sleep(0.2)
+
+
+def test_a_cluster_comes_back_from_one_disk() -> None:
+    async def main() -> None:
+        async with cluster(3, flags=("--snapshot-count", "400")) as processes:
+            load = Load([processes.client(name, timeout_s=30) for name in processes.names * 4])
+            async with load.running():
+                await asyncio.sleep(1.5)
+            survivor, *lost = processes.names
+            caught_up = processes.client(survivor)  # of what it lacks nobody could tell
+            assert (await keys(caught_up))[0] == load.acknowledged
+            await caught_up.close()
+            for name in processes.names:
+                processes.kill(name, signal.SIGKILL)
+            for name in lost:
+                shutil.rmtree(processes.directory / name)
+            path = processes.directory / survivor
+            peers = flags(processes, survivor, "wherry")[5]
+            report = json.loads(
+                await wherry("recover", "--inspect", "-o", "json", "--data-dir", path)
+            )
+            assert report["keys"] == len(load.acknowledged)
+            said = await wherry("recover", "--data-dir", path, "--initial-cluster", peers, "--yes")
+            assert "nobody can say" in said
+            processes.start(survivor)
+            alone = processes.client(survivor, timeout_s=30)
+            found, revision = await keys(alone)
+            assert found == load.acknowledged
+            assert revision > load.revision, "a revision was used twice"
+            await alone.txn([], [Put(b"/v/alone", b"1")])
+            for name in lost:
+                tls = processes.tls(name)
+                await wherry(
+                    *("rejoin", "--name", name, "--data-dir", processes.directory / name),
+                    *("--initial-cluster", peers, "--ca-file", tls.ca),
+                    *("--cert-file", tls.cert, "--key-file", tls.key),
+                )
+                processes.start(name)
+            await settled_members(processes, 3)
+            processes.kill(survivor)  # who is back can go on without the one that had it all
+            client = processes.client(lost[0], timeout_s=30)
+            await client.txn([], [Put(b"/v/without", b"1")])
+            assert (await keys(client))[0] == load.acknowledged | {b"/v/alone", b"/v/without"}
+            await client.close()
+            await alone.close()
 
     asyncio.run(main())

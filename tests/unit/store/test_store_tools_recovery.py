@@ -76,8 +76,8 @@ def test_what_cannot_be_recovered_from(survivors: list[Survivor], why: str) -> N
 
 
 def test_a_majority_has_nothing_to_recover_from() -> None:
-    members = ("a", "b", "c")
-    one, two = (survivor(name, (1, 1), members=members) for name in "ab")
+    peers = dict.fromkeys("abc", "127.0.0.1:2380")
+    one, two = (survivor(name, (1, 1), peers=peers) for name in "ab")
     assert not choose([one]).majority
     assert choose([one, two]).majority
 

@@ -6,8 +6,9 @@
     archive.py     snapshot files: save, status                               (snapshot ...)
     rebuild.py     a new member's directory out of a state                    (snapshot restore)
     recovery.py    a cluster of one out of the survivors                      (recover)
-    command.py     the subcommands of `wherry store`
+    rejoin.py      a place in that cluster for those who lost theirs          (rejoin)
+    command.py, recover_command.py, rejoin_command.py: the subcommands of `wherry store`
 
 Nothing here runs in a member. A member's directory is only read, but for `recover`, which
-puts a new one in its place and keeps the old one aside.
+and `rejoin`, which put a new one in its place and keep the old one aside.
 """

@@ -14,6 +14,7 @@ from wherry.store.tools import archive
 from wherry.store.tools.files import ReadOnly, in_use
 from wherry.store.tools.inspection import Inspection, inspect, load
 from wherry.store.tools.recover_command import recover_command, restore_command
+from wherry.store.tools.rejoin_command import rejoin_command
 from wherry.store.tools.words import describe_members, describe_segment, prefixes
 
 _directory = click.Path(file_okay=False, path_type=Path)
@@ -200,4 +201,4 @@ def _table(head: list[str], row: list[str]) -> str:
 
 
 snapshot.add_command(restore_command)
-SUBCOMMANDS: Final = (verify, dump, snapshot, recover_command)
+SUBCOMMANDS: Final = (verify, dump, snapshot, recover_command, rejoin_command)

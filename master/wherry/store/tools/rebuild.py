@@ -72,7 +72,7 @@ def build(
         fresh: Whether its vote counts only with everybody's, as that of a new disk: false for
             a cluster of one.
     """
-    shutil.rmtree(path, ignore_errors=True)
+    clear(path)
     disk = Directory(path)
     try:
         base = membership.encode(founded.configuration)
@@ -98,6 +98,12 @@ def build(
         wal.close()
     finally:
         disk.close()
+
+
+def clear(path: Path) -> None:
+    """Remove what a killed attempt left."""
+    if path.is_dir():
+        shutil.rmtree(path)
 
 
 def _chunks(state: MvccState, cluster: str, bump: int) -> Iterator[bytes]:

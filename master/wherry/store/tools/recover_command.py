@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
 from typing import Final
@@ -12,12 +12,11 @@ import click
 import msgspec
 
 from wherry.api.errors import ConfigError
-from wherry.store import membership
-from wherry.store.net import host_port, parse_cluster
+from wherry.store.net import parse_cluster
 from wherry.store.replica import cluster_id
 from wherry.store.tools import recovery
 from wherry.store.tools.files import held, in_use
-from wherry.store.tools.rebuild import DEFAULT_BUMP, Founding, restore
+from wherry.store.tools.rebuild import DEFAULT_BUMP, restore
 from wherry.store.tools.recovery import Choice, Survivor
 
 _directory = click.Path(file_okay=False, path_type=Path)
@@ -81,7 +80,12 @@ def restore_command(
 )
 @click.option("--inspect", "look", is_flag=True, help="Only show what the survivors hold.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
-@click.option("--peer", default="", metavar="HOST:PORT", help="Address of the one member to be.")
+@click.option(
+    "--initial-cluster",
+    default="",
+    metavar="NAME=HOST:PORT,...",
+    help="All members, for those who shall come back; default: whom the survivor knows.",
+)
 @click.option("--force", is_flag=True, help="Even if the survivors could elect a leader.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_bump
@@ -91,7 +95,7 @@ def recover_command(
     reports: Sequence[Path],
     look: bool,
     output: str,
-    peer: str,
+    initial_cluster: str,
     force: bool,
     yes: bool,
     bump_revision: int,
@@ -125,7 +129,8 @@ def recover_command(
             )
         if not yes:
             click.confirm(f"Make a cluster of one out of {best}?", abort=True)
-        _recover(best, choice.best.member, peer, bump_revision)
+        peers = parse_cluster(initial_cluster) if initial_cluster else choice.best.peers
+        _recover(best, choice.best.member, peers, bump_revision)
 
 
 def _survey(path: Path, stack: contextlib.ExitStack, *, look: bool) -> Survivor:
@@ -184,14 +189,22 @@ def _explain(choice: Choice, *, force: bool) -> None:
         sys.exit(1)
 
 
-def _recover(path: Path, member: str, peer: str, bump: int) -> None:
+def _recover(path: Path, member: str, peers: Mapping[str, str], bump: int) -> None:
+    if member not in peers:
+        raise ConfigError(
+            f"say --initial-cluster, as when the members are started: {member} is not in {peers}"
+        )
     cluster = f"{SystemRandom().getrandbits(64):016x}"
-    if peer:
-        host_port(peer)
-    founded = Founding(cluster, membership.initial(cluster, [member], [peer]))
-    aside = recovery.recover(path, founded, bump=bump)
+    aside = recovery.recover(path, recovery.founding_of(cluster, member, peers), bump=bump)
     click.echo(
         f"{path} is now member {member} of cluster {cluster}, alone; the old one is {aside}.\n"
-        "Start it with the flags that it had. On each other machine: stop the store, then\n"
-        f"  wherry store rejoin --data-dir DIR --name NAME --from HOST:PORT ..."
+        "Start it with the flags that it had."
     )
+    others = sorted(set(peers) - {member})
+    if others:
+        click.echo(
+            f"Then, where {' and '.join(others)} ran: stop the store, if it still runs, and\n"
+            "  wherry store rejoin --name NAME --data-dir DIR --initial-cluster "
+            f"{','.join(f'{name}={peers[name]}' for name in sorted(peers))} ...\n"
+            "with its certificate flags; start it with the flags that it had."
+        )

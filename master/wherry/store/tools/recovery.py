@@ -15,7 +15,7 @@ The new directory is complete before it gets its name. A kill leaves one of thes
     new   -                   old                      done
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ import msgspec
 from wherry.api.errors import ConfigError
 from wherry.process.files import sync_directory
 from wherry.store import membership
+from wherry.store.membership import Configuration
 from wherry.store.raft import snapshot
 from wherry.store.raft.disk import CorruptError
 from wherry.store.tools.files import ReadOnly
@@ -41,7 +42,7 @@ class Survivor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     Attributes:
         directory: On the machine where it was looked at.
         damage: Why it cannot be used; empty if it can.
-        members: The voters that it knows of; empty if it never learned.
+        peers: The voters that it knows of, and where they listen; empty if only its flags say.
         fresh: Its disk was new and had not been given everything yet.
         last_index, last_term: Of the last entry.
         committed: Up to here it knew entries to be committed.
@@ -54,7 +55,7 @@ class Survivor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     damage: tuple[str, ...] = ()
     member: str = ""
     cluster: str = ""
-    members: tuple[str, ...] = ()
+    peers: dict[str, str] = {}
     fresh: bool = False
     term: int = 0
     last_index: int = 0
@@ -93,7 +94,7 @@ def survey(path: Path) -> Survivor:
         directory=str(path),
         member=found.meta.member,
         cluster=found.meta.cluster,
-        members=_voters(found),
+        peers=_voters(found),
         fresh=wal.fresh,
         term=wal.term,
         last_index=index,
@@ -106,9 +107,9 @@ def survey(path: Path) -> Survivor:
     )
 
 
-def _voters(found: Inspection) -> tuple[str, ...]:
+def _voters(found: Inspection) -> dict[str, str]:
     known = configuration_of(found)
-    return tuple(one.key for one in known.voters) if known is not None else ()
+    return {one.key: one.peer for one in known.voters} if known is not None else {}
 
 
 def configuration_of(found: Inspection) -> membership.Configuration | None:
@@ -148,7 +149,7 @@ def choose(survivors: Sequence[Survivor]) -> Choice:
     if len({one.member for one in usable}) < len(usable):
         raise ConfigError("a member was given twice")
     best = max(usable, key=lambda one: one.rank)
-    size = max(len(one.members) for one in usable)
+    size = max(len(one.peers) for one in usable)
     solid = sum(not one.fresh for one in usable)
     return Choice(best, bool(size) and solid > size // 2, tuple(_warnings(best, usable)))
 
@@ -174,6 +175,21 @@ def _warnings(best: Survivor, usable: Sequence[Survivor]) -> list[str]:
     return said
 
 
+def founding_of(cluster: str, member: str, peers: Mapping[str, str]) -> Founding:
+    """Return a cluster of one, with places for the others: learners, promoted when they are back.
+
+    Args:
+        cluster: The new cluster's identity.
+        member: Who has the state, and alone votes.
+        peers: Where everybody listens, by name.
+    """
+    names = sorted(peers)
+    everybody = membership.initial(cluster, names, [peers[name] for name in names]).members
+    members = tuple(msgspec.structs.replace(one, learner=one.name != member) for one in everybody)
+    returning = tuple(one.id for one in members if one.learner)
+    return Founding(cluster, Configuration(members, (), returning))
+
+
 def recover(path: Path, founded: Founding, *, bump: int) -> Path:
     """Put a cluster of one in the place of a survivor's directory; returns where the old one is.
 
@@ -189,10 +205,16 @@ def recover(path: Path, founded: Founding, *, bump: int) -> Path:
     index, state = state_of(found)
     origin = Origin(state, index, max(last_term(found), 1))
     build(building, origin, found.meta.member, founded, bump=bump, fresh=False)
-    path.rename(aside)
-    sync_directory(path.parent)
-    put_in_place(building, path)
+    exchange(building, path, aside)
     return aside
+
+
+def exchange(building: Path, path: Path, aside: Path) -> None:
+    """Put a complete directory in the place of another, which is kept."""
+    if path.exists():
+        path.rename(aside)
+        sync_directory(path.parent)
+    put_in_place(building, path)
 
 
 def finish_killed(path: Path) -> bool:

@@ -137,31 +137,37 @@ def describe_members(data: bytes) -> str:
 
 
 def _command(command: Command) -> str:
-    if isinstance(command, Txn):
-        return _txn(command)
-    if isinstance(command, Transact):
-        return _op(command.body) + _origin(command.origin)
     match command:
-        case Grant(origin, ttl_s, lease):
-            return f"grant lease {_lease(lease)} for {ttl_s} s{_origin(origin)}"
-        case Revoke(origin, lease):
-            return f"revoke lease {_lease(lease)}{_origin(origin)}"
         case Expire(leases):
             return f"end leases {', '.join(_lease(lease) for lease, _ in leases)}"
-        case Compact(origin, revision):
-            return f"compact to revision {revision}{_origin(origin)}"
-        case Alarm(origin, member, kind, active):
-            verb = "raise" if active else "end"
-            return f"{verb} alarm {kind} of member {member:x}{_origin(origin)}"
-        case Register() | Forget():
-            ended = f" {command.session}" if isinstance(command, Forget) else ""
-            return f"close session{ended}" if ended else "open a session"
+        case Register():
+            return "open a session"
+        case Forget(session):
+            return f"close session {session}"
+        case _:
+            return _asked(command) + _origin(command.origin)
+
+
+def _asked(command: Txn | Transact | Grant | Revoke | Compact | Alarm) -> str:
+    match command:
+        case Txn():
+            return _txn(command)
+        case Transact():
+            return _op(command.body)
+        case Grant(_, ttl_s, lease):
+            return f"grant lease {_lease(lease)} for {ttl_s} s"
+        case Revoke(_, lease):
+            return f"revoke lease {_lease(lease)}"
+        case Compact(_, revision):
+            return f"compact to revision {revision}"
+        case Alarm(_, member, kind, active):
+            return f"{'raise' if active else 'end'} alarm {kind} of member {member:x}"
 
 
 def _txn(txn: Txn) -> str:
     if not txn.checks and not txn.failure and len(txn.success) == 1:
-        return _op(txn.success[0]) + _origin(txn.origin)
-    return _choice(txn.checks, txn.success, txn.failure) + _origin(txn.origin)
+        return _op(txn.success[0])
+    return _choice(txn.checks, txn.success, txn.failure)
 
 
 def _choice(
