@@ -150,6 +150,18 @@ class RaftCore(Reconfiguration, Generic[R]):
         self._urge_successor()
         self._mend()
 
+    def due(self) -> float:
+        """Return when `tick` must be called at the latest though nothing happened: loop time.
+
+        What happens (a message, a command, a connection) is followed by a tick anyway.
+        """
+        if self.is_leader:
+            # Also notices in time that the majority is silent, and tries to mend.
+            due = self._SyncObj__newAppendEntriesTime
+            return min(due, self._wait_until) if self._successor is not None else due
+        latest = loop_time() + self._config.election_max_s
+        return min(latest, self._SyncObj__raftElectionDeadline) if self._voter else latest
+
     def connected(self, name: str) -> None:
         """Messages to a member now have a chance to arrive."""
         self._SyncObj__transport.connected(Member(name))

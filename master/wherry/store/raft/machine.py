@@ -75,11 +75,12 @@ class RaftConfig:
         heartbeat_s: A leader says at least this often that it leads.
         election_min_s: Silence after which a member may campaign, at the earliest ...
         election_max_s: ... and at the latest; also how long a leader leads without a majority.
-        tick_s: Granularity of all timeouts.
+        tick_s: By how much a timeout may be late, and things due at once are put together.
         snapshot_count: Entries after which a snapshot is taken.
         segment_bytes: Size at which the log goes on in another file.
         peers: Where each of `members` listens, host:port; empty where the link needs none.
-        joined: What a member that came later was told; `members` is then empty.
+        joined: What stands on the disk of a member that has started before, or what one that
+            came later was told; it wins over `members`, of which only the addresses count.
     """
 
     name: str
@@ -88,7 +89,7 @@ class RaftConfig:
     heartbeat_s: float = 0.1
     election_min_s: float = 0.5
     election_max_s: float = 1.0
-    tick_s: float = 0.02
+    tick_s: float = 0.002
     snapshot_count: int = 10_000
     segment_bytes: int = SEGMENT_BYTES
     peers: tuple[str, ...] = ()

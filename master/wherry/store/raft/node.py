@@ -1,9 +1,9 @@
 """One Raft member in an event loop: the class that everybody else uses.
 
 The same code runs in production and in the simulator; loop, link, disk and chance are given.
-There is no thread: ticks come from a task, and whatever was proposed, acknowledged or
-received in one turn of the loop is handled together in the next (`wake`). So a batch costs
-one message for each follower and one fdatasync.
+There is no thread: rounds come when something is due (`_arrange`), and whatever was proposed,
+acknowledged or received in one turn of the loop is handled together in the next (`wake`). So
+a batch costs one message for each follower and one fdatasync.
 
 Whatever fails in here ends `run()`: a member that cannot write its log, or that cannot apply
 a command, must not go on.
@@ -24,7 +24,7 @@ from wherry.store.raft.core import RaftCore, ReadReply, Reply
 from wherry.store.raft.disk import CorruptError, Disk
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Joined, Lost, Machine, RaftConfig
-from wherry.store.raft.reconfigure import MembersReply
+from wherry.store.raft.reconfigure import MembersReply, base_of
 from wherry.store.raft.snapshot import SnapshotId
 from wherry.store.raft.transfer import Transfers
 from wherry.store.raft.wal import Wal
@@ -78,6 +78,7 @@ class RaftNode(Generic[R]):
         self._wal: Wal | None = None
         self._failure: asyncio.Future[None] | None = None
         self._woken = False
+        self._timer: asyncio.TimerHandle | None = None
         self._applied = 0
         self._waiting: list[tuple[int, ReadReply]] = []
         self._receiving: snapshot.Receiver | None = None
@@ -221,7 +222,7 @@ class RaftNode(Generic[R]):
             fresh=config.joined is not None or len(config.members) > 1,
             member_id=config.joined.id if config.joined else 0,
             spare=self._rng.getrandbits(63) | 1,
-            base=config.joined.base if config.joined else b"",
+            base=base_of(config),
             segment_bytes=config.segment_bytes,
         )
         known = snapshot.snapshots(self._disk)
@@ -247,9 +248,36 @@ class RaftNode(Generic[R]):
         await failure
 
     async def _tick(self) -> None:
-        while True:
+        """Begin; from then on every round arranges for the next."""
+        self._flush()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _arrange(self, core: "RaftCore[R]") -> None:
+        """Have a round when the next thing is due. A timer that is early is left as it is.
+
+        For a follower's deadline moves with every sign of life of the leader: so it wakes
+        once in a while to see that, and not ten times a second.
+        """
+        loop = asyncio.get_running_loop()
+        due = max(core.due(), loop.time()) + self.config.tick_s
+        if self._timer is not None:
+            if self._timer.when() <= due and self._timer.when() > loop.time():
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(due, self._on_timer)
+
+    def _on_timer(self) -> None:
+        core, self._timer = self._core, None
+        if core is None:
+            return
+        if core.due() > asyncio.get_running_loop().time():
+            self._arrange(core)
+        else:
             self._flush()
-            await asyncio.sleep(self.config.tick_s)
 
     def wake(self) -> None:
         """Have what was queued in this turn of the loop handled in the next."""
@@ -273,6 +301,7 @@ class RaftNode(Generic[R]):
             return
         if self._snapshot_due(core.applied):
             self._work.set()
+        self._arrange(core)
 
     def _snapshot_due(self, applied: int) -> bool:
         """Whether it is time; not before the log is half as large as the state.
@@ -303,6 +332,7 @@ class RaftNode(Generic[R]):
         """See `link.Receiver`."""
         if self._core is not None:
             self._core.connected(member)
+            self.wake()
 
     def disconnected(self, member: str) -> None:
         """See `link.Receiver`."""
@@ -313,6 +343,7 @@ class RaftNode(Generic[R]):
         """See `link.Receiver`."""
         if self._core is not None:
             self._core.hung_up(member)
+            self.wake()
 
     def receive(self, member: str, message: msg.Message) -> None:
         """See `link.Receiver`."""
