@@ -65,6 +65,7 @@ class Processes:
         self.wrapper: tuple[str, ...] = (sys.executable, "-m", "wherry.cli")
         ports = free_ports(4 * count)
         self.ports = {n: ports[4 * i : 4 * i + 4] for i, n in enumerate(self.names)}
+        self.places: dict[str, Path] = {}  # data directories that are elsewhere
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._flags = tuple(flags)
         self.ca = ca = create_ca("test", now_s=SystemClock().now())
@@ -102,7 +103,7 @@ class Processes:
         return f"{self.hosts[name].address}:{self.ports[name][0]}"
 
     def data(self, name: str) -> Path:
-        return self.directory / name
+        return self.places.get(name, self.directory / name)
 
     def start(self, name: str) -> None:
         cluster = ",".join(f"{n}={self.peer(n)}" for n in self.names)
@@ -145,7 +146,9 @@ class Processes:
 
     def ended(self, name: str, within_s: float = 20) -> int:
         """Wait for a member to end by itself; return its exit code."""
-        return self.processes.pop(name).wait(timeout=within_s)
+        code = self.processes[name].wait(timeout=within_s)
+        del self.processes[name]
+        return code
 
     def pinned(self, name: str, **options: float) -> StoreClient:
         """Return a client that asks this member only."""
