@@ -116,7 +116,7 @@ def command(  # one argument for each flag
         else:
             written = _written(disk)
         cluster, joined = written
-        names = () if joined is not None else tuple(sorted(peers))
+        names = tuple(sorted(peers))
         config = RaftConfig(
             name=name,
             members=names,

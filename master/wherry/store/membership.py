@@ -194,6 +194,14 @@ def initial(cluster: str, names: Sequence[str], peers: Sequence[str] = ()) -> Co
     return Configuration(_sorted(members))
 
 
+def readdressed(before: Configuration, peers: Mapping[str, str]) -> Configuration:
+    """Return the configuration with other addresses, where a name has one."""
+    members = tuple(
+        msgspec.structs.replace(one, peer=peers.get(one.name) or one.peer) for one in before.members
+    )
+    return msgspec.structs.replace(before, members=members)
+
+
 def change(
     before: Configuration, asked: Change, new_id: int, progress: Progress
 ) -> Configuration | MemberError:

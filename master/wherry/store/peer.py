@@ -248,8 +248,10 @@ class NetworkLink:
             return ""
         self._check(hello, connection.identity, hello.member)
         if receiver is not None and receiver.was_removed(hello.id):
+            log.warning("refused", extra={"member": hello.member, "why": REMOVED})
             connection.send(_encode(Refused(REMOVED, removed=True)))
-            raise ValueError(f"{hello.member!r} was removed")
+            connection.close()
+            return ""
         if hello.member not in self._peers and hello.member != self._name:
             self._guests[hello.member] = hello.address
             self._changed.set()

@@ -49,6 +49,7 @@ class RaftNode(Generic[R]):
         link: Connections to the other members.
         rng: Chance for election timeouts.
         on_applied: Called after entries were applied, once a batch.
+        on_leader: Called when this member sees another leader than before, or none.
         on_payload: Called with (member, bytes) of `send`.
         on_join: Called when somebody would join: see `link.Receiver.join`.
     """
@@ -62,6 +63,7 @@ class RaftNode(Generic[R]):
         rng: Random,
         *,
         on_applied: Callable[[], None] = lambda: None,
+        on_leader: Callable[[], None] = lambda: None,
         on_payload: Callable[[str, bytes], None] = lambda _member, _data: None,
         on_join: Callable[[str, str, Callable[[Joined | str], None]], None] | None = None,
     ) -> None:
@@ -72,6 +74,8 @@ class RaftNode(Generic[R]):
         self._link = link
         self._rng = rng
         self._on_applied = on_applied
+        self._on_leader = on_leader
+        self._led_by: str | None = None
         self._on_payload = on_payload
         self._on_join = on_join or (lambda _name, _peer, reply: reply("not here"))
         self._core: RaftCore[R] | None = None
@@ -296,6 +300,9 @@ class RaftNode(Generic[R]):
                 self._applied = core.applied
                 self._on_applied()
                 self._serve_waiting()
+            if core.leader != self._led_by:
+                self._led_by = core.leader
+                self._on_leader()
         except Exception as error:  # noqa: BLE001  # ends run(): see the module
             self._fail(error)
             return

@@ -30,6 +30,7 @@ from wherry.store.membership import (
     decode,
     encode,
     initial,
+    readdressed,
 )
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost, RaftConfig
@@ -43,15 +44,21 @@ MembersReply = Callable[[tuple[MemberInfo, ...] | MemberError | Lost], None]
 _LOOK_S: Final = 0.1  # how often it is tried to mend what a lost disk left
 
 
+def base_of(config: RaftConfig) -> bytes:
+    """Return the members that a new disk begins with."""
+    if config.joined is not None:
+        return config.joined.base
+    return encode(initial(config.cluster, config.members, config.peers))
+
+
 class Reconfiguration(Replication):
     """See the module."""
 
     def __init__(
         self, config: RaftConfig, wal: Wal, transfers: Transfers, owner: Owner[Any], rng: Random
     ) -> None:
-        first = (
-            decode(wal.base) if wal.base else initial(config.cluster, config.members, config.peers)
-        )
+        addresses = dict(zip(config.members, config.peers, strict=False))
+        first = readdressed(decode(wal.base or base_of(config)), addresses)
         self._base: tuple[int, bytes] = (0, encode(first))
         self._in_force: tuple[int, bytes] = (-1, b"")
         self.configuration = first
