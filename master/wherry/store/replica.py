@@ -368,7 +368,8 @@ class Replica:
         self._proposed_at[kind] = now
 
         def done(got: Outcome | Lost) -> None:
-            del self._proposed_at[kind]
+            if self._proposed_at.get(kind) == now:  # else it was proposed again meanwhile
+                del self._proposed_at[kind]
             if isinstance(got, Lost):
                 log.info("proposal lost", extra={"kind": kind, "why": got.value})
 
