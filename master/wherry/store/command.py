@@ -20,6 +20,7 @@ from wherry.store.peer import NetworkLink
 from wherry.store.raft.disk import Directory
 from wherry.store.raft.machine import Joined, RaftConfig
 from wherry.store.raft.wal import identity
+from wherry.store.renewal import keep_renewed
 from wherry.store.replica import Compaction, Replica, cluster_id
 from wherry.store.server import StoreServer
 from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands
@@ -145,6 +146,8 @@ def command(  # one argument for each flag
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(server.run())
                 tasks.create_task(_settle(replica))
+                if tls is not None:
+                    tasks.create_task(keep_renewed(tls, network, peer_network))
                 if listen_etcd:
                     options = EtcdOptions(listen_etcd, None if etcd_plaintext else tls, peers)
                     tasks.create_task(EtcdServer(replica, store, options).run())
