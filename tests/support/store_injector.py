@@ -162,8 +162,9 @@ class Injector:
         repair = self._flip(disk, fault) if fault.kind == "flip" else _lose_segment(disk, fault)
         if repair is None:
             return
-        self._repairs.setdefault(name, []).append(repair)
         after = _read_back(config, disk)
+        if after is None or fault.kind == "flip":  # a flip may come to light later
+            self._repairs.setdefault(name, []).append(repair)
         if after is None:
             self.done["detected"] += 1
         elif before is not None and not after.same(before):

@@ -16,6 +16,10 @@ EPOCH_S = 1_790_000_000.0
 """The date at which every virtual world begins (September 2026)."""
 
 
+MAX_TURNS = 100_000
+"""Who keeps the loop busy for so many turns without any time passing will do so for ever."""
+
+
 class DeadlockError(RuntimeError):
     """Every task waits for something that nobody will do."""
 
@@ -25,6 +29,7 @@ class _Selector:
 
     def __init__(self, loop: "VirtualLoop") -> None:
         self._loop = loop
+        self._idle_turns = 0  # since time last passed
 
     def select(self, timeout: float | None) -> list[Any]:
         if timeout is None:
@@ -32,6 +37,10 @@ class _Selector:
             raise DeadlockError(f"nothing is scheduled; tasks waiting: {waiting}")
         if timeout > 0:
             self._loop.advance(timeout)
+            self._idle_turns = 0
+        self._idle_turns += 1
+        if self._idle_turns > MAX_TURNS:
+            raise DeadlockError(f"time stands still: {MAX_TURNS} turns of the loop at one moment")
         return []
 
 
