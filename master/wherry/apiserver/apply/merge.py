@@ -70,19 +70,28 @@ def merge(live: Any, config: Any, typ: Type) -> Any:
 
 
 def _merge_lists(live: list[Any], config: list[Any], typ: Type, element: Type) -> list[Any]:
-    had = index_list(live, typ)
-    wanted = index_list(config, typ)
-    others = [(place, item) for place, item in enumerate(live) if step_of(item, typ) not in wanted]
-    place_of = {step: place for place, step in enumerate(step_of(item, typ) for item in live)}
+    had, wanted = index_list(live, typ), index_list(config, typ)
+    coming = iter(wanted.items())
+    done: set[str] = set()
     out: list[Any] = []
-    taken = 0
-    for step, item in wanted.items():
-        place = place_of.get(step, -1)
-        while taken < len(others) and others[taken][0] < place:
-            out.append(others[taken][1])
-            taken += 1
-        out.append(merge(had[step], item, element) if step in had else item)
-    return out + [item for _, item in others[taken:]]
+
+    def take_until(stop: str | None) -> None:
+        """Append what the configuration names, up to the element `stop`."""
+        while stop not in done:
+            step, item = next(coming, (None, None))
+            if step is None:
+                return
+            out.append(merge(had[step], item, element) if step in had else item)
+            done.add(step)
+
+    for item in live:
+        step = step_of(item, typ)
+        if step is None or step not in wanted:
+            out.append(item)
+        else:
+            take_until(step)
+    take_until(None)
+    return out
 
 
 def prune(merged: dict[str, Any], last: FieldSet, owned: FieldSet, typ: Type) -> dict[str, Any]:

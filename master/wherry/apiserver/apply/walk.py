@@ -71,38 +71,37 @@ def _is_elements(value: Any, typ: Type) -> bool:
 
 def configured(config: dict[str, Any], typ: Type) -> FieldSet:
     """Return the paths that a configuration sets, without those that nobody owns."""
-    fields = _said(config, typ)
-    return _strip(fields)
+    return _strip(_said(config, typ) or {})
 
 
-def _said(value: Any, typ: Type) -> Node:
-    """Return the node of a value without deciding whether it is a member itself."""
+def _said(value: Any, typ: Type) -> Node | None:
+    """Return the node of a value without deciding whether it is a member itself; None says nothing."""
     if _is_struct(value, typ):
         return _said_fields(value, typ)
-    if _is_elements(value, typ):
-        elements = index_list(value, typ)
-        below = typ.element
-        return {
-            step: _with_self(_said(item, below)) if below is not None else LEAF
-            for step, item in elements.items()
-        }
+    if _is_elements(value, typ) and typ.element is not None:
+        element = typ.element
+        found = index_list(value, typ).items()
+        return {step: _with_self(_said(item, element)) for step, item in found} or None
     return LEAF
 
 
-def _said_fields(value: dict[str, Any], typ: Type) -> Node:
+def _said_fields(value: dict[str, Any], typ: Type) -> Node | None:
+    if not value:
+        return LEAF
     out: Node = {}
     for name, item in value.items():
         below = typ.child(name)
         if item is None or below is None:
             continue
         node = _said(item, below)
-        if not node and item == [] and _is_elements(item, below):
-            continue  # an empty list of elements says nothing
-        out[f"f:{name}"] = node if typ.shape is Shape.STRUCT else _with_self(node)
-    return out
+        if typ.shape is not Shape.STRUCT:
+            node = _with_self(node)
+        if node is not None:
+            out[f"f:{name}"] = node
+    return out or None
 
 
-def _with_self(node: Node) -> Node:
+def _with_self(node: Node | None) -> Node:
     return {SELF: LEAF, **node} if node else LEAF
 
 
