@@ -9,6 +9,7 @@ compaction. Both are commands, so that all replicas do the same.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -46,7 +47,8 @@ from wherry.store.raft.reconfigure import MembersReply
 from wherry.store.watch import WatchHub
 
 log = logging.getLogger(__name__)
-_STEP_S = 0.1  # of the housekeeping
+_STEP_S = 0.1  # of the housekeeping ...
+_IDLE_STEP_S = 0.5  # ... when there is nothing that it would have to be in time for
 _ANSWER_S = 5.0  # the leader has so long to answer a follower
 _PROPOSE_AGAIN_S = 1.0  # an Expire or Compact that got lost is proposed again
 
@@ -96,6 +98,7 @@ class Replica:
             link,
             rng,
             on_applied=self._on_applied,
+            on_leader=self._on_leader,
             on_payload=self._on_payload,
             on_join=lambda name, peer, reply: self._members.join(name, peer, reply),
         )
@@ -108,6 +111,7 @@ class Replica:
         self._proposed_at: dict[str, float] = {}
         self._questions: dict[int, tuple[str, float, Callable[[rpc.Between | Lost], None]]] = {}
         self._question = 0
+        self._led_elsewhere = asyncio.Event()  # set whenever the leader changed
 
     @property
     def cluster_number(self) -> int:
@@ -248,8 +252,11 @@ class Replica:
         """If this member leads, have another one lead before it goes."""
         deadline = self._clock.monotonic() + within_s
         while self.node.is_leader and self._clock.monotonic() < deadline:
-            self.node.hand_over()
-            await asyncio.sleep(0.05)
+            self._led_elsewhere.clear()
+            asked = self.node.hand_over()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.config.election_min_s if asked else _STEP_S):
+                    await self._led_elsewhere.wait()
 
     # ---- follower and leader
 
@@ -318,6 +325,12 @@ class Replica:
 
     # ---- after entries were applied, and from time to time
 
+    def _on_leader(self) -> None:
+        self._led_elsewhere.set()
+        self._members.step()
+        if self._questions:
+            self._give_up_questions(self._clock.monotonic())
+
     def _on_applied(self) -> None:
         self.hub.advance()
         self.state.sweep()
@@ -332,13 +345,15 @@ class Replica:
         self._lessor.sync(self.state.leases, self.state.lease_epoch, now)
 
     async def _keep_house(self) -> None:
+        sweeping = False
         while True:
-            await asyncio.sleep(_STEP_S)
+            busy = self._questions or self.state.leases or sweeping
+            await asyncio.sleep(_STEP_S if busy else _IDLE_STEP_S)
             now = self._clock.monotonic()
             if self._questions:
                 self._give_up_questions(now)
             self._members.step()
-            self.state.sweep()
+            sweeping = self.state.sweep()
             if self.node.is_leader and self.node.ready:
                 self._sync_leases(now)
                 self._end_leases(now)

@@ -80,7 +80,7 @@ class MoveLeader(Act):
         tls = processes.tls("admin")
         flags = [
             *("--endpoints", processes.etcd(leader), "--cacert", str(tls.ca)),
-            *("--cert", str(tls.certificate), "--key", str(tls.key)),
+            *("--cert", str(tls.cert), "--key", str(tls.key)),
         ]
         listed = await etcdctl([*flags, "member", "list"])
         lines = [line.split(", ") for line in listed.stdout.splitlines()]

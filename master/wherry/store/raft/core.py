@@ -171,9 +171,13 @@ class RaftCore(Reconfiguration, Generic[R]):
         self._SyncObj__transport.disconnected(Member(name))
         self._transfers.stop(name)
 
-    def receive(self, name: str, message: msg.Message) -> None:
-        """Take a message of another member, or of one that this log does not know yet."""
+    def receive(self, name: str, message: msg.Message) -> bool:
+        """Take a message of another member, or of one that this log does not know yet.
+
+        Returns whether there is anything to do: a sign of life alone is no reason for a round.
+        """
         node = self._peers.get(name) or Member(name)
+        matched = self._SyncObj__raftMatchIndex.get(node, 0)
         match message:
             case msg.Append():
                 self._on_append(node, message)
@@ -190,6 +194,12 @@ class RaftCore(Reconfiguration, Generic[R]):
             case msg.Payload():
                 raise AssertionError("payloads are for the layer above")
         self._notice()
+        return not (
+            isinstance(message, msg.Ack)
+            and not (message.reset or self._confirming or self._successor)
+            and self._standing[0]
+            and self._SyncObj__raftMatchIndex.get(node, 0) == matched
+        )
 
     def install(self, header: Header, replace_state: Callable[[], None]) -> bool:
         """Take over a snapshot that is durable; False if the state is already newer."""

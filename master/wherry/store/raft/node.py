@@ -363,11 +363,12 @@ class RaftNode(Generic[R]):
             if isinstance(message, msg.Payload):
                 self._on_payload(member, message.data)
                 return
-            self._core.receive(member, message)
+            news = self._core.receive(member, message)
         except Exception as error:  # noqa: BLE001  # ends run(): see the module
             self._fail(error)
             return
-        self.wake()
+        if news:
+            self.wake()
 
     # ---- core.Owner
 

@@ -110,6 +110,7 @@ class Wal:
         self.term = 0
         self.vote: str | None = None
         self.commit = 1  # a hint: everything up to here was committed when it was written
+        self._written_commit = 0
         self.fresh = fresh
         self.member_id = member_id
         self.spare = spare
@@ -230,6 +231,7 @@ class Wal:
         self._buffer += _parts(kind, a, b, payload)
 
     def _hard(self) -> None:
+        self._written_commit = self.commit
         self._record(HARD, self.term, self.commit, (self.vote or "").encode())
 
     def sync(self) -> None:
@@ -304,8 +306,9 @@ class Wal:
         self.sync()
 
     def save_commit(self) -> None:
-        """Write the commit hint with whatever is synced next."""
-        self._hard()
+        """Write the commit hint, if it is news, with whatever is synced next."""
+        if self.commit > self._written_commit:
+            self._hard()
 
     def become_voter(self) -> None:
         """This member has everything that was ever acknowledged: it may vote."""
