@@ -21,6 +21,7 @@ from wherry.store import rpc
 from wherry.store.channel import Endpoints, WatchStream
 from wherry.store.entry import (
     SESSION_EXPIRED,
+    Alarm,
     Command,
     Compact,
     Forget,
@@ -270,6 +271,10 @@ class StoreClient:
         if isinstance(answer, rpc.LeaseState):
             return answer
         raise _error(answer)
+
+    async def alarm(self, member: int, kind: int, *, active: bool) -> None:
+        """Raise an alarm of a member, or end it; see `entry.NOSPACE`."""
+        await self._command(lambda origin: Alarm(origin, member, kind, active))
 
     async def status(self) -> rpc.Member:
         """Describe the store that answers."""

@@ -11,7 +11,8 @@ from wherry.pki.tls import TlsFiles, client_context, server_context
 from wherry.process.command import process_command
 from wherry.process.run import ProcessOptions, Runtime, run
 from wherry.store.client import StoreClient
-from wherry.store.etcd import EtcdOptions, EtcdServer
+from wherry.store.etcd import EtcdServer
+from wherry.store.etcd_door import EtcdOptions
 from wherry.store.join import join
 from wherry.store.member_command import group
 from wherry.store.metrics import register

@@ -15,13 +15,15 @@ import grpc
 from wherry.api.errors import ConfigError, TooLargeError, UnavailableError
 from wherry.client.backoff import Backoff
 from wherry.pki.tls import TlsFiles
-from wherry.store import etcd_wire as wire
+from wherry.store import etcd_request as wire
 from wherry.store.entry import NOBODY, LeaseExistsError, transaction
 from wherry.store.kv import (
     CompactedError,
     Compare,
     FutureRevisionError,
+    KeyNotFoundError,
     LeaseNotFoundError,
+    NoSpaceError,
     Op,
     Range,
     RangeResult,
@@ -276,6 +278,8 @@ _TEXTS: Final[tuple[tuple[str, Callable[[str], Exception]], ...]] = (
     ("required revision is a future revision", FutureRevisionError),
     ("requested lease not found", LeaseNotFoundError),
     ("lease already exists", LeaseExistsError),
+    ("key not found", KeyNotFoundError),
+    ("database space exceeded", NoSpaceError),
     ("request is too large", TooLargeError),
     ("received message larger than max", TooLargeError),
 )

@@ -1,16 +1,18 @@
 """One gRPC watch stream: any number of watches, created and cancelled while it runs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from wherry.api.errors import UnavailableError
 from wherry.store import etcd_wire as wire
-from wherry.store.kv import CompactedError, WatchBatch
+from wherry.store.entry import MAX_COMMAND_BYTES
+from wherry.store.kv import CompactedError, Event, Range, WatchBatch
 from wherry.store.watch import Watcher, WatchHub
-from wherry.wire.etcd import rpc_pb2
+from wherry.wire.etcd import kv_pb2, rpc_pb2
 
 _PROGRESS_S: Final = 60.0
+MAX_FRAGMENT_BYTES: Final = MAX_COMMAND_BYTES  # as in etcd: what a request may have
 _QUEUE: Final = 64  # responses that wait for the client; then its watches wait
 _PROGRESS_WATCH_ID: Final = -1  # of progress that was asked for by hand
 Header = Callable[[int | None], rpc_pb2.ResponseHeader]
@@ -57,44 +59,64 @@ class WatchSession:
             await self._queue.put(None)
 
     async def _create(self, request: rpc_pb2.WatchCreateRequest, tasks: asyncio.TaskGroup) -> None:
-        number = request.watch_id or self._next_id
+        key = request.key or b"\0"  # as in etcd
+        end = request.range_end or None
+        number = request.watch_id or self._free_id()
         header = self._header(None)
-        if number in self._watches or not request.key:
-            reason = (
-                "etcdserver: key is not provided"
-                if not request.key
-                else "etcdserver: mvcc: duplicate watch ID provided on the WatchStream"
-            )
+        reason = ""
+        if end is not None and end != b"\0" and key >= end:
+            reason = "mvcc: watcher range is empty"
+        elif number in self._watches:
+            reason = "mvcc: duplicate watch ID provided on the WatchStream"
+        if reason:
             await self._queue.put(
                 rpc_pb2.WatchResponse(
                     header=header, watch_id=-1, created=True, canceled=True, cancel_reason=reason
                 )
             )
             return
-        self._next_id = max(self._next_id, number + 1)
         after = request.start_revision - 1 if request.start_revision > 0 else header.revision
-        watcher = self._hub.watch(request.key, request.range_end or None, after)
+        first = self._left_at(request.start_revision, key, end)
+        watcher = self._hub.watch(key, end, after + 1 if first is not None else after)
         await self._queue.put(rpc_pb2.WatchResponse(header=header, watch_id=number, created=True))
-        task = tasks.create_task(self._watch(number, watcher, request))
+        task = tasks.create_task(self._watch(number, watcher, request, first or []))
         self._watches[number] = (watcher, task)
 
+    def _free_id(self) -> int:
+        while self._next_id in self._watches:
+            self._next_id += 1
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _left_at(self, revision: int, key: bytes, end: bytes | None) -> list[Event] | None:
+        """Return what compaction left of the changes of the very revision that it went to.
+
+        They can still be watched in etcd: those puts whose keys it kept.
+        """
+        if not 0 < revision == self._hub.state.compact_revision:
+            return None
+        kvs = self._hub.state.range(Range(key, end, revision=revision)).kvs
+        return [Event(kv, None) for kv in kvs if kv.mod_revision == revision]
+
     async def _watch(
-        self, number: int, watcher: Watcher, request: rpc_pb2.WatchCreateRequest
+        self,
+        number: int,
+        watcher: Watcher,
+        request: rpc_pb2.WatchCreateRequest,
+        first: Sequence[Event],
     ) -> None:
         try:
+            if first:
+                await self._send(number, WatchBatch(watcher.position, first), request)
             while True:
-                batch = await watcher.next(_PROGRESS_S)
-                response = self._response(number, batch, request)
-                if response.events or (request.progress_notify and not batch.events):
-                    await self._queue.put(response)
+                await self._send(number, await watcher.next(_PROGRESS_S), request)
         except CompactedError as error:
             await self._queue.put(
                 rpc_pb2.WatchResponse(
-                    header=self._header(None),
+                    header=self._header(0),
                     watch_id=number,
                     canceled=True,
                     compact_revision=error.compact_revision,
-                    cancel_reason="etcdserver: mvcc: required revision has been compacted",
                 )
             )
         except UnavailableError:
@@ -103,20 +125,28 @@ class WatchSession:
             watcher.close()
             self._watches.pop(number, None)
 
-    def _response(
+    async def _send(
         self, number: int, batch: WatchBatch, request: rpc_pb2.WatchCreateRequest
-    ) -> rpc_pb2.WatchResponse:
+    ) -> None:
         no_put = rpc_pb2.WatchCreateRequest.NOPUT in request.filters
         no_delete = rpc_pb2.WatchCreateRequest.NODELETE in request.filters
-        return rpc_pb2.WatchResponse(
-            header=self._header(batch.revision),
-            watch_id=number,
-            events=[
-                wire.event_message(event, prev_kv=request.prev_kv)
-                for event in batch.events
-                if not (no_delete if event.deleted else no_put)
-            ],
-        )
+        events = [
+            wire.event_message(event, prev_kv=request.prev_kv)
+            for event in batch.events
+            if not (no_delete if event.deleted else no_put)
+        ]
+        if not events and not (request.progress_notify and not batch.events):
+            return
+        pieces = fragments(events) if request.fragment else [events]
+        for count, piece in enumerate(pieces, 1):
+            await self._queue.put(
+                rpc_pb2.WatchResponse(
+                    header=self._header(batch.revision),
+                    watch_id=number,
+                    fragment=count < len(pieces),
+                    events=piece,
+                )
+            )
 
     async def _cancel(self, number: int) -> None:
         found = self._watches.pop(number, None)
@@ -133,3 +163,19 @@ class WatchSession:
         await self._queue.put(
             rpc_pb2.WatchResponse(header=self._header(revision), watch_id=_PROGRESS_WATCH_ID)
         )
+
+
+def fragments(
+    events: Sequence[kv_pb2.Event], size_bytes: int = MAX_FRAGMENT_BYTES
+) -> list[list[kv_pb2.Event]]:
+    """Cut events into pieces, each of about `size_bytes` at most unless one event is larger."""
+    pieces: list[list[kv_pb2.Event]] = [[]]
+    size = 0
+    for event in events:
+        more = event.ByteSize()
+        if pieces[-1] and size + more > size_bytes:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(event)
+        size += more
+    return pieces

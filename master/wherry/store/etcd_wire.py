@@ -1,9 +1,10 @@
-"""Between etcd's protobuf messages and the store's own types: pure, both directions.
+"""Between etcd's protobuf messages and the store's own types, as a server: pure.
 
 What the store cannot do raises `ValueError` with etcd's text where etcd has one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Final
 
 from wherry.store.kv import (
     Compare,
@@ -11,6 +12,8 @@ from wherry.store.kv import (
     DeleteResult,
     Event,
     KeyValue,
+    Nested,
+    NestedResult,
     Op,
     OpResult,
     Put,
@@ -18,17 +21,19 @@ from wherry.store.kv import (
     Range,
     RangeResult,
     Target,
+    TxnResult,
 )
 from wherry.wire.etcd import kv_pb2, rpc_pb2
 
-_TARGETS = {
+MAX_TXN_OPS: Final = 128
+TARGETS: Final = {
     rpc_pb2.Compare.VERSION: (Target.VERSION, "version"),
     rpc_pb2.Compare.CREATE: (Target.CREATE, "create_revision"),
     rpc_pb2.Compare.MOD: (Target.MOD, "mod_revision"),
     rpc_pb2.Compare.VALUE: (Target.VALUE, "value"),
     rpc_pb2.Compare.LEASE: (Target.LEASE, "lease"),
 }
-_OPERATORS = {
+OPERATORS: Final = {
     rpc_pb2.Compare.EQUAL: "=",
     rpc_pb2.Compare.NOT_EQUAL: "!=",
     rpc_pb2.Compare.LESS: "<",
@@ -105,9 +110,13 @@ def _passes(request: rpc_pb2.RangeRequest, kv: KeyValue) -> bool:
 def put_op(request: rpc_pb2.PutRequest) -> Put:
     """Return the write."""
     _check_key(request.key)
-    if request.ignore_value or request.ignore_lease:
-        raise ValueError("etcdserver: ignore_value and ignore_lease are only supported in put")
-    return Put(request.key, request.value, request.lease)
+    if request.ignore_value and request.value:
+        raise ValueError("etcdserver: value is provided")
+    if request.ignore_lease and request.lease:
+        raise ValueError("etcdserver: lease is provided")
+    return Put(
+        request.key, request.value, request.lease, request.ignore_value, request.ignore_lease
+    )
 
 
 def delete_op(request: rpc_pb2.DeleteRangeRequest) -> DeleteRange:
@@ -116,28 +125,47 @@ def delete_op(request: rpc_pb2.DeleteRangeRequest) -> DeleteRange:
     return DeleteRange(request.key, request.range_end or None)
 
 
+def check_size(request: rpc_pb2.TxnRequest, most: int = MAX_TXN_OPS) -> None:
+    """Refuse a transaction with too many operations; what it holds may have the rest of `most`."""
+    size = max(len(request.compare), len(request.success), len(request.failure))
+    if size > most:
+        raise ValueError("etcdserver: too many operations in txn request")
+    for one in (*request.success, *request.failure):
+        if one.WhichOneof("request") == "request_txn":
+            check_size(one.request_txn, most - size)
+
+
 def op(request: rpc_pb2.RequestOp) -> Op:
     """Return one operation of a transaction."""
     match request.WhichOneof("request"):
         case "request_range":
-            if needs_everything(request.request_range):
-                raise ValueError("etcdserver: sorting and filters are not supported in txn")
             return range_op(request.request_range)
         case "request_put":
             return put_op(request.request_put)
         case "request_delete_range":
             return delete_op(request.request_delete_range)
+        case "request_txn":
+            txn = request.request_txn
+            return Nested(
+                [compare(one) for one in txn.compare],
+                [op(one) for one in txn.success],
+                [op(one) for one in txn.failure],
+            )
         case _:
-            raise ValueError("etcdserver: nested txn is not supported")
+            raise ValueError("etcdserver: key not found")  # what etcd says of an empty operation
 
 
 def compare(request: rpc_pb2.Compare) -> Compare:
     """Return one comparison."""
     _check_key(request.key)
-    if request.range_end:
-        raise ValueError("etcdserver: comparing ranges is not supported")
-    target, field = _TARGETS[request.target]
-    return Compare(request.key, target, _OPERATORS[request.result], getattr(request, field))
+    target, field = TARGETS[request.target]
+    return Compare(
+        request.key,
+        target,
+        OPERATORS[request.result],
+        getattr(request, field),
+        request.range_end or None,
+    )
 
 
 def _check_key(key: bytes) -> None:
@@ -172,28 +200,77 @@ def range_message(
     )
 
 
-def op_message(request: rpc_pb2.RequestOp, result: OpResult, revision: int) -> rpc_pb2.ResponseOp:
+def txn_message(request: rpc_pb2.TxnRequest, done: TxnResult) -> rpc_pb2.TxnResponse:
+    """Return the result of a transaction, without a header."""
+    before = done.revision - int(_writes(done.results))
+    return _txn_message(request, done.succeeded, done.results, _Revision(before))
+
+
+class _Revision:
+    """The revision that each operation of a transaction sees: the next one, from its first write."""
+
+    def __init__(self, before: int) -> None:
+        self.before = before
+        self.written = False
+
+    def header(self, *, writes: bool = False) -> rpc_pb2.ResponseHeader:
+        self.written = self.written or writes
+        return rpc_pb2.ResponseHeader(revision=self.before + int(self.written))
+
+
+def _writes(results: Sequence[OpResult]) -> bool:
+    return any(
+        isinstance(one, PutResult)
+        or (isinstance(one, DeleteResult) and bool(one.deleted))
+        or (isinstance(one, NestedResult) and _writes(one.results))
+        for one in results
+    )
+
+
+def _txn_message(
+    request: rpc_pb2.TxnRequest,
+    succeeded: bool,  # noqa: FBT001  # a field of the result
+    results: Sequence[OpResult],
+    revision: _Revision,
+) -> rpc_pb2.TxnResponse:
+    taken = request.success if succeeded else request.failure
+    return rpc_pb2.TxnResponse(
+        succeeded=succeeded,
+        responses=[
+            _op_message(one, result, revision) for one, result in zip(taken, results, strict=True)
+        ],
+    )
+
+
+def _op_message(
+    request: rpc_pb2.RequestOp, result: OpResult, revision: _Revision
+) -> rpc_pb2.ResponseOp:
     """Return the result of one operation of a transaction, with as much as was asked for."""
-    header = rpc_pb2.ResponseHeader(revision=revision)
     match result:
         case RangeResult():
-            return rpc_pb2.ResponseOp(response_range=range_message(result, header))
+            found = arrange(request.request_range, result)
+            return rpc_pb2.ResponseOp(response_range=range_message(found, revision.header()))
         case PutResult():
             previous = result.prev if request.request_put.prev_kv else None
             return rpc_pb2.ResponseOp(
                 response_put=rpc_pb2.PutResponse(
-                    header=header, prev_kv=kv_message(previous) if previous else None
+                    header=revision.header(writes=True),
+                    prev_kv=kv_message(previous) if previous else None,
                 )
             )
         case DeleteResult():
             wanted = result.deleted if request.request_delete_range.prev_kv else ()
             return rpc_pb2.ResponseOp(
                 response_delete_range=rpc_pb2.DeleteRangeResponse(
-                    header=header,
+                    header=revision.header(writes=bool(result.deleted)),
                     deleted=len(result.deleted),
                     prev_kvs=[kv_message(kv) for kv in wanted],
                 )
             )
+        case NestedResult():
+            inner = _txn_message(request.request_txn, result.succeeded, result.results, revision)
+            inner.header.SetInParent()  # etcd's is there, and empty
+            return rpc_pb2.ResponseOp(response_txn=inner)
 
 
 def event_message(event: Event, *, prev_kv: bool) -> kv_pb2.Event:
@@ -203,91 +280,3 @@ def event_message(event: Event, *, prev_kv: bool) -> kv_pb2.Event:
         kv=kv_message(event.kv),
         prev_kv=kv_message(event.prev) if prev_kv and event.prev else None,
     )
-
-
-# ---- as a client of etcd
-
-
-def key_value(message: kv_pb2.KeyValue) -> KeyValue:
-    """Read a key value."""
-    return KeyValue(
-        message.key,
-        message.value,
-        message.create_revision,
-        message.mod_revision,
-        message.version,
-        message.lease,
-    )
-
-
-def range_request(request: Range, *, serializable: bool = False) -> rpc_pb2.RangeRequest:
-    """Ask for a read."""
-    return rpc_pb2.RangeRequest(
-        key=request.key,
-        range_end=request.end or b"",
-        limit=request.limit,
-        revision=request.revision,
-        keys_only=request.keys_only,
-        count_only=request.count_only,
-        serializable=serializable,
-    )
-
-
-def range_result(message: rpc_pb2.RangeResponse, revision: int) -> RangeResult:
-    """Read what was read."""
-    kvs = [key_value(kv) for kv in message.kvs]
-    return RangeResult(message.header.revision or revision, kvs, message.count, message.more)
-
-
-def txn_request(
-    compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op]
-) -> rpc_pb2.TxnRequest:
-    """Ask for a transaction, with everything that `Store.txn` promises to return."""
-    return rpc_pb2.TxnRequest(
-        compare=[_compare_message(one) for one in compares],
-        success=[_request_op(one) for one in success],
-        failure=[_request_op(one) for one in failure],
-    )
-
-
-def _compare_message(one: Compare) -> rpc_pb2.Compare:
-    number, field = next((n, f) for n, (target, f) in _TARGETS.items() if target is one.target)
-    result = next(number for number, text in _OPERATORS.items() if text == one.op)
-    message = rpc_pb2.Compare(result=result, target=number, key=one.key)
-    setattr(message, field, one.operand)
-    return message
-
-
-def _request_op(one: Op) -> rpc_pb2.RequestOp:
-    match one:
-        case Put():
-            put = rpc_pb2.PutRequest(key=one.key, value=one.value, lease=one.lease, prev_kv=True)
-            return rpc_pb2.RequestOp(request_put=put)
-        case DeleteRange():
-            delete = rpc_pb2.DeleteRangeRequest(key=one.key, range_end=one.end or b"", prev_kv=True)
-            return rpc_pb2.RequestOp(request_delete_range=delete)
-        case Range():
-            return rpc_pb2.RequestOp(request_range=range_request(one))
-
-
-def op_results(messages: Iterable[rpc_pb2.ResponseOp], revision: int) -> list[OpResult]:
-    """Read the results of a transaction's operations."""
-    results: list[OpResult] = []
-    for message in messages:
-        match message.WhichOneof("response"):
-            case "response_range":
-                results.append(range_result(message.response_range, revision))
-            case "response_put":
-                put = message.response_put
-                prev = key_value(put.prev_kv) if put.HasField("prev_kv") else None
-                results.append(PutResult(prev))
-            case _:
-                gone = [key_value(kv) for kv in message.response_delete_range.prev_kvs]
-                results.append(DeleteResult(gone))
-    return results
-
-
-def event(message: kv_pb2.Event) -> Event:
-    """Read a change."""
-    prev = key_value(message.prev_kv) if message.HasField("prev_kv") else None
-    return Event(key_value(message.kv), prev, deleted=message.type == kv_pb2.Event.DELETE)
