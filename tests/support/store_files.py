@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from wherry.store.entry import NOBODY, PutOp, Txn, encode_command
+from wherry.store.entry import NOBODY, Txn, encode_command
 from wherry.store.mvcc import MvccState
+from wherry.store.operation import PutOp
 from wherry.store.raft import snapshot
 from wherry.store.raft.core import COMMAND
 from wherry.store.raft.disk import Directory

@@ -87,7 +87,7 @@ def dump(directory: Path, entries: str, output: str) -> None:
     for name in disk.names():
         if name.endswith(".wal"):
             for line in describe_segment(name, disk.read(name)):
-                if not entries or first <= line.index <= last:
+                if not entries or max(first, 1) <= line.index <= last:
                     click.echo(orjson.dumps(line.json()) if output == "json" else str(line))
         elif name.endswith(".snap") and not entries:
             _dump_snapshot(disk, name, output)

@@ -73,6 +73,11 @@ class Inspection:
     problems: list[str] = field(default_factory=list)
 
     @property
+    def usable(self) -> bool:
+        """Whether a member can start from it: damage to a file that is not needed is no hindrance."""
+        return self.wal is not None and self.meta is not None and not self.problems
+
+    @property
     def damage(self) -> list[str]:
         """Everything that is wrong."""
         found = [each.damage for each in self.files if each.damage]

@@ -86,14 +86,15 @@ def survey(path: Path) -> Survivor:
     found = inspect(path)
     disk = ReadOnly(path)
     written_at = max(disk.changed_at(file.name) for file in found.files)
-    if found.damage or found.wal is None or found.meta is None:
-        return Survivor(directory=str(path), damage=tuple(found.damage), written_at=written_at)
-    wal = found.wal
+    wal, meta = found.wal, found.meta
+    if not found.usable or wal is None or meta is None:
+        damage = [*found.damage, *_way_out(found)]
+        return Survivor(directory=str(path), damage=tuple(damage), written_at=written_at)
     index, state = state_of(found)
     return Survivor(
         directory=str(path),
-        member=found.meta.member,
-        cluster=found.meta.cluster,
+        member=meta.member,
+        cluster=meta.cluster,
         peers=_voters(found),
         fresh=wal.fresh,
         term=wal.term,
@@ -105,6 +106,13 @@ def survey(path: Path) -> Survivor:
         keys=state.live_count,
         written_at=written_at,
     )
+
+
+def _way_out(found: Inspection) -> list[str]:
+    if found.newest is None:
+        return []
+    file = found.path / found.newest.name
+    return [f"what it held at entry {found.newest.index} can be restored: snapshot restore {file}"]
 
 
 def _voters(found: Inspection) -> dict[str, str]:
@@ -200,7 +208,7 @@ def recover(path: Path, founded: Founding, *, bump: int) -> Path:
     building = path.with_name(f"{path.name}.{BUILDING}")
     aside = path.with_name(f"{path.name}.{ASIDE}-{founded.cluster}")
     found = inspect(path)
-    if found.meta is None or found.damage:
+    if found.meta is None or not found.usable:
         raise CorruptError("; ".join(found.damage) or f"{path} does not say whose it is")
     index, state = state_of(found)
     origin = Origin(state, index, max(last_term(found), 1))
