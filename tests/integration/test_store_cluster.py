@@ -3,30 +3,17 @@
 import asyncio
 import contextlib
 import signal
-import ssl
 from random import Random
 
 import pytest
 from store_process import Processes, cluster
+from store_recorder import leader
 
-from wherry.api.errors import UnavailableError
-from wherry.pki.tls import client_context
 from wherry.store.client import StoreClient
 from wherry.store.kv import Put, Range
 from wherry.store.net import Sockets
 
 pytestmark = pytest.mark.integration
-
-
-async def leader(processes: Processes) -> str:
-    async with asyncio.timeout(20):
-        while True:
-            client = processes.client(next(iter(processes.processes)))
-            member = await client.status()
-            await client.close()
-            if member.ready and member.leader in processes.processes:
-                return member.leader
-            await asyncio.sleep(0.05)
 
 
 class Writer:
@@ -116,51 +103,6 @@ def test_sigterm_hands_leadership_over_first() -> None:
             assert (await client.status()).term == term + 1
             assert "stopped" in processes.log(first)
             await client.close()
-
-    asyncio.run(main())
-
-
-def test_who_may_use_the_tcp_door() -> None:
-    async def main() -> None:
-        async with cluster(1) as processes:
-            endpoint = processes.rpc("m1")
-            for name, welcome in (("admin", True), ("m1", True), ("nobody", False)):
-                network = Sockets(client_tls=client_context(processes.tls(name)))
-                client = StoreClient([endpoint], network, Random(), timeout_s=2)
-                if welcome:
-                    await client.txn([], [Put(b"/a", b"1")])
-                else:
-                    with pytest.raises(UnavailableError):
-                        await client.range(Range(b"/a"))
-                await client.close()
-            host, _, port = endpoint.partition(":")
-            anonymous = ssl.create_default_context(cafile=str(processes.tls("m1").ca))
-            reader, writer = await asyncio.open_connection(host, int(port), ssl=anonymous)
-            with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-                await reader.readexactly(1)  # in TLS 1.3 a client learns late that it is refused
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-            mode = (processes.directory / "m1.sock").stat().st_mode & 0o777
-            assert mode == 0o600
-
-    asyncio.run(main())
-
-
-def test_a_certificate_that_does_not_name_the_member_opens_no_peer_link() -> None:
-    async def main() -> None:
-        processes = Processes(3)
-        try:
-            for kind in ("crt", "key"):  # m3 comes with m2's certificate
-                source = (processes.directory / f"m2.{kind}").read_bytes()
-                (processes.directory / f"m3.{kind}").write_bytes(source)
-            processes.start_all()
-            await asyncio.sleep(3)
-            client = StoreClient([processes.socket("m3")], Sockets(), Random(), timeout_s=1)
-            assert not (await client.status()).leader
-            await client.close()
-        finally:
-            processes.close()
 
     asyncio.run(main())
 
