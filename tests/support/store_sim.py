@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from store_network import SimNetwork
 
 from wherry.store.raft.disk import DiskFile
-from wherry.store.raft.machine import Machine, RaftConfig
+from wherry.store.raft.machine import Joined, Machine, RaftConfig
 from wherry.store.raft.node import RaftNode
 
 T = TypeVar("T")
@@ -244,6 +244,8 @@ class SimCluster(Generic[R]):
         }
         self._machine = machine
         self._config = config
+        self._first = names
+        self.joined: dict[str, Joined] = {}  # who came later, and what it was told
         self.failures: list[BaseException] = []
 
     def alive(self) -> list[SimMember[R]]:
@@ -255,7 +257,9 @@ class SimCluster(Generic[R]):
     def start(self, name: str) -> None:
         member = self.members[name]
         assert member.node is None
-        config = RaftConfig(name, tuple(self.members), "sim", **self._config)
+        config = RaftConfig(
+            name, self._first, "sim", joined=self.joined.get(name), **self._config
+        )
         member.machine = self._machine()
         member.node = RaftNode(
             config, member.machine, member.disk, self.network.link(name), Random(self.rng.random())

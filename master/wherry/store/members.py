@@ -41,20 +41,28 @@ class Members:
         self._ask = ask
         self._clock = clock
         self._rng = rng
-        self._leaving: list[tuple[float, Change, MembersReply]] = []
+        self._leaving: list[tuple[float, RemoveMember, MembersReply]] = []
         self._moving: list[tuple[float, str, MovedReply]] = []
 
     def change(self, asked: Change, reply: MembersReply) -> None:
         """Change the members, here or through the leader."""
         if not self._node.is_leader:
-            self._ask(
-                lambda number: rpc.ChangeMembers(number, asked),
-                lambda answer: reply(_members(answer)),
-            )
+            self._forward(asked, reply, self._clock.monotonic() + _LEAVE_S)
         elif isinstance(asked, RemoveMember) and asked.id == self._node.member_id:
             self._leave(asked, reply)
         else:
             self._node.change_members(asked, self._rng.getrandbits(63) | 1, reply)
+
+    def _forward(self, asked: Change, reply: MembersReply, deadline: float) -> None:
+        def answered(answer: rpc.Between | Lost) -> None:
+            got = _members(answer)
+            again = isinstance(got, Lost) and self._clock.monotonic() < deadline
+            if again and isinstance(asked, RemoveMember):
+                self._leaving.append((deadline, asked, reply))  # it is the leader that goes
+            else:
+                reply(got)
+
+        self._ask(lambda number: rpc.ChangeMembers(number, asked), answered)
 
     def _leave(self, asked: RemoveMember, reply: MembersReply) -> None:
         refused = self._node.check_change(asked, 0)
@@ -111,13 +119,19 @@ class Members:
                 self._moving.append((deadline, target, moved))
         leaving, self._leaving = self._leaving, []
         for deadline, asked, reply in leaving:
-            if now > deadline:
+            if asked.id in node.members.removed:
+                reply(node.members.members)
+            elif now > deadline:
                 reply(Lost.UNKNOWN)
-            elif node.is_leader or node.leader is None:
+            elif node.is_leader and node.member_id == asked.id:
                 node.hand_over()
                 self._leaving.append((deadline, asked, reply))
-            else:
+            elif node.is_leader:
                 self.change(asked, reply)
+            elif node.leader is not None:
+                self._forward(asked, reply, deadline)
+            else:
+                self._leaving.append((deadline, asked, reply))
 
 
 def _members(answer: rpc.Between | Lost) -> tuple[MemberInfo, ...] | MemberError | Lost:

@@ -161,17 +161,19 @@ class Progress:
         active: Ids heard of within an election timeout, the leader's own included.
         matched: The last index that each is known to hold.
         last: The last index of the leader's log.
+        unsure: Ids whose disks may have forgotten something: they cannot vote yet.
     """
 
     active: Collection[int]
     matched: Mapping[int, int]
     last: int
+    unsure: Collection[int] = ()
 
     def in_sync(self, number: int) -> bool:
         """Whether a learner holds nearly all, and is there."""
         matched = self.matched.get(number, 0)
         near = max(_IN_SYNC * self.last, self.last - _BEHIND)
-        return number in self.active and matched >= near
+        return number in self.active and number not in self.unsure and matched >= near
 
 
 def member_number(*parts: str) -> int:

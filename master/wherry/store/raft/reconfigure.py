@@ -100,7 +100,8 @@ class Reconfiguration(Replication):
             for name, node in self._peers.items()
         }
         own = ids.get(self._config.name, 0)
-        return Progress(active | {own}, matched | {own: self.last}, self.last)
+        unsure = {ids[name] for name, node in self._peers.items() if node in self._unsure}
+        return Progress(active | {own}, matched | {own: self.last}, self.last, unsure)
 
     def check_change(self, asked: Change, new_id: int) -> Configuration | MemberError | Lost:
         """Return what a change would lead to, or why it cannot be made now."""
