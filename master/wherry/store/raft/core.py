@@ -177,7 +177,7 @@ class RaftCore(Reconfiguration, Generic[R]):
         Returns whether there is anything to do: a sign of life alone is no reason for a round.
         """
         node = self._peers.get(name) or Member(name)
-        matched = self._SyncObj__raftMatchIndex.get(node, 0)
+        before = self._position(node)
         match message:
             case msg.Append():
                 self._on_append(node, message)
@@ -194,12 +194,23 @@ class RaftCore(Reconfiguration, Generic[R]):
             case msg.Payload():
                 raise AssertionError("payloads are for the layer above")
         self._notice()
-        return not (
-            isinstance(message, msg.Ack)
-            and not (message.reset or self._confirming or self._successor)
-            and self._standing[0]
-            and self._SyncObj__raftMatchIndex.get(node, 0) == matched
-        )
+        return not self._sign_of_life(message) or self._position(node) != before
+
+    def _position(self, node: Member) -> tuple[str | None, int, int, int]:
+        matched = self._SyncObj__raftMatchIndex.get(node, 0)
+        return self.leader, self.term, self.commit, matched
+
+    def _sign_of_life(self, message: msg.Message) -> bool:
+        """Whether a message asks for no round; then a heartbeat is answered at once."""
+        if isinstance(message, msg.Ack):
+            waited_for = message.reset or self._confirming or self._successor
+            return self.is_leader and not waited_for
+        if not isinstance(message, msg.Append) or message.entries:
+            return False
+        quiet = self._wal.durable and not self._wal.fresh and self.commit == self.applied
+        if quiet:
+            self._flush_acks()
+        return quiet
 
     def install(self, header: Header, replace_state: Callable[[], None]) -> bool:
         """Take over a snapshot that is durable; False if the state is already newer."""

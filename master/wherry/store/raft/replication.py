@@ -38,6 +38,7 @@ class Replication(Elections):
     def acknowledge_snapshot(self, member: str, next_index: int) -> None:
         """Tell the leader that the log may go on behind an installed snapshot."""
         self._queue_ack(Member(member), next_index, success=True, reset=False)
+        self._owner.wake()
 
     def _current(self, node: Member, term: int) -> bool:
         """Whether a leader's message is not of the past; if it is, the sender is told."""
@@ -120,7 +121,6 @@ class Replication(Elections):
         self._acks[node, reset] = msg.Ack(
             self.term, read, next_index, success, reset, self._wal.fresh, self.member_id
         )
-        self._owner.wake()
 
     def _flush_acks(self) -> None:
         if not self._acks:

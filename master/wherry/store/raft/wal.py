@@ -241,6 +241,11 @@ class Wal:
             if self._position > self._segment_bytes:
                 self._roll()
 
+    @property
+    def durable(self) -> bool:
+        """Whether everything so far is."""
+        return not self._buffer
+
     def _write(self) -> None:
         data = b"".join(self._buffer)
         self._buffer = []
