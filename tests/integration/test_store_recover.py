@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from store_process import Processes, cluster
+from store_process import Processes, cluster, free_ports
 
 from wherry.store.client import StoreClient
 from wherry.store.kv import Put, Range
@@ -203,3 +203,22 @@ def test_a_cluster_comes_back_from_one_disk() -> None:
             await alone.close()
 
     asyncio.run(main())
+
+
+def test_a_disk_that_fails_stops_the_process_with_one_line(tmp_path: Path) -> None:
+    """No file may grow beyond 1 MB here, so that the log cannot be made."""
+    done = subprocess.run(
+        [
+            *("prlimit", "--fsize=1000000", sys.executable, "-m", "wherry.cli", "store"),
+            *("--data-dir", tmp_path / "d", "--socket", tmp_path / "s.sock", "--health-port", "0"),
+            *("--listen-peer", f"127.0.0.1:{free_ports(1)[0]}"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("wherry store:")]
+    assert f"cannot create {tmp_path}/d/0000000000000001.wal: File too large" in said
+    assert "this member stops" in said
+    assert "Traceback" not in done.stderr
