@@ -14,7 +14,7 @@ import pytest
 from store_process import Processes, cluster, free_ports
 
 from wherry.store.client import StoreClient
-from wherry.store.kv import Put, Range
+from wherry.store.kv import CompactedError, Put, Range
 
 pytestmark = pytest.mark.integration
 
@@ -185,6 +185,8 @@ def test_a_cluster_comes_back_from_one_disk() -> None:
             found, revision = await keys(alone)
             assert found == load.acknowledged
             assert revision > load.revision, "a revision was used twice"
+            with pytest.raises(CompactedError):  # who watched is told to read again
+                await anext(alone.watch(b"/v/", b"/v0", revision=load.revision))
             await alone.txn([], [Put(b"/v/alone", b"1")])
             for name in lost:
                 tls = processes.tls(name)

@@ -13,12 +13,15 @@ from wherry.api.errors import ConfigError
 from wherry.store import membership
 from wherry.store.entry import Registered
 from wherry.store.kv import CompactedError, Range
-from wherry.store.raft.disk import CorruptError
+from wherry.store.peer import Welcome
+from wherry.store.raft.disk import CorruptError, Directory
+from wherry.store.raft.wal import CONFIGURATION, Wal
 from wherry.store.tools import recovery
 from wherry.store.tools.files import held
 from wherry.store.tools.inspection import inspect, state_of
 from wherry.store.tools.rebuild import Founding, first_session, restore
 from wherry.store.tools.recovery import Survivor, choose, survey
+from wherry.store.tools.rejoin import begin_anew
 
 PEERS = {f"m{n}": f"127.0.0.1:{2380 + n}" for n in (1, 2, 3)}
 NEW = Founding("00000000000000aa", membership.initial("00000000000000aa", ["m"], ["10.0.0.1:2380"]))
@@ -91,6 +94,35 @@ def test_a_survivor_is_described_from_its_files(tmp_path: Path) -> None:
     assert found.written_at > 0
 
 
+def test_members_that_changed_are_known_from_the_log(tmp_path: Path) -> None:
+    write_member(tmp_path / "d", count=5)
+    disk = Directory(tmp_path / "d")
+    log = Wal(disk, cluster="c", member="m")
+    now = membership.initial("c", list(PEERS), list(PEERS.values()))
+    log.append(CONFIGURATION + membership.encode(now), 6, 2)
+    log.sync()
+    log.close()
+    disk.close()
+    assert survey(tmp_path / "d").peers == PEERS
+
+
+def test_what_cannot_be_renamed_stays_where_it_was(tmp_path: Path) -> None:
+    write_member(tmp_path / "d", count=5)
+    (tmp_path / f"d.before-recovery-{NEW.cluster}" / "taken").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"cannot put .* in the place of .*: Directory not empty"):
+        recovery.recover(tmp_path / "d", NEW, bump=0)
+    assert state_of(inspect(tmp_path / "d"))[0] == 5
+
+
+def test_what_is_not_complete_is_not_put_in_place(tmp_path: Path) -> None:
+    write_member(tmp_path / "d.before-recovery-1")
+    write_member(tmp_path / "d.recovering")
+    (path,) = (tmp_path / "d.recovering").glob("*.wal")
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    with pytest.raises(ConfigError, match="is not complete"):
+        recovery.finish_killed(tmp_path / "d")
+
+
 def test_a_running_members_directory_is_refused(tmp_path: Path) -> None:
     write_member(tmp_path / "d")
     with (
@@ -144,7 +176,17 @@ class Killer:
         return self
 
 
-STEPS = {"recover", "build", "put_in_place", "write", "finish", "reset", "save_vote", "_roll"}
+STEPS = {
+    "recover",
+    "build",
+    "exchange",
+    "put_in_place",
+    "write",
+    "finish",
+    "reset",
+    "save_vote",
+    "_roll",
+}
 
 
 def run_killed(path: Path, after: int) -> bool:
@@ -182,6 +224,30 @@ def test_a_recovery_killed_at_any_line_is_finished_by_running_it_again(tmp_path:
         assert len(olds) == 1
         assert state_of(inspect(olds[0]))[1].revision == 9, "the old one is kept"
     assert lines > 30
+
+
+def test_who_rejoins_begins_with_an_empty_log_and_keeps_what_it_had(tmp_path: Path) -> None:
+    founded = recovery.founding_of("00000000000000aa", "m1", PEERS)
+    place = founded.configuration.named("m2")
+    assert place is not None
+    assert (place.learner, place.peer) == (True, PEERS["m2"])
+    assert founded.configuration.returning == tuple(
+        one.id for one in founded.configuration.members if one.name != "m1"
+    )
+    welcome = Welcome(founded.cluster, place.id, membership.encode(founded.configuration))
+    write_member(tmp_path / "d", member="m2")
+    first = begin_anew(tmp_path / "d", "m2", welcome)
+    assert first is not None
+    assert survey(first).last_index == 9
+    again = begin_anew(tmp_path / "d", "m2", welcome)
+    assert again != first, "nothing is overwritten"
+    found = inspect(tmp_path / "d")
+    assert found.damage == []
+    assert found.meta is not None
+    assert (found.meta.member, found.meta.fresh, found.meta.id) == ("m2", True, place.id)
+    assert found.wal is not None
+    assert found.wal.entries == []
+    assert begin_anew(tmp_path / "empty", "m2", welcome) is None
 
 
 # ---- a snapshot restored

@@ -116,6 +116,24 @@ def put_in_place(built: Path, path: Path) -> None:
     sync_directory(path.parent)
 
 
+def exchange(building: Path, path: Path, aside: Path) -> None:
+    """Put a complete directory in the place of another, which is kept.
+
+    Raises:
+        ConfigError: that cannot be done; the old one is where it was.
+    """
+    try:
+        if path.exists():
+            path.rename(aside)
+            sync_directory(path.parent)
+        put_in_place(building, path)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot put {building} in the place of {path}: {error.strerror} (a mount point "
+            "cannot be renamed: the data directory must be one below it)"
+        ) from error
+
+
 def require_empty(path: Path) -> None:
     """Refuse to write over anything.
 

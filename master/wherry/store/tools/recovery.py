@@ -23,14 +23,13 @@ from typing import Final
 import msgspec
 
 from wherry.api.errors import ConfigError
-from wherry.process.files import sync_directory
 from wherry.store import membership
 from wherry.store.membership import Configuration
 from wherry.store.raft import snapshot
 from wherry.store.raft.disk import CorruptError
 from wherry.store.tools.files import ReadOnly
 from wherry.store.tools.inspection import Inspection, inspect, state_of
-from wherry.store.tools.rebuild import Founding, Origin, build, put_in_place
+from wherry.store.tools.rebuild import Founding, Origin, build, exchange, put_in_place
 
 ASIDE: Final = "before-recovery"
 BUILDING: Final = "recovering"
@@ -217,14 +216,6 @@ def recover(path: Path, founded: Founding, *, bump: int) -> Path:
     return aside
 
 
-def exchange(building: Path, path: Path, aside: Path) -> None:
-    """Put a complete directory in the place of another, which is kept."""
-    if path.exists():
-        path.rename(aside)
-        sync_directory(path.parent)
-    put_in_place(building, path)
-
-
 def finish_killed(path: Path) -> bool:
     """Finish a recovery that was killed between its last two steps; whether there was one."""
     building = path.with_name(f"{path.name}.{BUILDING}")
@@ -232,5 +223,7 @@ def finish_killed(path: Path) -> bool:
         return False
     if not any(path.parent.glob(f"{path.name}.{ASIDE}-*")):
         raise ConfigError(f"{path} is not there, and {building} does not come from it")
+    if not inspect(building).usable:
+        raise ConfigError(f"{path} is not there, and {building} is not complete")
     put_in_place(building, path)
     return True

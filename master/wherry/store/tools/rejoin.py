@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from wherry.api.errors import UnavailableError
-from wherry.process.files import sync_directory
 from wherry.store.net import Network
 from wherry.store.peer import Welcome, ask_to_join
 from wherry.store.raft.disk import Directory
 from wherry.store.raft.wal import Wal
-from wherry.store.tools.rebuild import clear, put_in_place
+from wherry.store.tools.rebuild import clear, exchange
 
 ASIDE: Final = "before-rejoin"
 BUILDING: Final = "rejoining"
@@ -62,10 +61,7 @@ def begin_anew(path: Path, name: str, welcome: Welcome) -> Path | None:
     finally:
         disk.close()
     aside = _free(path)
-    if path.exists():
-        path.rename(aside)
-        sync_directory(path.parent)
-    put_in_place(building, path)
+    exchange(building, path, aside)
     return aside if aside.exists() else None
 
 
