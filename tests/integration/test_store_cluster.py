@@ -102,6 +102,7 @@ def test_sigterm_hands_leadership_over_first() -> None:
             assert await leader(processes) != first
             assert (await client.status()).term == term + 1
             assert "stopped" in processes.log(first)
+            assert not (processes.directory / f"{first}.sock").exists(), "it left its socket"
             await client.close()
 
     asyncio.run(main())

@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from wherry.api.errors import ConfigError
@@ -282,14 +283,31 @@ class Sockets:
     @staticmethod
     async def _listen_unix(
         loop: asyncio.AbstractEventLoop, path: str, accept: Accept
-    ) -> asyncio.Server:
+    ) -> "_UnixListener":
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # noqa: PTH108  # left by a killed process
         before = os.umask(0o177)  # nobody else may connect, not even for an instant
         try:
-            return await loop.create_unix_server(lambda: _Stream(accept), path)
+            return _UnixListener(
+                await loop.create_unix_server(lambda: _Stream(accept), path), Path(path)
+            )
         finally:
             os.umask(before)
+
+
+class _UnixListener:
+    """Takes its socket's name away when it closes, unless another process has it by now."""
+
+    def __init__(self, server: asyncio.Server, path: Path) -> None:
+        self._server = server
+        self._path = path
+        self._inode = path.stat().st_ino
+
+    def close(self) -> None:
+        self._server.close()
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_ino == self._inode:
+                self._path.unlink()
 
 
 def _needed(context: ssl.SSLContext | None) -> ssl.SSLContext:
