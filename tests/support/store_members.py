@@ -262,20 +262,19 @@ class MemberFuzz:
         deadline = asyncio.get_running_loop().time() + 60
         self.proposed += 1
         done: list[int | Lost] = []
-        while True:
+        leader: Member | None = None
+        while leader is None or not self.level(leader):
+            assert asyncio.get_running_loop().time() < deadline, self.describe()
             self.welcome()
             world.start_all()
             await asyncio.sleep(0.2)
             self.check()
             leaders = [m for m in world.leaders() if node(m).ready]
-            if len(leaders) == 1:
-                leader = leaders[0]
-                if not done or isinstance(done[-1], Lost):
-                    node(leader).propose(b"%08d" % self.proposed, done.append)
-                    self.proposed += 1
-                elif self.level(leader):
-                    break
-            assert asyncio.get_running_loop().time() < deadline, self.describe()
+            leader = leaders[0] if len(leaders) == 1 else None
+            if leader is not None and (not done or isinstance(done[-1], Lost)):
+                node(leader).propose(b"%08d" % self.proposed, done.append)
+                self.proposed += 1
+                leader = None
         for name in {one.key for one in node(leader).members.members}:
             lost = set(self.acknowledged) - world.members[name].machine.seen
             assert not lost, f"{name} lost {len(lost)} of {len(self.acknowledged)}"

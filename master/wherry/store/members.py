@@ -6,6 +6,7 @@ leads a cluster to which it does not belong. One change at a time: a second one 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -41,36 +42,50 @@ class Members:
         self._ask = ask
         self._clock = clock
         self._rng = rng
-        self._leaving: list[tuple[float, RemoveMember, MembersReply]] = []
+        self._leaving: list[_Leaving] = []
         self._moving: list[tuple[float, str, MovedReply]] = []
 
-    def change(self, asked: Change, reply: MembersReply) -> None:
-        """Change the members, here or through the leader."""
-        if not self._node.is_leader:
-            self._forward(asked, reply, self._clock.monotonic() + _LEAVE_S)
-        elif isinstance(asked, RemoveMember) and asked.id == self._node.member_id:
-            self._leave(asked, reply)
+    def change(self, asked: Change, reply: MembersReply, *, passed_on: bool = False) -> None:
+        """Change the members, here or through the leader; `passed_on`: by another replica."""
+        if self._node.is_leader:
+            if isinstance(asked, RemoveMember) and asked.id == self._node.member_id:
+                self._leave(asked, reply, passed_on=passed_on)
+            else:
+                self._node.change_members(asked, self._rng.getrandbits(63) | 1, reply)
+        elif isinstance(asked, RemoveMember):  # perhaps of the leader, who goes meanwhile
+            self._pass_on(asked, self._persistent(asked, reply, self._deadline()))
         else:
-            self._node.change_members(asked, self._rng.getrandbits(63) | 1, reply)
+            self._pass_on(asked, reply)
 
-    def _forward(self, asked: Change, reply: MembersReply, deadline: float) -> None:
-        def answered(answer: rpc.Between | Lost) -> None:
-            got = _members(answer)
-            again = isinstance(got, Lost) and self._clock.monotonic() < deadline
-            if again and isinstance(asked, RemoveMember):
-                self._leaving.append((deadline, asked, reply))  # it is the leader that goes
+    def _pass_on(self, asked: Change, reply: MembersReply) -> None:
+        self._ask(
+            lambda number: rpc.ChangeMembers(number, asked),
+            lambda answer: reply(_members(answer)),
+        )
+
+    def _deadline(self) -> float:
+        return self._clock.monotonic() + _LEAVE_S
+
+    def _persistent(
+        self, asked: RemoveMember, reply: MembersReply, deadline: float
+    ) -> MembersReply:
+        """Return a reply that asks again where there was none; a removal may be repeated."""
+
+        def answered(got: tuple[MemberInfo, ...] | MemberError | Lost) -> None:
+            if isinstance(got, Lost) and self._clock.monotonic() < deadline:
+                self._leaving.append(_Leaving(asked, reply, deadline, passed_on=False))
             else:
                 reply(got)
 
-        self._ask(lambda number: rpc.ChangeMembers(number, asked), answered)
+        return answered
 
-    def _leave(self, asked: RemoveMember, reply: MembersReply) -> None:
+    def _leave(self, asked: RemoveMember, reply: MembersReply, *, passed_on: bool) -> None:
         refused = self._node.check_change(asked, 0)
         if isinstance(refused, MemberError | Lost):
             reply(refused)
             return
         self._node.hand_over()
-        self._leaving.append((self._clock.monotonic() + _LEAVE_S, asked, reply))
+        self._leaving.append(_Leaving(asked, reply, self._deadline(), passed_on=passed_on))
 
     def move_leader(self, member: int, reply: MovedReply) -> None:
         """Have another member lead; only the leader is asked (as in etcd)."""
@@ -118,20 +133,35 @@ class Members:
             else:
                 self._moving.append((deadline, target, moved))
         leaving, self._leaving = self._leaving, []
-        for deadline, asked, reply in leaving:
-            if asked.id in node.members.removed:
-                reply(node.members.members)
-            elif now > deadline:
-                reply(Lost.UNKNOWN)
-            elif node.is_leader and node.member_id == asked.id:
-                node.hand_over()
-                self._leaving.append((deadline, asked, reply))
-            elif node.is_leader:
-                self.change(asked, reply)
-            elif node.leader is not None:
-                self._forward(asked, reply, deadline)
-            else:
-                self._leaving.append((deadline, asked, reply))
+        for one in leaving:
+            self._go_on(one, now)
+
+    def _go_on(self, one: "_Leaving", now: float) -> None:
+        node, asked = self._node, one.asked
+        again = self._persistent(asked, one.reply, one.deadline)
+        if asked.id in node.members.removed:
+            one.reply(node.members.members)
+        elif now > one.deadline:
+            one.reply(Lost.UNKNOWN)
+        elif node.is_leader and node.member_id == asked.id:
+            node.hand_over()
+            self._leaving.append(one)
+        elif one.passed_on:
+            one.reply(Lost.NOT_LEADER)  # who passed it on asks the next leader
+        elif node.is_leader:
+            node.change_members(asked, 0, again)
+        else:
+            self._pass_on(asked, again)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """A removal that waits for another leader."""
+
+    asked: RemoveMember
+    reply: MembersReply
+    deadline: float
+    passed_on: bool
 
 
 def _members(answer: rpc.Between | Lost) -> tuple[MemberInfo, ...] | MemberError | Lost:

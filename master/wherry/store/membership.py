@@ -240,7 +240,8 @@ def _add(
 def _no_room(before: Configuration, asked: AddMember) -> MemberError | None:
     """A voter that has yet to start must not cost the cluster its majority."""
     if asked.learner:
-        return TOO_MANY_LEARNERS if len(before.learners) >= MAX_LEARNERS else None
+        waiting = [one for one in before.learners if one.id not in before.returning]
+        return TOO_MANY_LEARNERS if len(waiting) >= MAX_LEARNERS else None
     count = len(before.voters)
     if count >= MAX_VOTERS:
         return TOO_MANY_VOTERS
@@ -298,8 +299,6 @@ def _replace(
     member = before.find(number)
     if member is None:
         return NOT_FOUND
-    if len(before.learners) >= MAX_LEARNERS:
-        return TOO_MANY_LEARNERS
     rest = [one for one in before.voters if one.id != number]
     if not rest or _active(rest, progress) < _majority(len(rest)):
         return UNHEALTHY

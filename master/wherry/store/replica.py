@@ -320,7 +320,9 @@ class Replica:
                 )
             case rpc.ChangeMembers():
                 self._members.change(
-                    question.change, lambda got: answer(members_answer(number, got))
+                    question.change,
+                    lambda got: answer(members_answer(number, got)),
+                    passed_on=True,
                 )
 
     # ---- after entries were applied, and from time to time

@@ -69,7 +69,6 @@ LEARNER = AddMember("new", "new:1", learner=True)
         (members(3), (), UpdateMember(1, "x:1", "m2"), ID_EXISTS),
         (members(1), (), ReplaceMember(1), UNHEALTHY),
         (members(3), (2,), ReplaceMember(3), UNHEALTHY),
-        (members(3, learners=1), (), ReplaceMember(3), TOO_MANY_LEARNERS),
     ],
 )
 def test_what_is_refused(

@@ -232,8 +232,8 @@ class RaftNode(Generic[R]):
         known = snapshot.snapshots(self._disk)
         usable = snapshot.newest_valid(self._disk, known)
         check_reach(wal, usable, known)
-        for damaged in known if usable is not None else ():
-            if damaged.index > usable.index:
+        for damaged in known:
+            if usable is not None and damaged.index > usable.index:
                 self._disk.delete(damaged.name)  # the log has it; nobody must be sent this
         header: snapshot.Header | None = None
         if usable is not None:
