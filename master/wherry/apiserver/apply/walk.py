@@ -200,19 +200,25 @@ def _compare_elements(
 
 
 def _added(value: Any, typ: Type) -> Node:
-    """Return the node of a value that was not there: it and all below it."""
+    """Return the node of a value that was not there: it and all below it.
+
+    The most travelled function here: objects have passed the schema, so that only containers
+    need their types.
+    """
     if not value or not isinstance(value, _CONTAINERS) or typ.shape is Shape.LEAF:
         return LEAF
     out: Node = {SELF: LEAF}
     if isinstance(value, dict):
         if typ.shape in (Shape.KEYED, Shape.SET):
             return LEAF
-        child = typ.child
+        known = typ.fields.get
         for name, item in value.items():
-            below = child(name)
-            if below is None or item is None:
-                continue
-            out[f"f:{name}"] = _added(item, below) if isinstance(item, _CONTAINERS) else LEAF
+            if isinstance(item, _CONTAINERS):
+                below = known(name) or typ.child(name)
+                if below is not None:
+                    out[f"f:{name}"] = _added(item, below) if item else LEAF
+            elif item is not None:
+                out[f"f:{name}"] = LEAF
     elif typ.element is not None and typ.shape in (Shape.KEYED, Shape.SET):
         for step, item in index_list(value, typ).items():
             out[step] = _added(item, typ.element)
