@@ -44,6 +44,7 @@ R = TypeVar("R")
 COMMAND: Final = b"\x10"  # our type byte; PySyncObj's own are 0 to 3
 _MAX_BATCH: Final = 1024  # commands appended, and entries applied, in one tick
 _MAX_BATCH_BYTES: Final = 2 << 20
+_TAIL_BYTES: Final = 16 << 20  # behind the newest snapshot, for members that are a little late
 _MAX_QUEUE_BYTES: Final = 64 << 20
 Reply = Callable[[R | Lost], None]
 ReadReply = Callable[[int | Lost], None]
@@ -228,6 +229,10 @@ class RaftCore(Reconfiguration, Generic[R]):
             self._waiting.pop(each)[1](Lost.UNKNOWN)
         return True
 
+    def forget_before(self, index: int) -> None:
+        """A durable snapshot ends with `index`: what is older need not be in memory."""
+        self._wal.forget_before(self._transfers.oldest(index), _TAIL_BYTES)
+
     def start_at(self, header: Header) -> None:
         """The state machine was restored from a snapshot, at the start."""
         index = header.index
@@ -244,7 +249,7 @@ class RaftCore(Reconfiguration, Generic[R]):
             return
         led = self._standing[0]
         self._standing = standing
-        self._votes = set()
+        self._votes, self._counted = set(), set()
         if led:
             self._resign()
         if standing[0]:

@@ -28,7 +28,8 @@ class Elections(StockMember):
         self._pre_term = 0
         self._pre_votes: dict[Member, bool] = {}  # who would vote, and whether it is fresh
         self._unanimous = False  # this campaign needs every vote
-        self._votes: set[Member] = set()
+        self._votes: set[Member] = set()  # for this candidate, in this term ...
+        self._counted: set[Member] = set()  # ... and those that PySyncObj was told of
         self._campaign = False
         super().__init__(config, wal, owner, rng)
 
@@ -71,12 +72,20 @@ class Elections(StockMember):
                     self._count_vote(node)
 
     def _count_vote(self, node: Member) -> None:
-        """Pass each vote on once; where all are needed, only when all are there."""
-        counted, self._votes = self._votes, self._votes | {node}
+        """Pass each vote on once, and only when those of others alone would do, if need be.
+
+        PySyncObj counts this member's own. A disk that is new must not: its other life may
+        have acknowledged what none of those voters has.
+        """
+        self._votes = self._votes | {node}
+        others = self._SyncObj__otherNodes
+        enough = True
         if self._unanimous:
-            news = self._votes if self._votes >= self._SyncObj__otherNodes else set()
-        else:
-            news = self._votes - counted
+            enough = self._votes >= others
+        elif self._wal.fresh:
+            enough = len(self._votes & others) > (len(others) + 1) / 2
+        news = self._votes - self._counted if enough else set()
+        self._counted = self._counted | news
         for voter in sorted(news, key=lambda one: str(one.id)):
             self._stock(voter, {"type": "response_vote", "term": self.term})
 
@@ -110,6 +119,8 @@ class Elections(StockMember):
         solid = [*self._pre_votes.values(), self._wal.fresh].count(False)
         others = self._SyncObj__otherNodes
         majority = solid > (len(others) + 1) / 2
+        if majority and self._wal.fresh and not self._wal.member_id:
+            return  # those can elect one of themselves, who will see that this disk is new
         if majority or self._pre_votes.keys() >= others:
             self._unanimous = not majority
             self._pre_term = 0

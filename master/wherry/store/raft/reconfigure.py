@@ -235,10 +235,15 @@ class Reconfiguration(Replication):
                     self._owner.removed()
 
     def _on_pre_vote(self, node: Member, request: msg.PreVote) -> None:
-        if request.id in self.agreed.removed:
-            self._send(node, msg.Removed(request.id))
-        else:
+        if not self._tell_removed(node, request.id):
             super()._on_pre_vote(node, request)
+
+    def _tell_removed(self, node: Member, number: int) -> bool:
+        """Tell a member that it is none any more, if that is agreed."""
+        removed = number in self.agreed.removed
+        if removed:
+            self._send(node, msg.Removed(number))
+        return removed
 
     # ---- members whose disk is new
 
@@ -248,8 +253,9 @@ class Reconfiguration(Replication):
             return
         if self.is_leader and ack.term == self.term:
             if ack.id not in (0, member.id):
-                if not ack.fresh:
-                    return  # of a disk that is gone, or that has no place here any more
+                if not ack.fresh:  # of a disk that is gone, or that has no place here any more
+                    self._tell_removed(node, ack.id)
+                    return
                 if not member.learner:
                     self._wiped[member.key] = ack.id
             self._spoken[member.key] = ack.id or member.id
