@@ -93,5 +93,5 @@ def _given(
     request: election_pb2.ProclaimRequest | election_pb2.ResignRequest,
 ) -> election_pb2.LeaderKey:
     if not request.HasField("leader"):
-        raise ValueError('"leader" field must be provided')
+        raise RefusedError(grpc.StatusCode.UNKNOWN, '"leader" field must be provided')
     return request.leader

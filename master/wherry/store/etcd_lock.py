@@ -10,8 +10,10 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
+import grpc
+
 from wherry.store.client import StoreClient
-from wherry.store.etcd_door import Door, served
+from wherry.store.etcd_door import Door, RefusedError, served
 from wherry.store.kv import (
     Compare,
     DeleteRange,
@@ -28,6 +30,9 @@ from wherry.wire.etcd import lock_pb2, lock_pb2_grpc
 
 _TTL_S: Final = 60  # of a lease that the client did not bring
 
+# etcd's own services are its clients, and lose the codes of errors on the way.
+_NO_LEASE: Final = (grpc.StatusCode.UNKNOWN, "etcdserver: requested lease not found")
+
 
 class Queue:
     """The keys below one name."""
@@ -43,14 +48,17 @@ class Queue:
         key = b"%b%x" % (self.prefix, lease)
         absent = Compare(key, Target.CREATE, "=", 0)
         mine = Range(key)
-        done = await self._store.txn([absent], [Put(key, value, lease), mine], [mine])
+        try:
+            done = await self._store.txn([absent], [Put(key, value, lease), mine], [mine])
+        except LeaseNotFoundError as error:
+            raise RefusedError(*_NO_LEASE) from error
         return _only(done)
 
     async def wait(self, mine: KeyValue) -> None:
         """Return when nobody is before `mine`; give the place up if this is cancelled.
 
         Raises:
-            LeaseNotFoundError: our own key is gone: its lease is over.
+            RefusedError: our own key is gone: its lease is over.
         """
         try:
             while True:
@@ -87,7 +95,7 @@ class Queue:
 
 def _check_there(mine: KeyValue, kvs: Sequence[KeyValue]) -> None:
     if all(kv.create_revision != mine.create_revision for kv in kvs):
-        raise LeaseNotFoundError("etcdserver: requested lease not found")
+        raise RefusedError(*_NO_LEASE)
 
 
 def first_created(kvs: Sequence[KeyValue]) -> KeyValue | None:

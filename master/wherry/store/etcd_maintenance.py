@@ -77,7 +77,6 @@ class Maintenance(rpc_pb2_grpc.MaintenanceServicer):
                 await self.door.store.alarm(request.memberID, request.alarm, active=active)
                 log.warning("alarm", extra={"member": f"{request.memberID:x}", "active": active})
         return rpc_pb2.AlarmResponse(
-            header=self.door.header(),
             alarms=[
                 rpc_pb2.AlarmMember(memberID=one, alarm=rpc_pb2.AlarmType.Value(_ALARMS[kind]))
                 for one, kind in raised
@@ -88,7 +87,7 @@ class Maintenance(rpc_pb2_grpc.MaintenanceServicer):
     async def Defragment(self, _request: rpc_pb2.DefragmentRequest) -> rpc_pb2.DefragmentResponse:
         """Do nothing: there is no database file with holes, the state is in memory."""
         log.info("nothing to defragment: the log is trimmed and snapshots are written anew")
-        return rpc_pb2.DefragmentResponse(header=self.door.header())
+        return rpc_pb2.DefragmentResponse()
 
     @served
     async def Hash(self, _request: rpc_pb2.HashRequest) -> rpc_pb2.HashResponse:

@@ -107,7 +107,7 @@ class WatchSession:
     ) -> None:
         try:
             if first:
-                await self._send(number, WatchBatch(watcher.position, first), request)
+                await self._send(number, WatchBatch(self._hub.state.revision, first), request)
             while True:
                 await self._send(number, await watcher.next(_PROGRESS_S), request)
         except CompactedError as error:

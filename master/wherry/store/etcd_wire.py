@@ -65,26 +65,38 @@ def needs_everything(request: rpc_pb2.RangeRequest) -> bool:
     )
 
 
+def _sorts(request: rpc_pb2.RangeRequest) -> bool:
+    """Whether keys are put into another order; without one given it is the ascending one."""
+    return (
+        request.sort_order == rpc_pb2.RangeRequest.DESCEND
+        or request.sort_target != rpc_pb2.RangeRequest.KEY
+    )
+
+
 def range_op(request: rpc_pb2.RangeRequest) -> Range:
     """Return the read; filters, sorting and their limit are `arrange`'s."""
     _check_key(request.key)
-    everything = needs_everything(request)
+    limit = max(0, request.limit)
+    if needs_everything(request):
+        limit = 0
+    elif _sorts(request) and limit:  # etcd without an order sorts what it reads: one key more
+        limit += 1
     return Range(
         request.key,
         request.range_end or None,
-        0 if everything else max(0, request.limit),
+        limit,
         max(0, request.revision),
-        request.keys_only and not everything,
+        request.keys_only and not (needs_everything(request) or _sorts(request)),
         request.count_only,
     )
 
 
 def arrange(request: rpc_pb2.RangeRequest, result: RangeResult) -> RangeResult:
     """Filter, sort and cut what was read, as far as `range_op` could not."""
-    if not needs_everything(request) or request.count_only:
+    if not (needs_everything(request) or _sorts(request)) or request.count_only:
         return result
     kvs = [kv for kv in result.kvs if _passes(request, kv)]
-    if request.sort_order != rpc_pb2.RangeRequest.NONE:
+    if _sorts(request):
         descend = request.sort_order == rpc_pb2.RangeRequest.DESCEND
         kvs.sort(key=_SORT_KEYS[request.sort_target], reverse=descend)
     more = 0 < request.limit < len(kvs)

@@ -170,23 +170,30 @@ class MvccState(Keyspace):
         for op in ops:
             refused: Refused | None = None
             if isinstance(op, PutOp):
-                refused = self._refusal_of_put(op.lease)
+                if op.lease or self.alarms:
+                    refused = self._refusal_of_put(op.lease)
             elif isinstance(op, RangeOp):
                 if op.revision:
                     unreadable = unreadable or self._refusal_of_range(op.revision)
             elif isinstance(op, UpdateOp):
-                if self.current(op.key) is None:
-                    return Refused(KEY_NOT_FOUND)
-                refused = self._refusal_of_put(op.lease or 0)
+                refused = self._refusal_of_update(op)
             elif isinstance(op, TxnOp):
-                holds = all(self._holds(check) for check in op.checks)
-                path.append(holds)
-                refused = self._refusal(op.success if holds else op.failure, path)
+                refused = self._refusal_of_nested(op, path)
                 if refused is not None and refused.code in (COMPACTED, FUTURE_REVISION):
                     unreadable, refused = unreadable or refused, None
             if refused is not None:
                 return refused
         return unreadable
+
+    def _refusal_of_nested(self, op: TxnOp, path: list[bool]) -> Refused | None:
+        holds_all = all(self._holds(check) for check in op.checks)
+        path.append(holds_all)
+        return self._refusal(op.success if holds_all else op.failure, path)
+
+    def _refusal_of_update(self, op: UpdateOp) -> Refused | None:
+        if self.current(op.key) is None:
+            return Refused(KEY_NOT_FOUND)
+        return self._refusal_of_put(op.lease or 0)
 
     def _refusal_of_put(self, lease: int) -> Refused | None:
         if self.alarms and any(kind == NOSPACE for _, kind in self.alarms):
@@ -226,10 +233,11 @@ class MvccState(Keyspace):
         return self._put(op.key, value, lease)
 
     def _holds(self, check: Check | RangeCheck) -> bool:
-        if isinstance(check, RangeCheck) and check.end is not None:
+        if type(check) is RangeCheck and check.end is not None:
             keys = self._live_keys(check.key, check.end)
-            if keys:
-                return all(holds(check, self.current(key)) for key in keys)
+            return (
+                all(holds(check, self.current(key)) for key in keys) if keys else holds(check, None)
+            )
         return holds(check, self.current(check.key))
 
     # ---- leases and compaction
