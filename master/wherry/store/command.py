@@ -102,6 +102,7 @@ def command(  # one argument for each flag
         return
 
     async def main(runtime: Runtime) -> None:
+        gc.set_threshold(50_000, 20, 50)  # what is read from disk stays
         peers = parse_cluster(initial_cluster or f"{name}={listen_peer}")
         tls = _tls_files(ca_file, cert_file, key_file)
         disk = Directory(data_dir)
@@ -173,7 +174,6 @@ def _written(disk: Directory) -> tuple[str, Joined | None]:
 
 async def _settle(replica: Replica) -> None:
     """Keep the garbage collector from walking through the whole state again and again."""
-    gc.set_threshold(50_000, 20, 50)
     while not replica.ready:  # noqa: ASYNC110  # it may cease and begin to be
         await asyncio.sleep(0.1)
     gc.collect()

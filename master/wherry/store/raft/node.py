@@ -32,7 +32,7 @@ from wherry.store.raft.wal import Wal
 log = logging.getLogger(__name__)
 R = TypeVar("R")
 _KEEP_SNAPSHOTS = 2
-_MAX_LOG_BYTES = 128 << 20  # of commands; then a snapshot is due however large it is
+_MAX_LOG_BYTES = 64 << 20  # of commands; then a snapshot is due, however large or few they are
 
 
 class RemovedError(ConfigError):
@@ -247,6 +247,7 @@ class RaftNode(Generic[R]):
         core: RaftCore[R] = RaftCore(config, wal, Transfers(self._disk), self, self._rng)
         if usable is not None and header is not None:
             core.start_at(header)
+            core.forget_before(usable.index)
             self._remember_snapshot(usable)
         self._applied = core.applied
         self._core = core
@@ -314,14 +315,14 @@ class RaftNode(Generic[R]):
         self._arrange(core)
 
     def _snapshot_due(self, applied: int) -> bool:
-        """Whether it is time; not before the log is half as large as the state.
+        """Whether it is time: after so many entries, and when the log is half as large as the state.
 
-        So snapshots cost a bounded multiple of what is written, however large the state is.
+        So snapshots cost a bounded multiple of what is written; and the log is bounded.
         """
-        return (
-            applied - self._snapshot_index >= self.config.snapshot_count
-            and self._applied_bytes >= min(self._snapshot_bytes // 2, _MAX_LOG_BYTES)
-        )
+        if self._applied_bytes >= _MAX_LOG_BYTES:
+            return True
+        enough = applied - self._snapshot_index >= self.config.snapshot_count
+        return enough and self._applied_bytes >= self._snapshot_bytes // 2
 
     def _serve_waiting(self) -> None:
         if self._waiting:
@@ -469,6 +470,8 @@ class RaftNode(Generic[R]):
             self._disk.delete(old.name)
         if len(kept) >= _KEEP_SNAPSHOTS and self._wal is not None:
             self._wal.drop_before(kept[-_KEEP_SNAPSHOTS].index)
+        if kept and self._core is not None:
+            self._core.forget_before(kept[-1].index)
 
     async def _install(self, member: str, received: snapshot.Receiver) -> None:
         try:

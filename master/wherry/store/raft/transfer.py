@@ -72,6 +72,10 @@ class Transfers:
         if transfer is not None and transfer.id.index <= index:
             del self._transfers[member]
 
+    def oldest(self, index: int) -> int:
+        """Return where the log must begin, `index` or earlier, for who is being sent a snapshot."""
+        return min([index, *(one.id.index for one in self._transfers.values())])
+
     def stop(self, member: str) -> None:
         """The member needs no more, or is gone."""
         self._transfers.pop(member, None)

@@ -111,6 +111,7 @@ class Wal:
         self.vote: str | None = None
         self.commit = 1  # a hint: everything up to here was committed when it was written
         self._written_commit = 0
+        self._first = 0  # of the entries that the files hold; memory may begin later
         self.fresh = fresh
         self.member_id = member_id
         self.spare = spare
@@ -162,8 +163,10 @@ class Wal:
         elif kind == CUT:
             self._drop_from(a)
         elif kind == FIRST:
+            self._first = a
             self._drop_before(a)
         elif kind == RESET:
+            self._first = a
             self.entries = [(NOOP, a, b)]
             self.configurations = []
             self._raise_highest(a)
@@ -184,6 +187,8 @@ class Wal:
         self._add(entry)
 
     def _add(self, entry: Entry) -> None:
+        if not self.entries:
+            self._first = entry[1]
         self.entries.append(entry)
         if entry[0][:1] == CONFIGURATION:
             self.configurations.append((entry[1], entry[0][1:]))
@@ -220,7 +225,7 @@ class Wal:
         self._meta()
         self._hard()
         if self.entries:
-            self._record(FIRST, self.entries[0][1])
+            self._record(FIRST, self._first)
 
     def _meta(self) -> None:
         cluster, member = self._identity
@@ -284,18 +289,33 @@ class Wal:
 
     def drop_before(self, index: int) -> None:
         """Forget the entries before `index`: snapshots hold them. Deletes obsolete segments."""
-        if not self.entries or index <= self.entries[0][1]:
+        if not self.entries or index <= self._first:
             return
         if index > self.entries[-1][1]:
             raise AssertionError(f"cannot drop all entries, up to {index}")
         self._drop_before(index)
+        self._first = index
         self._record(FIRST, index)
         self.sync()
         while len(self._segments) > 1 and self._segments[0][1] < index:
             self._disk.delete(self._segments.pop(0)[0])
 
+    def forget_before(self, index: int, tail_bytes: int) -> None:
+        """Free the memory of entries before `index` but for the last `tail_bytes` of them.
+
+        The files keep them: should the newest snapshot be damaged, they are read again.
+        """
+        if not self.entries:
+            return
+        start = max(0, min(index, self.entries[-1][1]) - self.entries[0][1])
+        while start and tail_bytes > 0:
+            start -= 1
+            tail_bytes -= len(self.entries[start][0])
+        del self.entries[:start]
+
     def reset(self, index: int, term: int) -> None:
         """A snapshot up to `index` replaces every entry."""
+        self._first = index
         self.entries = [(NOOP, index, term)]
         self.configurations = []
         self._record(RESET, index, term)
