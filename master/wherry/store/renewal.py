@@ -34,7 +34,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     Raises:
         OSError: a file cannot be read.
     """
-    pair = _Pair(files)
+    pair = RenewedPair(files)
     return grpc.dynamic_ssl_server_credentials(
         pair.load(),
         pair.renewed,  # type: ignore[arg-type]  # None says "no change", as gRPC documents
@@ -42,7 +42,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     )
 
 
-class _Pair:
+class RenewedPair:
     """What a gRPC server shows; it asks before every handshake, from threads of its own."""
 
     def __init__(self, files: TlsFiles) -> None:
