@@ -45,6 +45,11 @@ class Members:
         self._leaving: list[_Leaving] = []
         self._moving: list[tuple[float, str, MovedReply]] = []
 
+    @property
+    def waiting(self) -> bool:
+        """Whether `step` has something to do."""
+        return bool(self._leaving or self._moving)
+
     def change(self, asked: Change, reply: MembersReply, *, passed_on: bool = False) -> None:
         """Change the members, here or through the leader; `passed_on`: by another replica."""
         if self._node.is_leader:

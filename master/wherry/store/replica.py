@@ -20,6 +20,7 @@ import msgspec
 
 from wherry.api.clock import Clock
 from wherry.store import rpc
+from wherry.store.answer import index_answer, lease_answer, lost, result_answer
 from wherry.store.entry import (
     NOBODY,
     Compact,
@@ -177,7 +178,7 @@ class Replica:
             return
 
         def answered(answer: rpc.Between | Lost) -> None:
-            reply(answer.outcome if isinstance(answer, rpc.Result) else _lost(answer))
+            reply(answer.outcome if isinstance(answer, rpc.Result) else lost(answer))
 
         self._ask(lambda number: rpc.Propose(number, command), answered)
 
@@ -191,7 +192,7 @@ class Replica:
             if isinstance(answer, rpc.Index):
                 self.node.when_applied(answer.index, reply)
             else:
-                reply(_lost(answer))
+                reply(lost(answer))
 
         self._ask(rpc.ReadIndex, answered)
 
@@ -211,7 +212,7 @@ class Replica:
             elif isinstance(answer, rpc.Failed) and answer.code == rpc.LEASE_NOT_FOUND:
                 reply(None)
             else:
-                reply(_lost(answer))
+                reply(lost(answer))
 
         kind = rpc.KeepAlive if renew else rpc.LeaseGet
         self._ask(lambda number: kind(number, lease), answered)
@@ -309,9 +310,9 @@ class Replica:
             return
         match question:
             case rpc.Propose():
-                self.node.propose(question.command, lambda got: answer(_result(number, got)))
+                self.node.propose(question.command, lambda got: answer(result_answer(number, got)))
             case rpc.ReadIndex():
-                self.node.read_index(lambda got: answer(_index(number, got)))
+                self.node.read_index(lambda got: answer(index_answer(number, got)))
             case rpc.KeepAlive() | rpc.LeaseGet():
                 self.lease(
                     question.lease,
@@ -349,7 +350,7 @@ class Replica:
     async def _keep_house(self) -> None:
         sweeping = False
         while True:
-            busy = self._questions or self.state.leases or sweeping
+            busy = self._questions or self._members.waiting or self.state.leases or sweeping
             await asyncio.sleep(_STEP_S if busy else _IDLE_STEP_S)
             now = self._clock.monotonic()
             if self._questions:
@@ -397,28 +398,3 @@ def cluster_id(members: Sequence[str], token: str = "wherry") -> str:  # noqa: S
     """Return a cluster's identity: the same wherever the same names were given."""
     text = "\0".join([token, *sorted(members)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _lost(answer: rpc.Between | Lost) -> Lost:
-    return answer if isinstance(answer, Lost) else Lost.UNKNOWN
-
-
-def _result(number: int, got: Outcome | Lost) -> rpc.Between:
-    if isinstance(got, Lost):
-        return rpc.Failed(number, rpc.RETRY, got.value)
-    return rpc.Result(number, got)
-
-
-def _index(number: int, got: int | Lost) -> rpc.Between:
-    if isinstance(got, Lost):
-        return rpc.Failed(number, rpc.RETRY, got.value)
-    return rpc.Index(number, got)
-
-
-def lease_answer(number: int, got: rpc.LeaseState | Lost | None) -> rpc.LeaseState | rpc.Failed:
-    """Return what is sent about a lease."""
-    if got is None:
-        return rpc.Failed(number, rpc.LEASE_NOT_FOUND)
-    if isinstance(got, Lost):
-        return rpc.Failed(number, rpc.RETRY, got.value)
-    return rpc.LeaseState(number, got.ttl_s, got.remaining_s)

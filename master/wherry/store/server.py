@@ -14,13 +14,14 @@ from typing import Final
 
 from wherry.api.errors import UnavailableError
 from wherry.store import rpc
+from wherry.store.answer import lease_answer
 from wherry.store.backup import snapshot_bytes
 from wherry.store.kv import CompactedError, FutureRevisionError
 from wherry.store.members import members_answer
 from wherry.store.membership import ReplaceMember
 from wherry.store.net import Connection, Handler, Identity, Listener, Network
 from wherry.store.raft.machine import Lost
-from wherry.store.replica import Replica, lease_answer
+from wherry.store.replica import Replica
 
 log = logging.getLogger(__name__)
 
