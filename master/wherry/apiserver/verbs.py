@@ -63,14 +63,18 @@ class ListOptions:
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """`revision` as the client sent it: "" or "0" begins with synthetic ADDED events."""
+    """`revision` as the client sent it: "" or "0" begins with synthetic ADDED events.
+
+    `send_initial_events` asks for these and a bookmark at their end at any revision; False asks
+    for none, None leaves it to the revision.
+    """
 
     labels: str = ""
     fields: str = ""
     revision: str = ""
     bookmarks: bool = False
     timeout_s: float | None = None
-    send_initial_events: bool = False
+    send_initial_events: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,10 +173,21 @@ class ConflictError(StatusError):
 
 
 class ExpiredError(StatusError):
-    """The revision or continue token is older than what is kept."""
+    """The revision or continue token is older than what is kept.
+
+    With a `continue_token` a list can go on all the same, at the revision of today.
+    """
 
     code = 410
     reason = "Expired"
+    continue_token = ""
+
+    def to_status(self) -> dict[str, Any]:
+        """Return the `v1.Status`, with the token in its metadata."""
+        status = super().to_status()
+        if self.continue_token:
+            status["metadata"] = {"continue": self.continue_token}
+        return status
 
 
 class TooLargeError(StatusError):

@@ -8,7 +8,9 @@ Which revision a list is of, after Kubernetes' table for `resourceVersion`:
     "N"              NotOlderThan, -  the cache, once it has reached N
     "N"              Exact            the store, at N (also: "N" without match, with a limit)
     continue token   -                the state of the first page: the cache while nothing has
-                                      changed since, the store at that revision otherwise
+                                      changed since, the store at that revision otherwise;
+                                      410 when it is compacted, with a token that goes on
+                                      with what is there by then
 """
 
 import asyncio
@@ -47,14 +49,20 @@ from wherry.store.kv import (
 )
 
 _PAGE = 1_000
-_TOO_OLD = (
-    "The provided continue parameter is too old to display a consistent list result. "
-    "You must start a new list without the continue parameter."
+_PAGE_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result. You can "
+    "start a new list without the continue parameter, or use the continue token in this "
+    "response to retrieve the remainder of the results. Continuing with the provided token "
+    "results in an inconsistent list - objects that were created, modified, or deleted between "
+    "the time the first chunk was returned and now may show up in the list."
 )
+_REVISION_TOO_OLD = "The resourceVersion for the provided list is too old."
+_NOW = -1
+"""The revision of a token that goes on with what is there when it is used."""
 
 
 class _Token(msgspec.Struct):
-    """A continue token: the next page begins at key `start`, at revision `rv`."""
+    """A continue token: the next page begins at key `start`, at revision `rv` (or `_NOW`)."""
 
     rv: int
     start: str
@@ -77,6 +85,11 @@ def decode_token(text: str) -> tuple[int, bytes]:
         token = msgspec.json.decode(raw, type=_Token)
     except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
         raise BadRequestError(f"continue key is not valid: {error}") from error
+    if not token.rv:
+        raise BadRequestError(
+            "continue key is not valid: incorrect encoded start resourceVersion "
+            "(version meta.k8s.io/v1)"
+        )
     return token.rv, token.start.encode()
 
 
@@ -134,7 +147,16 @@ class Reader:
             revision, start = decode_token(options.continue_token)
             if not start.startswith(resource.prefix(selection.namespace)):
                 raise BadRequestError("continue key is not valid: it is of another collection")
-            return await self._list_at(cache, selection, revision, start, options.limit)
+            if revision == _NOW:
+                await self.catch_up_to_now()
+                entries = cache.scan(selection.namespace, start)
+                return _page(entries, selection, cache.revision, options.limit)
+            try:
+                return await self._list_at(cache, selection, revision, start, options.limit)
+            except ExpiredError as error:
+                late = ExpiredError(_PAGE_TOO_OLD)
+                late.continue_token = encode_token(_NOW, start)
+                raise late from error
         wanted = parse_revision(options.revision)
         if wanted and (
             options.revision_match == "Exact" or (options.limit and not options.revision_match)
@@ -201,7 +223,7 @@ class Reader:
                 Range(start, end, limit=limit + 1 if limit else _PAGE, revision=revision)
             )
         except CompactedError as error:
-            raise ExpiredError(_TOO_OLD) from error
+            raise ExpiredError(_REVISION_TOO_OLD) from error
         except FutureRevisionError as error:
             raise TimeoutStatusError(
                 f"Too large resource version: {revision}, current: {self._feed.revision}",
@@ -237,11 +259,12 @@ class Reader:
 
 
 def _open(cache: WatchCache, selection: Selection, since: int, options: WatchOptions) -> Watcher:
-    if since and not options.send_initial_events:
+    initial = options.send_initial_events
+    if initial is False and not since:
+        since = cache.revision
+    if since and not initial:
         return cache.watch(selection, since, bookmarks=options.bookmarks)
-    return cache.watch_state(
-        selection, bookmarks=options.bookmarks, mark_end=options.send_initial_events
-    )
+    return cache.watch_state(selection, bookmarks=options.bookmarks, mark_end=bool(initial))
 
 
 def _time_is_up(cache: WatchCache, watcher: Watcher) -> None:

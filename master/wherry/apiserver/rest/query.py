@@ -132,6 +132,8 @@ def list_options(query: Query) -> ListOptions:
     """
     limit = query.number("limit") or 0
     _check_match(query)
+    if query.text("sendInitialEvents"):
+        raise _forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
     return ListOptions(
         labels=query.text("labelSelector"),
         fields=query.text("fieldSelector"),
@@ -186,7 +188,7 @@ def watch_options(query: Query) -> WatchOptions:
         revision=query.text("resourceVersion"),
         bookmarks=query.flag("allowWatchBookmarks"),
         timeout_s=float(timeout_s) if timeout_s else None,
-        send_initial_events=query.flag("sendInitialEvents"),
+        send_initial_events=query.flag("sendInitialEvents") if initial else None,
     )
 
 

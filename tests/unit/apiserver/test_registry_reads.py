@@ -1,0 +1,180 @@
+"""Lists and watches while others write: nothing twice, nothing missed, and what is left when it is too late."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from registry_world import ADMIN, World, in_world
+
+from wherry.api import kinds
+from wherry.api.errors import BadRequestError, ExpiredError, NotFoundError
+from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.verbs import Context, ListOptions, Page, WatchOptions
+from wherry.client.api import EventType, PatchType
+
+CONFIG_MAPS = BY_KIND[kinds.CONFIG_MAP]
+CTX = Context(ADMIN)
+State = dict[str, str]
+
+
+async def page(w: World, **options: Any) -> Page:
+    return await w.registry.list(CTX, CONFIG_MAPS, "default", ListOptions(**options))
+
+
+def state(items: Sequence[bytes]) -> State:
+    """Return what each object says: its name, and the version that it is of."""
+    metas = [orjson.loads(raw)["metadata"] for raw in items]
+    assert len({m["name"] for m in metas}) == len(metas), "an object is in the list twice"
+    return {m["name"]: m["resourceVersion"] for m in metas}
+
+
+async def write(w: World, number: int, name: str) -> None:
+    """Create, change or delete one object."""
+    if number % 3 == 0:
+        with contextlib.suppress(NotFoundError):
+            await w.api.delete(kinds.CONFIG_MAP, name, "default")
+        return
+    body = orjson.dumps({"data": {"n": str(number)}})
+    try:
+        await w.api.patch(kinds.CONFIG_MAP, name, body, "default", patch_type=PatchType.MERGE)
+    except NotFoundError:
+        await w.create(kinds.CONFIG_MAP, "default", name=name, data={"n": str(number)})
+
+
+writes = st.lists(st.tuples(st.integers(0, 99), st.sampled_from("abcdefgh")), max_size=8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(writes, st.lists(writes, min_size=8, max_size=8), st.integers(1, 4))
+def test_pages_under_writes_are_one_revision(
+    before: list[tuple[int, str]], between: list[list[tuple[int, str]]], limit: int
+) -> None:
+    async def run(w: World) -> None:
+        for number, name in before:
+            await write(w, number, name)
+        whole = await page(w)
+        expected = state(whole.items)
+        found: list[bytes] = []
+        token = ""
+        for some in between:
+            part = await page(w, limit=limit, continue_token=token)
+            found += part.items
+            assert len(part.items) <= limit
+            assert part.revision == whole.revision
+            token = part.continue_token
+            if not token:
+                break
+            for number, name in some:
+                await write(w, number, name)
+        assert not token
+        assert state(found) == expected
+
+    in_world(run)
+
+
+@settings(max_examples=25, deadline=None)
+@given(writes, writes.filter(bool))
+def test_a_watch_is_the_list_at_every_revision(
+    before: list[tuple[int, str]], after: list[tuple[int, str]]
+) -> None:
+    async def run(w: World) -> None:
+        for number, name in before:
+            await write(w, number, name)
+        begin = await page(w)
+        shown = state(begin.items)
+        options = WatchOptions(revision=str(begin.revision))
+        events = w.registry.watch(CTX, CONFIG_MAPS, "default", options)
+        for number, name in after:
+            await write(w, number, name)
+        last = (await page(w)).revision
+        seen = begin.revision
+        changed = [k async for k in _until(w, events, last)]
+        for event in changed:
+            meta = orjson.loads(event.object)["metadata"]
+            assert event.revision > seen
+            seen = event.revision
+            if event.type is EventType.DELETED:
+                del shown[meta["name"]]
+            else:
+                shown[meta["name"]] = meta["resourceVersion"]
+            listed = await page(w, revision=str(seen), revision_match="Exact")
+            assert state(listed.items) == shown
+        assert state((await page(w)).items) == shown
+
+    in_world(run)
+
+
+async def _until(w: World, events: Any, revision: int) -> Any:
+    """Yield the events up to a revision; a watch that has none left says so by its silence."""
+    try:
+        while True:
+            async with asyncio.timeout(2):  # of virtual time
+                batch = await anext(events)
+            for event in batch:
+                yield event
+                if event.revision >= revision:
+                    return
+    except TimeoutError:
+        return
+    finally:
+        await events.aclose()
+
+
+def test_a_token_of_a_compacted_revision_comes_back_with_one_that_goes_on() -> None:
+    async def run(w: World) -> None:
+        for name in "abcd":
+            await w.create(kinds.CONFIG_MAP, "default", name=name)
+        first = await page(w, limit=2)
+        await w.api.delete(kinds.CONFIG_MAP, "c", "default")
+        await w.create(kinds.CONFIG_MAP, "default", name="e")
+        now = await page(w)
+        await w.store.compact(now.revision)
+        with pytest.raises(ExpiredError, match="too old to display a consistent list") as late:
+            await page(w, limit=2, continue_token=first.continue_token)
+        status = late.value.to_status()
+        assert (status["code"], status["reason"]) == (410, "Expired")
+        rest = await page(w, limit=2, continue_token=status["metadata"]["continue"])
+        assert list(state(rest.items)) == ["d", "e"]
+        assert (rest.revision, rest.continue_token) == (now.revision, "")
+        with pytest.raises(
+            ExpiredError, match="The resourceVersion for the provided list is too old"
+        ):
+            await page(w, revision=str(first.revision), revision_match="Exact")
+        with pytest.raises(BadRequestError, match="incorrect encoded start resourceVersion"):
+            await page(w, continue_token="eyJydiI6MCwic3RhcnQiOiIvIn0")
+
+    in_world(run)
+
+
+@pytest.mark.parametrize(
+    ("options", "kinds_of_events"),
+    [
+        ({}, ["ADDED", "ADDED"]),
+        ({"revision": "0"}, ["ADDED", "ADDED"]),
+        ({"send_initial_events": True, "bookmarks": True}, ["ADDED", "ADDED", "BOOKMARK"]),
+        ({"send_initial_events": False}, []),
+        ({"send_initial_events": False, "revision": "0"}, []),
+    ],
+)
+def test_what_a_watch_begins_with(options: dict[str, Any], kinds_of_events: list[str]) -> None:
+    async def run(w: World) -> None:
+        for name in "ab":
+            await w.create(kinds.CONFIG_MAP, "default", name=name)
+        await page(w)
+        events = w.registry.watch(
+            CTX, CONFIG_MAPS, "default", WatchOptions(timeout_s=1.0, **options)
+        )
+        found = [event async for batch in events for event in batch]
+        wanted = [str(e.type) for e in found]
+        if options.get("bookmarks"):  # the last one says that the time is up
+            assert wanted.pop() == "BOOKMARK"
+            end = orjson.loads(found[2].object)["metadata"]["annotations"]
+            assert end == {"k8s.io/initial-events-end": "true"}
+        assert wanted == kinds_of_events
+
+    in_world(run)
