@@ -59,7 +59,7 @@ async def bench(report: Report, options: Options) -> None:
     if "failover" in parts:
         await failover(report, 2 if options.quick else 20)
     if "size" in parts:
-        keys, rewrites = (1000, 1) if options.quick else (100_000, 5)
+        keys, rewrites = (1000, 1) if options.quick else (100_000, 3)
         await size(report, keys, rewrites)
 
 

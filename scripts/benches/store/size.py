@@ -16,7 +16,7 @@ from wherry.store.client import StoreClient
 from wherry.store.kv import Put
 
 VALUE_BYTES = 2048
-_PER_TXN = 50
+_PER_TXN = 10
 _OUTSTANDING = 16
 
 
