@@ -1,4 +1,7 @@
-"""etcd's Cluster service: who the members are, and how that changes."""
+"""etcd's Cluster service: who the members are, and how that changes.
+
+As in etcd, headers tell no revision here.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -36,7 +39,7 @@ class Cluster(rpc_pb2_grpc.ClusterServicer):
         if request.linearizable:
             await self.door.store.range(Range(b"\0", count_only=True))
         return rpc_pb2.MemberListResponse(
-            header=self.door.header(), members=self._messages(self.door.replica.members())
+            header=self.door.header(0), members=self._messages(self.door.replica.members())
         )
 
     @served
@@ -49,7 +52,7 @@ class Cluster(rpc_pb2_grpc.ClusterServicer):
         if added is None:
             added = next(one for one in members if one.id not in before)
         return rpc_pb2.MemberAddResponse(
-            header=self.door.header(),
+            header=self.door.header(0),
             member=self._message(added),
             members=self._messages(members),
         )
@@ -61,7 +64,7 @@ class Cluster(rpc_pb2_grpc.ClusterServicer):
         """Remove a member for good."""
         members = await self._change(RemoveMember(request.ID))
         return rpc_pb2.MemberRemoveResponse(
-            header=self.door.header(), members=self._messages(members)
+            header=self.door.header(0), members=self._messages(members)
         )
 
     @served
@@ -71,7 +74,7 @@ class Cluster(rpc_pb2_grpc.ClusterServicer):
         """Give a member another address."""
         members = await self._change(UpdateMember(request.ID, peer_of(request.peerURLs)))
         return rpc_pb2.MemberUpdateResponse(
-            header=self.door.header(), members=self._messages(members)
+            header=self.door.header(0), members=self._messages(members)
         )
 
     @served
@@ -81,7 +84,7 @@ class Cluster(rpc_pb2_grpc.ClusterServicer):
         """Make a voter of a learner."""
         members = await self._change(PromoteMember(request.ID))
         return rpc_pb2.MemberPromoteResponse(
-            header=self.door.header(), members=self._messages(members)
+            header=self.door.header(0), members=self._messages(members)
         )
 
     async def _change(

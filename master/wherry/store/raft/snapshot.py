@@ -1,6 +1,9 @@
 """Snapshots on disk, and on their way to a member that needs one.
 
-    file `INDEX-TERM.snap` = magic | header | (length | chunk)* | 0 | sha256 of all before
+    file `INDEX-TERM.snap` = magic | header | (length | chunk)* | 0 | zeros | sha256 of all before
+
+The zeros fill up to a multiple of 512 bytes before the checksum: `etcdctl snapshot save` takes
+a file to be whole by that. Older files have none, and are read all the same.
 
 A snapshot counts once it has its final name: written to `snapshot.tmp`, synced, renamed. Two
 are kept, and the log back to the older one, so that a snapshot which turns out damaged costs
@@ -26,6 +29,7 @@ RECEIVING: Final = "snapshot.part"
 PIECE_BYTES: Final = 512 << 10
 _LENGTH: Final = struct.Struct("<I")
 _DIGEST: Final = 32
+_BLOCK_BYTES: Final = 512
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
@@ -68,9 +72,11 @@ class Encoder:
     def __init__(self, header: Header) -> None:
         self._header = header
         self._sha = hashlib.sha256()
+        self._size = 0
 
     def _hashed(self, data: bytes) -> bytes:
         self._sha.update(data)
+        self._size += len(data)
         return data
 
     def begin(self) -> bytes:
@@ -82,8 +88,10 @@ class Encoder:
         return self._hashed(_LENGTH.pack(len(chunk)) + chunk)
 
     def end(self) -> bytes:
-        """Return the end mark and the checksum."""
-        return self._hashed(_LENGTH.pack(0)) + self._sha.digest()
+        """Return the end mark, what fills up the block, and the checksum."""
+        mark = _LENGTH.pack(0)
+        zeros = bytes(-(self._size + len(mark)) % _BLOCK_BYTES)
+        return self._hashed(mark + zeros) + self._sha.digest()
 
 
 class Writer:
