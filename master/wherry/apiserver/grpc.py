@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
@@ -276,6 +277,7 @@ class ClusterService(ClusterServicer):
                 field_manager=options.field_manager or _manager(user, request),
                 field_validation=options.field_validation or "Warn",
                 force=options.force,
+                may_create=partial(self._allowed, user, "create", request),
             )
             written = await self._write(ctx, resource, request)
             return pb.ObjectReply(object=written.object, warnings=ctx.warnings)

@@ -7,7 +7,7 @@ the registry knows objects; nothing crosses but the values below. Objects go in 
 apiVersion, kind and resourceVersion.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,7 +33,8 @@ class Context:
     """What belongs to one request whatever its verb; `warnings` collects Warning headers.
 
     `field_manager` is who the write is ascribed to, "" leaves `managedFields` as they are;
-    `applies` marks a server-side apply.
+    `applies` marks a server-side apply. `may_create` raises where a write that finds nothing to change
+    may not create it instead.
     """
 
     user: User
@@ -42,6 +43,7 @@ class Context:
     field_validation: str = "Warn"
     force: bool = False
     applies: bool = False
+    may_create: Callable[[], object] | None = None
     warnings: list[str] = field(default_factory=list)
 
 

@@ -236,7 +236,7 @@ def test_kubectl_goes_on_from_its_own_client_side_apply() -> None:
     [
         ("kubectl/v1.33.1 (linux/amd64) kubernetes/8adc0f0", "kubectl"),
         ("OpenAPI-Generator/33.1.0/python", "OpenAPI-Generator"),
-        ("", ""),
+        ("", "unknown"),
         ("x" * 200, "x" * 128),
     ],
 )

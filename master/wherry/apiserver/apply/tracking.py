@@ -22,6 +22,8 @@ from wherry.apiserver.schema import GVK
 
 Object = dict[str, Any]
 BEFORE_FIRST_APPLY = "before-first-apply"
+UNKNOWN = "unknown"
+"""Who sends neither a field manager nor a User-Agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Applied:
 def manager_of(user_agent: str) -> str:
     """Return the manager's name where the client gave none: the first part of its User-Agent."""
     name = user_agent.partition("/")[0]
-    return "".join(c for c in name if c.isprintable())[:128]
+    return "".join(c for c in name if c.isprintable())[:128] or UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

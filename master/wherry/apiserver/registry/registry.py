@@ -304,6 +304,8 @@ class Registry:
             stated = (obj.get("metadata") or {}).get("resourceVersion")
             if subresource or stated or not target.strategy.create_on_update:
                 raise
+            if ctx.may_create is not None:
+                ctx.may_create()
             return await self.create(ctx, resource, namespace, obj, name)
 
     async def patch(
@@ -341,6 +343,8 @@ class Registry:
             except NotFoundError:
                 if subresource:
                     raise
+            if ctx.may_create is not None:
+                ctx.may_create()
             managed.check_absent(target, config)
             first = applied({"metadata": {}})
             obj = prepare.check_types(ctx, resource, first.object)

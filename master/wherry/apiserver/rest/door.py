@@ -70,7 +70,7 @@ class RestDoor:
     ) -> None:
         self._gate = gate
         self._documents = documents
-        self._objects = Objects(verbs, clock, metrics)
+        self._objects = Objects(verbs, gate, clock, metrics)
         self._streams = PodStreams(verbs, dialer, metrics)
         self._reviews = Reviews(gate)
         self._clock = clock

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ from wherry.api.clock import Clock
 from wherry.api.errors import BadRequestError, MethodNotAllowedError, StatusError
 from wherry.api.objects import Decoder, Meta
 from wherry.apiserver.decode import decode_body, decode_object
-from wherry.apiserver.gate import Action
+from wherry.apiserver.gate import Action, Gate, authorize
 from wherry.apiserver.http.message import JSON, Reply, Request, Response, Stream
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.resources import SCALE_VIEW
@@ -63,8 +64,9 @@ _decode_meta = Decoder(Meta)
 class Objects:
     """Performs one authorized action; every method raises `StatusError`."""
 
-    def __init__(self, verbs: Verbs, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, verbs: Verbs, gate: Gate, clock: Clock, metrics: Metrics) -> None:
         self._verbs = verbs
+        self._gate = gate
         self._clock = clock
         self._metrics = metrics
 
@@ -137,6 +139,9 @@ class Objects:
         form = negotiate(request.headers.get("accept", ""))
         kind = f"{action.verb.capitalize()}Options"
         ctx = context(query, user, request.headers.get("user-agent", ""), kind)
+        if action.verb != "create":
+            create = replace(action, verb="create").attributes
+            ctx.may_create = partial(authorize, self._gate, user, create)
         if action.verb == "patch":
             written = await self._patch(ctx, action, request, query)
         else:

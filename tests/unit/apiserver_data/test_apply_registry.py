@@ -1,0 +1,167 @@
+"""Server-side apply through the registry: created, repeated, refused, and whom writes are ascribed to."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+from registry_world import ADMIN, World, in_world
+
+from wherry.api import kinds
+from wherry.api.errors import ForbiddenError
+from wherry.api.kinds import Kind
+from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.verbs import Context
+from wherry.client.api import PatchType
+
+Object = dict[str, Any]
+
+
+async def apply(
+    w: World, kind: Kind, config: Object, manager: str = "me", **context: Any
+) -> Object:
+    """Apply in the namespace `default` and return the object, `created` in its annotations' stead."""
+    ctx = Context(ADMIN, field_manager=manager, **context)
+    config = {"apiVersion": kind.api_version, "kind": kind.kind, **config}
+    name = config["metadata"]["name"]
+    written = await w.registry.patch(ctx, BY_KIND[kind], "default", name, config, PatchType.APPLY)
+    found: Object = orjson.loads(written.object)
+    return found
+
+
+async def replace(w: World, kind: Kind, obj: Object, manager: str) -> Object:
+    ctx = Context(ADMIN, field_manager=manager)
+    name = obj["metadata"]["name"]
+    written = await w.registry.update(ctx, BY_KIND[kind], "default", name, obj)
+    found: Object = orjson.loads(written.object)
+    return found
+
+
+def managers(obj: Object) -> list[tuple[str, str, str]]:
+    return [
+        (e["manager"], e["operation"], e.get("subresource", ""))
+        for e in obj["metadata"].get("managedFields", [])
+    ]
+
+
+def settings(**data: str) -> Object:
+    return {"metadata": {"name": "c"}, "data": data}
+
+
+def test_the_same_configuration_again_writes_nothing() -> None:
+    async def run(w: World) -> None:
+        made = await apply(w, kinds.CONFIG_MAP, settings(a="1"))
+        await asyncio.sleep(5)
+        assert await apply(w, kinds.CONFIG_MAP, settings(a="1")) == made
+        assert await w.get(kinds.CONFIG_MAP, "c", "default") == made
+
+    in_world(run)
+
+
+def test_a_dry_run_shows_and_keeps_nothing() -> None:
+    async def run(w: World) -> None:
+        made = await apply(w, kinds.CONFIG_MAP, settings(a="1"))
+        shown = await apply(w, kinds.CONFIG_MAP, settings(a="2"), dry_run=True)
+        assert shown["data"] == {"a": "2"}
+        assert await w.get(kinds.CONFIG_MAP, "c", "default") == made
+
+    in_world(run)
+
+
+def test_who_may_not_create_may_still_apply_to_what_is_there() -> None:
+    def refuse() -> None:
+        raise ForbiddenError("no")
+
+    async def run(w: World) -> None:
+        with pytest.raises(ForbiddenError):
+            await apply(w, kinds.CONFIG_MAP, settings(a="1"), may_create=refuse)
+        await apply(w, kinds.CONFIG_MAP, settings(a="1"))
+        changed = await apply(w, kinds.CONFIG_MAP, settings(a="2"), may_create=refuse)
+        assert changed["data"] == {"a": "2"}
+
+    in_world(run)
+
+
+def test_everybody_may_apply_at_the_same_time() -> None:
+    async def run(w: World) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(8):
+                config = settings(**{f"k{number}": "x"})
+                tasks.create_task(apply(w, kinds.CONFIG_MAP, config, f"m{number}"))
+        found = await w.get(kinds.CONFIG_MAP, "c", "default")
+        assert sorted(found["data"]) == [f"k{n}" for n in range(8)]
+        assert len(managers(found)) == 8
+
+    in_world(run)
+
+
+def test_the_generation_counts_what_apply_changes_and_defaults_are_no_change() -> None:
+    spec: Object = {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"containers": [{"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]},
+        },
+    }
+
+    async def run(w: World) -> None:
+        config: Object = {"metadata": {"name": "d"}, "spec": spec}
+        made = await apply(w, kinds.DEPLOYMENT, config)
+        assert made["metadata"]["generation"] == 1
+        assert await apply(w, kinds.DEPLOYMENT, config) == made
+        more = await apply(w, kinds.DEPLOYMENT, {**config, "spec": {**spec, "replicas": 2}})
+        assert more["metadata"]["generation"] == 2
+        back = await apply(w, kinds.DEPLOYMENT, config)
+        assert (back["metadata"]["generation"], back["spec"]["replicas"]) == (3, 1)
+
+    in_world(run)
+
+
+def test_a_status_in_a_configuration_is_nobodys() -> None:
+    async def run(w: World) -> None:
+        config: Object = {
+            "metadata": {"name": "p"},
+            "spec": {"containers": [{"name": "c", "image": "i"}]},
+            "status": {"phase": "Running"},
+        }
+        made = await apply(w, kinds.POD, config)
+        assert made["status"]["phase"] == "Pending"
+        assert "f:status" not in made["metadata"]["managedFields"][0]["fieldsV1"]
+
+    in_world(run)
+
+
+def test_what_admission_adds_is_nobodys() -> None:
+    async def run(w: World) -> None:
+        ctx = Context(ADMIN, field_manager="me")
+        body: Object = {
+            "metadata": {"generateName": "p-"},
+            "spec": {"containers": [{"name": "c", "image": "i"}]},
+        }
+        written = await w.registry.create(ctx, BY_KIND[kinds.POD], "default", body)
+        (entry,) = orjson.loads(written.object)["metadata"]["managedFields"]
+        fields = entry["fieldsV1"]
+        assert set(fields) == {"f:metadata", "f:spec"}
+        assert fields["f:metadata"] == {"f:generateName": {}}
+        assert "f:tolerations" not in fields["f:spec"]
+        assert "f:serviceAccountName" not in fields["f:spec"]
+        assert "." not in fields["f:spec"]["f:containers"]
+
+    in_world(run)
+
+
+def test_a_put_takes_what_it_changes_and_keeps_managers_that_it_does_not_send() -> None:
+    async def run(w: World) -> None:
+        await apply(w, kinds.CONFIG_MAP, settings(a="1", b="1"))
+        put = await replace(w, kinds.CONFIG_MAP, settings(a="2", b="1"), "editor")
+        assert managers(put) == [("me", "Apply", ""), ("editor", "Update", "")]
+        assert put["metadata"]["managedFields"][0]["fieldsV1"] == {"f:data": {"f:b": {}}}
+        renamed = [{**put["metadata"]["managedFields"][0], "manager": "other"}]
+        sent = {**put, "metadata": {**put["metadata"], "managedFields": renamed}}
+        assert managers(await replace(w, kinds.CONFIG_MAP, sent, "editor")) == [
+            ("other", "Apply", "")
+        ]
+        sent["metadata"] = {"name": "c", "managedFields": [{}]}
+        assert managers(await replace(w, kinds.CONFIG_MAP, sent, "editor")) == []
+
+    in_world(run)
