@@ -3,12 +3,14 @@
 import asyncio
 import gc
 from pathlib import Path
+from typing import Final
 
 import click
 
 from wherry.api.errors import ConfigError
 from wherry.pki.tls import TlsFiles, client_context, server_context
 from wherry.process.command import process_command
+from wherry.process.memory import give_back
 from wherry.process.run import ProcessOptions, Runtime, run
 from wherry.store.client import StoreClient
 from wherry.store.etcd import EtcdServer
@@ -26,6 +28,7 @@ from wherry.store.replica import Compaction, Replica, cluster_id
 from wherry.store.server import StoreServer
 from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands
 
+_TIDY_S: Final = 2.0
 _file = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -148,6 +151,7 @@ def command(  # one argument for each flag
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(server.run())
                 tasks.create_task(_settle(replica))
+                tasks.create_task(_tidy(replica))
                 if tls is not None:
                     tasks.create_task(keep_renewed(tls, network, peer_network))
                 if listen_etcd:
@@ -178,6 +182,17 @@ async def _settle(replica: Replica) -> None:
         await asyncio.sleep(0.1)
     gc.collect()
     gc.freeze()
+
+
+async def _tidy(replica: Replica) -> None:
+    """Give back what compaction freed: it lies between what stays."""
+    compacted = 0
+    while True:
+        await asyncio.sleep(_TIDY_S)
+        if replica.state.compact_revision != compacted:
+            compacted = replica.state.compact_revision
+            await asyncio.sleep(_TIDY_S)  # meanwhile it is swept
+            await asyncio.to_thread(give_back)
 
 
 def _tls_files(ca: Path | None, cert: Path | None, key: Path | None) -> TlsFiles | None:

@@ -16,7 +16,7 @@ from wherry.api.errors import UnavailableError
 from wherry.store import rpc
 from wherry.store.answer import lease_answer
 from wherry.store.backup import snapshot_bytes
-from wherry.store.kv import CompactedError, FutureRevisionError
+from wherry.store.kv import CompactedError, FutureRevisionError, WatchBatch
 from wherry.store.members import members_answer
 from wherry.store.membership import ReplaceMember
 from wherry.store.net import Connection, Handler, Identity, Listener, Network
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_OUTSTANDING: Final = 4096  # requests of one connection; then it is not read from
 _STALLED_S: Final = 30.0  # who takes no byte of a snapshot for so long is sent away
+_SHARED_EVENTS: Final = 64  # a frame with more is not kept for other watchers
 _CUT_OFF_S: Final = 3.0  # a replica without a leader for so long sends its watchers elsewhere
 
 
@@ -45,6 +46,8 @@ class StoreServer:
         self._listen = tuple(listen)
         self._connections: dict[Client, None] = {}
         self.tasks: asyncio.TaskGroup | None = None
+        self._encoded: dict[tuple[int, int], tuple[WatchBatch, bytes]] = {}
+        self._encoded_at = 0  # the revision at which this was done
 
     async def run(self) -> None:
         """Serve until cancelled; a leader then first hands over to another member."""
@@ -78,6 +81,20 @@ class StoreServer:
     def forget(self, client: "Client") -> None:
         """A connection ended."""
         self._connections.pop(client, None)
+
+    def encoded(self, number: int, batch: WatchBatch) -> bytes:
+        """Return a batch as a frame, encoded once for all watchers that get it now."""
+        revision = self.replica.state.revision
+        if revision != self._encoded_at:
+            self._encoded, self._encoded_at = {}, revision
+        where = (number, id(batch))
+        known = self._encoded.get(where)
+        if known is None:
+            frame = rpc.encode(rpc.Batch(number, batch.revision, list(batch.events)))
+            if batch.revision != revision or len(batch.events) > _SHARED_EVENTS:
+                return frame  # of somebody who catches up: nobody else needs it
+            known = self._encoded[where] = (batch, frame)  # kept, so that the id stays its own
+        return known[1]
 
     def allowed(self, client: "Client") -> bool:
         """Whether a connection was let in."""
@@ -222,7 +239,7 @@ class Client:
         try:
             while True:
                 batch = await watcher.next(max(0.01, request.progress_s))
-                self._send(rpc.Batch(number, batch.revision, list(batch.events)))
+                self.connection.send(self._server.encoded(number, batch))
                 await self.connection.drained()
         except CompactedError as error:
             self._send(rpc.Failed(number, rpc.COMPACTED, str(error), error.compact_revision))

@@ -4,7 +4,8 @@ A watcher has no buffer of its own: it has a position in the state's event log, 
 from there whenever it is asked. So a slow watcher costs no memory, and the bound on how far
 it may fall behind is compaction (or `max_lag` revisions): then it is told so, and must read
 again. A watcher that is up to date sleeps; `WatchHub.advance` wakes it only for events in its
-range.
+range. Watchers of the same range that stand at the same place get the same batch, the very
+object: so that it is put together once, and whoever sends it can encode it once.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ from wherry.store.mvcc import MvccState
 MAX_BATCH_EVENTS = 500
 MAX_BATCH_BYTES = 1 << 20
 MAX_LAG = 100_000  # revisions
+_SHARED_REVISIONS = 64  # who is further behind reads for himself: nobody else needs the same
+_Where = tuple[bytes, bytes | None, int]  # key, end, position
 
 
 class Watcher:
@@ -28,7 +31,7 @@ class Watcher:
         self.key = key
         self.end = end
         self.position = revision  # every change up to here was handed out
-        self._waker: asyncio.Future[None] | None = None
+        self._waker: asyncio.Future[bool] | None = None  # True: it waited long enough
 
     def match(self, events: Sequence[Event]) -> list[Event]:
         """Return those events that are in the range."""
@@ -51,6 +54,18 @@ class Watcher:
         state = self._hub.state
         if state.revision - self.position > self._hub.max_lag:
             raise CompactedError(max(state.compact_revision, state.revision - self._hub.max_lag))
+        if state.revision - self.position > _SHARED_REVISIONS:
+            self.position, batch = self._read(state)
+            return batch
+        shared = self._hub.shared()
+        where = (self.key, self.end, self.position)
+        if where not in shared:
+            shared[where] = self._read(state)
+        self.position, batch = shared[where]
+        return batch
+
+    def _read(self, state: MvccState) -> tuple[int, WatchBatch | None]:
+        """Return the next changes, and the position behind them."""
         found: list[Event] = []
         size = 0
         position = self.position
@@ -64,8 +79,7 @@ class Watcher:
                     break
         else:
             position = max(self.position, state.revision)
-        self.position = position
-        return WatchBatch(position, found) if found else None
+        return position, WatchBatch(position, found) if found else None
 
     async def next(self, timeout_s: float | None = None) -> WatchBatch:
         """Wait for changes, at most `timeout_s`; then return an empty batch: progress.
@@ -76,26 +90,30 @@ class Watcher:
         batch = self.poll()
         if batch is not None:
             return batch
-        self._waker = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(timeout_s, self._expire) if timeout_s is not None else None
         try:
-            async with asyncio.timeout(timeout_s):
-                while True:
-                    await self._waker
-                    batch = self.poll()
-                    if batch is not None:
-                        return batch
-                    self._waker = asyncio.get_running_loop().create_future()
-        except TimeoutError:
-            return self.poll() or WatchBatch(self.position, [])
+            late = False
+            while batch is None and not late:
+                self._waker = loop.create_future()
+                late = await self._waker
+                batch = self.poll()
+            return batch or WatchBatch(self.position, [])
         finally:
             self._waker = None
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self) -> None:
+        if self._waker is not None and not self._waker.done():
+            self._waker.set_result(True)
 
     def advance(self, events: Sequence[Sequence[Event]], revision: int) -> None:
         """Called by the hub with the events of the revisions up to `revision`."""
         if self._waker is None or self._waker.done():
             return
         if any(covers(self.key, self.end, event.kv.key) for batch in events for event in batch):
-            self._waker.set_result(None)
+            self._waker.set_result(False)
         elif self.position >= revision - len(events):
             self.position = max(self.position, revision)
 
@@ -112,6 +130,8 @@ class WatchHub:
         self.max_lag = max_lag
         self._told = state.revision
         self._watchers: dict[Watcher, None] = {}
+        self._shared: dict[_Where, tuple[int, WatchBatch | None]] = {}
+        self._shared_at = 0  # the revision of the state for which that holds
         self.closed = False
 
     def __len__(self) -> int:
@@ -122,6 +142,13 @@ class WatchHub:
         watcher = Watcher(self, key, end, revision)
         self._watchers[watcher] = None
         return watcher
+
+    def shared(self) -> dict["_Where", tuple[int, WatchBatch | None]]:
+        """Return what watchers of the same range found from the same position at this revision."""
+        if self._shared_at != self.state.revision:
+            self._shared_at = self.state.revision
+            self._shared = {}
+        return self._shared
 
     def discard(self, watcher: Watcher) -> None:
         """Forget a watcher."""
@@ -149,7 +176,7 @@ class WatchHub:
         for watcher in self._watchers:
             waker = watcher._waker  # noqa: SLF001
             if waker is not None and not waker.done():
-                waker.set_result(None)
+                waker.set_result(False)
 
     def close(self) -> None:
         """End every watch with `UnavailableError`."""

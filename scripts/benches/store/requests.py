@@ -86,9 +86,7 @@ async def lists(report: Report, pair: Pair, seconds: float) -> None:
         await pair.near.txn([], ops)
         await pair.etcd.txn([], ops)
     page = Range(b"/lists/", b"/lists0", limit=500)
-    mine = await measure(
-        lambda _: pair.near.range(page, serializable=True), 1, seconds, pair.pids
-    )
+    mine = await measure(lambda _: pair.near.range(page, serializable=True), 1, seconds, pair.pids)
     report.add("list of 500 x 2 KB, CPU", mine.cpu_us / 1e3, "ms", "< 2")
     report.add("list of 500 x 2 KB p50", mine.p50_ms, "ms")
     etcds = await measure(

@@ -73,7 +73,9 @@ async def size(report: Report, keys: int, rewrites: int) -> None:
         peak = Peak(processes)
         looking = asyncio.ensure_future(peak.look())
         report.add(f"{name}: written in", await fill(client, keys), "s")
-        report.add(f"{name}: every key rewritten {rewrites}x", await fill(client, keys, rewrites), "s")
+        report.add(
+            f"{name}: every key rewritten {rewrites}x", await fill(client, keys, rewrites), "s"
+        )
         await asyncio.sleep(12)  # two compactions
         pids = [one.pid for one in processes.processes.values()]
         memory = max(map(rss_mb, pids)) * 1.048576
