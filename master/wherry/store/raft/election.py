@@ -31,6 +31,7 @@ class Elections(StockMember):
         self._votes: set[Member] = set()  # for this candidate, in this term ...
         self._counted: set[Member] = set()  # ... and those that PySyncObj was told of
         self._campaign = False
+        self._candidate_log = (0, 0)  # index and term of the last entry of who asks for a vote
         super().__init__(config, wal, owner, rng)
 
     def hung_up(self, name: str) -> None:
@@ -58,6 +59,7 @@ class Elections(StockMember):
             case msg.RequestVote(term, last_index, last_term, unanimous):
                 if self._wal.fresh and not unanimous:
                     return
+                self._candidate_log = (last_index, last_term)
                 self._stock(
                     node,
                     {

@@ -137,7 +137,7 @@ class Reconfiguration(Replication):
         """Take over what a snapshot says; `payload` is empty in those of old."""
         if payload:
             self._base = (index, payload)
-        self.agreed = decode(self._base[1])
+        self._agree(decode(self._base[1]))
         self._adopt()
 
     # ---- acting on it
@@ -154,8 +154,6 @@ class Reconfiguration(Replication):
         me = self._config.name
         own = now.named(me)
         self._voter = own is not None and not own.learner
-        if own is not None and own.id == self._wal.spare and self._wal.fresh:
-            self._wal.identify(own.id)
         others = [one for one in now.members if one.key != me]
         gone = [node for name, node in self._peers.items() if now.named(name) is None]
         changed = {one.key for one in others if before.get(one.key) != one.id}
@@ -183,8 +181,15 @@ class Reconfiguration(Replication):
         self._SyncObj__raftMatchIndex[node] = 0
         self._SyncObj__lastResponseTime[node] = loop_time()
 
+    def _agree(self, configuration: Configuration) -> None:
+        """What is committed stays: only now a new disk takes the id that it was given."""
+        self.agreed = configuration
+        own = configuration.named(self._config.name)
+        if own is not None and own.id == self._wal.spare and self._wal.fresh:
+            self._wal.identify(own.id)
+
     def _apply_configuration(self, index: int, term: int, payload: bytes) -> None:
-        self.agreed = decode(payload)
+        self._agree(decode(payload))
         log.info(
             "members",
             extra={"members": [f"{m.key}:{m.id:x}{'?' * m.learner}" for m in self.agreed.members]},
@@ -210,15 +215,30 @@ class Reconfiguration(Replication):
         self._unsure = set()
         for node in self._peers.values():
             self._begin_with(node)  # learners too, of whom PySyncObj does not know
+        own = self.configuration.named(self._config.name)
+        if not self._wal.member_id and own is not None:
+            self._wal.identify(own.id)  # all agreed: nobody has more than this disk
         super()._SyncObj__onBecomeLeader()
 
     def outgoing(self, node: Member, message: dict[str, Any]) -> None:
-        """Whoever votes is from then on that member, with this disk."""
-        if message["type"] in ("request_vote", "response_vote") and not self._wal.member_id:
-            own = self.configuration.named(self._config.name)
-            if own is not None:
-                self._wal.identify(own.id)
+        """Whoever votes in a new cluster is from then on that member, with this disk."""
+        kind = message["type"]
+        if kind == "request_vote":
+            self._settle_id(message["last_log_index"], message["last_log_term"])
+        elif kind == "response_vote":
+            self._settle_id(*self._candidate_log)
         super().outgoing(node, message)
+
+    def _settle_id(self, last_index: int, last_term: int) -> None:
+        """Take the id that the flags give, unless somebody else's log shows a past.
+
+        Then another disk may have had it, and the next leader is to see that this one is new.
+        """
+        entries = self._wal.entries
+        begins = len(entries) == 1 and entries[0][1:] == (last_index, last_term)
+        own = self.configuration.named(self._config.name)
+        if not self._wal.member_id and own is not None and (begins or not self._wal.fresh):
+            self._wal.identify(own.id)
 
     def _on_append(self, node: Member, message: msg.Append) -> None:
         super()._on_append(node, message)
