@@ -2,7 +2,7 @@
 
 from wherry.store import etcd_wire as wire
 from wherry.store.etcd_door import Door, served
-from wherry.store.kv import DeleteResult, PutResult
+from wherry.store.kv import DeleteResult, KeyNotFoundError, LeaseNotFoundError, PutResult
 from wherry.wire.etcd import rpc_pb2, rpc_pb2_grpc
 
 
@@ -23,7 +23,12 @@ class KV(rpc_pb2_grpc.KVServicer):
     @served
     async def Put(self, request: rpc_pb2.PutRequest) -> rpc_pb2.PutResponse:
         """Write a key."""
-        done = await self.door.store.txn([], [wire.put_op(request)])
+        try:
+            done = await self.door.store.txn([], [wire.put_op(request)])
+        except KeyNotFoundError as error:
+            if request.lease and request.lease not in self.door.replica.state.leases:
+                raise LeaseNotFoundError(str(error)) from error  # outside of txn it comes first
+            raise
         previous = done.results[0] if request.prev_kv else None
         prev = previous.prev if isinstance(previous, PutResult) else None
         return rpc_pb2.PutResponse(
