@@ -95,6 +95,15 @@ def test_recover_asks_first(tmp_path: Path) -> None:
     assert "a majority: start them" in run("recover", "--data-dir", tmp_path / "d").output
 
 
+def test_recover_finishes_what_was_killed(tmp_path: Path) -> None:
+    write_member(tmp_path / "d")
+    flags = ("--data-dir", tmp_path / "d", "--initial-cluster", "m=127.0.0.1:1", "--yes")
+    assert run("recover", *flags).exit_code == 0
+    (tmp_path / "d").rename(tmp_path / "d.recovering")  # as if it had not come to its last step
+    assert "finished the recovery" in run("recover", *flags).output
+    assert run("verify", tmp_path / "d").exit_code == 0
+
+
 def test_recover_uses_the_reports_of_other_machines(tmp_path: Path) -> None:
     write_member(tmp_path / "here", count=5, member="a")
     write_member(tmp_path / "there", count=9, member="b")

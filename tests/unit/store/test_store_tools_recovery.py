@@ -19,12 +19,12 @@ from wherry.store.raft.wal import CONFIGURATION, Wal
 from wherry.store.tools import recovery
 from wherry.store.tools.files import held
 from wherry.store.tools.inspection import inspect, state_of
-from wherry.store.tools.rebuild import Founding, first_session, restore
+from wherry.store.tools.rebuild import Founding, Origin, build, first_session, restore
 from wherry.store.tools.recovery import Survivor, choose, survey
 from wherry.store.tools.rejoin import begin_anew
 
 PEERS = {f"m{n}": f"127.0.0.1:{2380 + n}" for n in (1, 2, 3)}
-NEW = Founding("00000000000000aa", membership.initial("00000000000000aa", ["m"], ["10.0.0.1:2380"]))
+NEW = Founding("aa00000000000000", membership.initial("aa00000000000000", ["m"], ["10.0.0.1:2380"]))
 
 
 def survivor(member: str, last: tuple[int, int], committed: int = 0, **more: Any) -> Survivor:
@@ -153,8 +153,11 @@ def test_a_cluster_of_one_goes_on_with_everything(tmp_path: Path) -> None:
 
 def test_revisions_and_sessions_are_never_given_twice(tmp_path: Path) -> None:
     write_member(tmp_path / "d", count=9)
-    recovery.recover(tmp_path / "d", NEW, bump=1)
-    _, state = state_of(inspect(tmp_path / "d"))
+    _, old = state_of(inspect(tmp_path / "d"))
+    old._register()
+    build(tmp_path / "e", Origin(old, 9, 2), "m", NEW, bump=1, fresh=False)
+    _, state = state_of(inspect(tmp_path / "e"))
+    assert state.header().sessions == []
     registered = state._register()
     assert registered == Registered(first_session(NEW.cluster))
     assert first_session("00000001" * 2) - first_session("00000000" * 2) >= 1 << 28
@@ -227,7 +230,7 @@ def test_a_recovery_killed_at_any_line_is_finished_by_running_it_again(tmp_path:
 
 
 def test_who_rejoins_begins_with_an_empty_log_and_keeps_what_it_had(tmp_path: Path) -> None:
-    founded = recovery.founding_of("00000000000000aa", "m1", PEERS)
+    founded = recovery.founding_of("aa00000000000000", "m1", PEERS)
     place = founded.configuration.named("m2")
     assert place is not None
     assert (place.learner, place.peer) == (True, PEERS["m2"])
