@@ -19,9 +19,9 @@ from pathlib import Path
 
 import uvloop
 from _report import Report
+from store.asking import CONCURRENCY, gets, lists, puts, serializable_gets
 from store.failover import failover
 from store.idle import idle
-from store.requests import CONCURRENCY, gets, lists, puts, serializable_gets
 from store.rig import pair
 from store.size import size
 from store.watching import watching
@@ -48,7 +48,7 @@ async def bench(report: Report, options: Options) -> None:
             if "requests" in parts:
                 curves = await puts(report, both, seconds, rounds)
                 if options.plot:
-                    from store.plot import draw  # noqa: PLC0415  # half a second, only if asked
+                    from store.plot import draw  # half a second, only if asked
 
                     draw(curves, CONCURRENCY, options.plot)
                 await gets(report, both, seconds, rounds)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
+from itertools import pairwise
 
 from _report import Report
 from store.load import quantile
@@ -31,10 +32,7 @@ class Gaps:
         after = [done for done in self._done if done > since]
         before = [done for done in self._done if done <= since][-1:] or [since]
         times = [*before, *after]
-        return max(b - a for a, b in zip(times, times[1:], strict=False))
-
-    def written_since(self, moment: float) -> bool:
-        return bool(self._done) and self._done[-1] > moment
+        return max(b - a for a, b in pairwise(times))
 
 
 async def _gap(processes: Processes, first: str, act: "Act", *, leader: str) -> float:

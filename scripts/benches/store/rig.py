@@ -34,7 +34,7 @@ async def leader_of(processes: Processes, *, but: str = "") -> str:
     """Return who leads; somebody else than `but`."""
     client = processes.client(timeout_s=30)
     try:
-        while (leader := (await client.status()).leader) in ("", but):
+        while (leader := (await client.status()).leader) in ("", but):  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.02)
     finally:
         await client.close()

@@ -24,6 +24,7 @@ from wherry.store.net import Sockets
 WATCHERS = 200
 WRITES_PER_S = 500
 _PROCESSES = 2
+_TIMED = 4  # watchers in a process that has time: others would measure how busy they are
 
 
 class _Frame(msgspec.Struct, array_like=True, tag=23):
@@ -80,24 +81,24 @@ class _Watcher:
         """The bench ends it."""
 
 
-def _process(pipe: Pipe, endpoints: Sequence[str], start: int) -> None:
+def _process(pipe: Pipe, endpoints: Sequence[str], start: int, timed: bool) -> None:  # noqa: FBT001
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_watch(pipe, endpoints, start))
+        runner.run(_watch(pipe, endpoints, start, timed=timed))
 
 
-async def _watch(pipe: Pipe, endpoints: Sequence[str], start: int) -> None:
+async def _watch(pipe: Pipe, endpoints: Sequence[str], start: int, *, timed: bool) -> None:
     seen = Seen()
     lags: list[float] = []
     connections = []
-    for number, endpoint in enumerate(endpoints):
-        watcher = _Watcher(seen, start, lags if number % 10 == 0 else None)
+    for endpoint in endpoints:
+        watcher = _Watcher(seen, start, lags if timed else None)
         connection = await Sockets().dial(endpoint, watcher)
         connection.send(rpc.encode(rpc.Watch(1, b"/watch/", b"/watch0", start, 60.0)))
         connections.append(connection)
     pipe.send("watching")
     total = await asyncio.to_thread(pipe.recv)
     deadline = time.perf_counter() + 20
-    while seen.events < total * len(endpoints) and time.perf_counter() < deadline:
+    while seen.events < total * len(endpoints) and time.perf_counter() < deadline:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.1)  # one too many would come now
     pipe.send((seen, lags))
@@ -126,9 +127,12 @@ async def watching(report: Report, pair: Pair, seconds: float) -> None:
     start = (await pair.near.status()).revision
     context = multiprocessing.get_context("spawn")
     pipes, children = [], []
-    for n in range(_PROCESSES):
+    busy = endpoints[_TIMED:]
+    for timed, some in [(True, endpoints[:_TIMED])] + [
+        (False, busy[n::_PROCESSES]) for n in range(_PROCESSES)
+    ]:
         mine, theirs = context.Pipe()
-        child = context.Process(target=_process, args=(theirs, endpoints[n::_PROCESSES], start))
+        child = context.Process(target=_process, args=(theirs, some, start, timed))
         child.start()
         pipes.append(mine)
         children.append(child)
@@ -139,9 +143,7 @@ async def watching(report: Report, pair: Pair, seconds: float) -> None:
     count = await _write(pair, seconds)
     for pipe in pipes:
         pipe.send(count)
-    answers: list[tuple[Seen, list[float]]] = []
-    for pipe in pipes:
-        answers.append(await asyncio.to_thread(pipe.recv))
+    answers: list[tuple[Seen, list[float]]] = [await asyncio.to_thread(p.recv) for p in pipes]
     used = cpu_of(pids) - used
     leader_used = cpu_of([pair.processes.processes[pair.leader].pid]) - leader_used
     for child in children:

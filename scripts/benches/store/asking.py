@@ -9,9 +9,9 @@ from store.load import Call, Rate, best, cpu_of, measure
 from store.rig import Pair
 
 from wherry.store import rpc
-from wherry.store.operation import RangeOp
 from wherry.store.kv import Put, Range, Store
 from wherry.store.net import Connection, Sockets
+from wherry.store.operation import RangeOp
 
 VALUE = bytes(1024)
 KEYS = 1000
