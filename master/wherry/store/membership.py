@@ -145,6 +145,11 @@ UNHEALTHY: Final = MemberError("UNAVAILABLE", "etcdserver: unhealthy cluster")
 TOO_MANY_VOTERS: Final = MemberError(
     "FAILED_PRECONDITION", f"wherry: a cluster has at most {MAX_VOTERS} voting members"
 )
+NAMELESS: Final = MemberError(
+    "FAILED_PRECONDITION",
+    "wherry: the second voting member must be added as a learner first, or by its name "
+    "(wherry store member add)",
+)
 NOT_LEADER: Final = MemberError("FAILED_PRECONDITION", "etcdserver: not leader")
 BAD_TRANSFEREE: Final = MemberError("FAILED_PRECONDITION", "etcdserver: bad leader transferee")
 TRANSFER_TIMEOUT: Final = MemberError(
@@ -245,6 +250,8 @@ def _no_room(before: Configuration, asked: AddMember) -> MemberError | None:
     count = len(before.voters)
     if count >= MAX_VOTERS:
         return TOO_MANY_VOTERS
+    if count == 1 and not asked.name:
+        return NAMELESS
     started = sum(bool(one.name) for one in before.voters)
     alone = (started, count) == (1, 1)
     return None if alone or started >= _majority(count + 1) else TOO_FEW_STARTED

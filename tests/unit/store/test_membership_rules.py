@@ -5,6 +5,7 @@ import pytest
 from wherry.store import membership
 from wherry.store.membership import (
     ID_EXISTS,
+    NAMELESS,
     NOT_FOUND,
     NOT_IN_SYNC,
     NOT_LEARNER,
@@ -52,6 +53,7 @@ LEARNER = AddMember("new", "new:1", learner=True)
         (members(3), (), AddMember("m2", "new:1"), ID_EXISTS),
         (members(3, learners=1), (), LEARNER, TOO_MANY_LEARNERS),
         (members(7), (), ADD, TOO_MANY_VOTERS),
+        (members(1), (), AddMember("", "new:1"), NAMELESS),
         (members(3), (3,), ADD, UNHEALTHY),
         (members(3), (3,), LEARNER, UNHEALTHY),
         (members(2, unnamed=1), (2,), ADD, TOO_FEW_STARTED),
