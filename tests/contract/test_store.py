@@ -11,6 +11,7 @@ from store_world import StoreWorld
 from virtual_loop import VirtualClock, run
 
 from wherry.api.errors import TooLargeError
+from wherry.store.entry import LeaseExistsError
 from wherry.store.kv import (
     CompactedError,
     Compare,
@@ -18,7 +19,10 @@ from wherry.store.kv import (
     DeleteResult,
     Event,
     FutureRevisionError,
+    KeyNotFoundError,
     LeaseNotFoundError,
+    Nested,
+    NestedResult,
     Put,
     PutResult,
     Range,
@@ -168,6 +172,62 @@ def test_comparisons(on: Callable[[Body], None]) -> None:
     on(body)
 
 
+def test_comparisons_of_ranges(on: Callable[[Body], None]) -> None:
+    async def body(store: Store) -> None:
+        for key in (b"/r/a", b"/r/b", b"/r/b"):
+            await store.txn([], [Put(key, b"v")])
+        end = prefix_end(b"/r/")
+        rows: list[tuple[Compare, bool]] = [
+            (Compare(b"/r/", Target.VALUE, "=", b"v", end), True),
+            (Compare(b"/r/", Target.VERSION, "=", 1, end), False),
+            (Compare(b"/r/", Target.VERSION, "=", 1, b"/r/b"), True),
+            (Compare(b"/s/", Target.CREATE, "=", 0, b"/s0"), True),
+            (Compare(b"/s/", Target.VALUE, "=", b"", b"/s0"), False),
+        ]
+        for compare, holds in rows:
+            assert (await store.txn([compare], [])).succeeded is holds, compare
+
+    on(body)
+
+
+def test_a_transaction_inside_of_one(on: Callable[[Body], None]) -> None:
+    async def body(store: Store) -> None:
+        await store.txn([], [Put(b"/a", b"1")])
+        before = [Compare(b"/a", Target.VALUE, "=", b"1")]
+        nested = Nested(before, [Put(b"/n", b"then"), Range(b"/n")], [Put(b"/n", b"else")])
+        first = await store.txn([], [Put(b"/a", b"2"), nested])
+        inner = first.results[1]
+        assert isinstance(inner, NestedResult)
+        assert inner.succeeded, "decided by what was there before"
+        found = inner.results[1]
+        assert isinstance(found, RangeResult)
+        assert [(kv.value, kv.mod_revision) for kv in found.kvs] == [(b"then", first.revision)]
+        second = await store.txn([], [nested])
+        assert second.results == [NestedResult(False, [PutResult(found.kvs[0])])]
+        events = await changes(store, b"/n", None, first.revision - 1, 2)
+        assert [event.kv.value for event in events] == [b"then", b"else"]
+        with pytest.raises(ValueError, match="duplicate key"):
+            await store.txn([], [Put(b"/n", b""), nested])
+
+    on(body)
+
+
+def test_a_put_keeps_what_it_ignores(on: Callable[[Body], None]) -> None:
+    async def body(store: Store) -> None:
+        with pytest.raises(KeyNotFoundError):
+            await store.txn([], [Put(b"/a", b"", ignore_value=True)])
+        lease = await store.lease_grant(60)
+        await store.txn([], [Put(b"/a", b"1", lease)])
+        await store.txn([], [Put(b"/a", b"2", ignore_lease=True)])
+        (kept,) = (await store.range(Range(b"/a"))).kvs
+        assert (kept.value, kept.lease) == (b"2", lease)
+        await store.txn([], [Put(b"/a", b"", ignore_value=True)])
+        (freed,) = (await store.range(Range(b"/a"))).kvs
+        assert (freed.value, freed.lease, freed.version) == (b"2", 0, 3)
+
+    on(body)
+
+
 def test_pages_are_of_one_revision(on: Callable[[Body], None]) -> None:
     async def body(store: Store) -> None:
         for name in b"abcdef":
@@ -243,6 +303,10 @@ def test_leases(on: Callable[[Body], None]) -> None:
         await store.lease_revoke(lease)
         (event,) = await changes(store, b"/l", None, done.revision, 1)
         assert event.deleted
+        taken = await store.lease_grant(60, 12345)
+        assert taken == 12345
+        with pytest.raises(LeaseExistsError):
+            await store.lease_grant(60, 12345)
         for call in (store.lease_keepalive, store.lease_revoke):
             with pytest.raises(LeaseNotFoundError):
                 await call(lease)
