@@ -2,11 +2,16 @@
 
 import asyncio
 import importlib
+import json
 from typing import Any
 
+import grpc
 import pytest
 from hollow_cluster import HollowCluster, until
 from kubectl_session import Session, both_ends, every_build
+
+from wherry.wire.v1 import cluster_pb2 as pb
+from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
 
 pytestmark = [
     pytest.mark.integration,
@@ -294,6 +299,32 @@ def test_kr8s_applies(hollow: HollowCluster, namespace: str) -> None:
         await api._session.aclose()
 
     asyncio.run(main())
+
+
+def test_apply_over_grpc(hollow: HollowCluster, namespace: str) -> None:
+    ca, key, cert = (hollow.pki(name).read_bytes() for name in ("ca.crt", "admin.key", "admin.crt"))
+    body = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"g"},"data":{"a":"%d"}}'
+
+    def request(manager: str, value: int, *, force: bool = False) -> pb.PatchRequest:
+        return pb.PatchRequest(
+            resource=pb.Resource(version="v1", plural="configmaps"),
+            namespace=namespace,
+            name="g",
+            patch=body % value,
+            patch_type="application/apply-patch+yaml",
+            options=pb.WriteOptions(field_manager=manager, force=force),
+        )
+
+    credentials = grpc.ssl_channel_credentials(ca, key, cert)
+    with grpc.secure_channel(hollow.grpc, credentials) as channel:
+        patch = ClusterStub(channel).Patch
+        made = json.loads(patch(request("one", 1)).object)
+        assert [e["manager"] for e in made["metadata"]["managedFields"]] == ["one"]
+        with pytest.raises(grpc.RpcError, match='conflict with "one"'):
+            patch(request("two", 2))
+        assert json.loads(patch(request("two", 2, force=True)).object)["data"] == {"a": "2"}
+        with pytest.raises(grpc.RpcError, match="fieldManager: Required value"):
+            patch(request("", 3))
 
 
 def test_what_the_cluster_itself_writes_is_tracked(hollow: HollowCluster, namespace: str) -> None:
