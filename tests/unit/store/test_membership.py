@@ -22,13 +22,16 @@ from store_members import (
 from store_sim import SimDisk
 from virtual_loop import run, until
 
+from wherry.store import membership
 from wherry.store.membership import (
     NOT_IN_SYNC,
     UNHEALTHY,
     AddMember,
     Configuration,
+    Progress,
     PromoteMember,
     RemoveMember,
+    ReplaceMember,
     initial,
 )
 from wherry.store.raft import message as msg
@@ -363,6 +366,37 @@ def test_an_old_disk_of_a_replaced_member_is_told_that_it_is_out() -> None:
         lost.disk = old
         world.start(lost.name)
         await until(lambda: lost.node is None, within_s=20)
+        await world.stop()
+
+    run(main())
+
+
+def test_a_new_disk_takes_an_id_only_when_that_is_agreed() -> None:
+    """The entry that gives it may yet be cut off; the id that it took would be nobody's."""
+
+    async def main() -> None:
+        world = cluster()
+        leader = await settled(world)
+        wiped = others(world, leader)[0]
+        await world.kill(wiped.name)
+        wiped.disk.wipe()
+        split(world, wiped)
+        world.start(wiped.name)
+        await asyncio.sleep(0.01)
+        term, raft = node(leader).term, core(wiped)
+        before = raft.configuration
+        active = Progress({one.id for one in before.members}, {}, 1)
+        own = number(before, wiped.name)
+        replaced = membership.change(before, ReplaceMember(own), raft.member_id, active)
+        assert isinstance(replaced, Configuration)
+        entry = (CONFIGURATION + membership.encode(replaced), 2, term)
+        node(wiped).receive(leader.name, msg.Append(term, 0, 1, 1, 0, [entry]))
+        await asyncio.sleep(0.1)
+        assert raft.configuration == replaced
+        assert raft._wal.member_id == 0
+        node(wiped).receive(leader.name, msg.Append(term, 0, 2, 2, term, []))
+        await asyncio.sleep(0.1)
+        assert raft._wal.member_id == raft._wal.spare
         await world.stop()
 
     run(main())
