@@ -98,7 +98,7 @@ class StoreClient:
             UnavailableError: there was none in time; it may or may not have been done.
         """
         deadline = asyncio.get_running_loop().time() + (timeout_s or self._timeout_s)
-        backoff = Backoff(self._rng, first_s=0.02, most_s=0.2)
+        backoff = Backoff(self._rng, first_s=0.005, most_s=0.2)  # a hand-over takes 10 ms
         attempts = 0
         while True:
             if self._closed:
