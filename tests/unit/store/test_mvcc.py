@@ -25,6 +25,7 @@ from wherry.store.entry import (
     Transacted,
     encode_command,
     transaction,
+    txn_result,
 )
 from wherry.store.kv import (
     CompactedError,
@@ -110,7 +111,8 @@ def test_one_transaction_is_one_revision_and_sees_its_own_writes() -> None:
     )
     assert isinstance(got, Transacted)
     assert got.revision == 3
-    before, after = got.results[1].result, got.results[3].result
+    results = txn_result(got).results
+    before, after = results[1], results[3]
     assert isinstance(before, RangeResult)
     assert isinstance(after, RangeResult)
     assert [kv.key for kv in before.kvs] == [b"a", b"b", b"c"]
@@ -378,6 +380,6 @@ def test_put_returns_what_was_there() -> None:
     txn(state, [Put(b"a", b"1")])
     got = txn(state, [Put(b"a", b"2")])
     assert isinstance(got, Transacted)
-    result = got.results[0].result
+    result = txn_result(got).results[0]
     assert isinstance(result, PutResult)
     assert result.prev == KeyValue(b"a", b"1", 2, 2, 1)
