@@ -165,6 +165,7 @@ def test_a_nodes_certificate_opens_no_door(processes: Processes, doors: list[Doo
             await client.range(Range(b"/"))
         finally:
             await client.close()
+            await asyncio.sleep(0.1)  # the transports close in the loop's next turns
 
     asyncio.run(rpc("admin"))
     with pytest.raises(UnavailableError):
@@ -188,7 +189,9 @@ def test_members_talk_to_members_only(processes: Processes, doors: list[Door], w
         except (ConnectionResetError, ssl.SSLError):
             return b""
         finally:
-            writer.close()
+            writer.transport.abort()
+            with contextlib.suppress(OSError):  # TLS says no word of farewell then
+                await writer.wait_closed()
 
     assert asyncio.run(knock()) == b""
 
