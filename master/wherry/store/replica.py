@@ -224,8 +224,8 @@ class Replica:
         now = self._clock.monotonic()
         self._sync_leases(now)
         one = self.state.leases.get(lease)
-        if one is None:
-            reply(None)
+        if one is None or (renew and not self._lessor.remaining_s(lease, now)):
+            reply(None)  # what is over ends, though its end may not be committed yet
             return
         if renew:
             self._lessor.renew(lease, one, now)
