@@ -257,9 +257,7 @@ class SimCluster(Generic[R]):
     def start(self, name: str) -> None:
         member = self.members[name]
         assert member.node is None
-        config = RaftConfig(
-            name, self._first, "sim", joined=self.joined.get(name), **self._config
-        )
+        config = RaftConfig(name, self._first, "sim", joined=self.joined.get(name), **self._config)
         member.machine = self._machine()
         member.node = RaftNode(
             config, member.machine, member.disk, self.network.link(name), Random(self.rng.random())

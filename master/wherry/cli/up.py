@@ -33,12 +33,12 @@ from wherry.cli.plan import (
     ports_from,
 )
 from wherry.cli.renewal import Renewal
-from wherry.process.supervisor import Child, Supervisor
 from wherry.client.grpc_api import GrpcApi
 from wherry.pki.node import node_pairs
 from wherry.pki.subject import Subject
 from wherry.process.command import process_command, read_flags
 from wherry.process.run import ProcessOptions, Runtime, run
+from wherry.process.supervisor import Child, Supervisor
 
 PROBE_S = 1.0
 _OTHER_PORTS = "choose other ports with --ports-from"

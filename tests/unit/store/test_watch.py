@@ -6,9 +6,10 @@ import pytest
 from virtual_loop import run
 
 from wherry.store.entry import NOBODY, encode_command, transaction
+from wherry.store.keyspace import Lease
 from wherry.store.kv import CompactedError, Put, WatchBatch
 from wherry.store.lessor import Lessor
-from wherry.store.mvcc import Lease, MvccState
+from wherry.store.mvcc import MvccState
 from wherry.store.watch import MAX_BATCH_EVENTS, WatchHub
 
 
