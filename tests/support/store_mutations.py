@@ -18,6 +18,7 @@ from pysyncobj.syncobj import SyncObj
 from store_fuzz import Plan, fuzz
 from store_world import StoreWorld
 
+from wherry.store import membership
 from wherry.store.entry import Command, Done, Origin, Outcome
 from wherry.store.mvcc import MvccState
 from wherry.store.raft import message as msg
@@ -25,6 +26,7 @@ from wherry.store.raft import replication, snapshot, wal
 from wherry.store.raft.core import RaftCore
 from wherry.store.raft.election import Elections
 from wherry.store.raft.match import Append, Matched, Reject
+from wherry.store.raft.reconfigure import Reconfiguration
 from wherry.store.raft.wal import Wal
 from wherry.store.replica import Replica
 from wherry.store.watch import Watcher, WatchHub
@@ -242,6 +244,26 @@ def _fresh_votes(patch: Patch) -> None:
     patch.set(Wal, "__init__", never_fresh)
 
 
+def _learner_counted(patch: Patch) -> None:
+    """Whoever is given everything counts."""
+    adopt = Reconfiguration._adopt
+
+    def adopted(self: Any) -> None:
+        adopt(self)
+        self._SyncObj__otherNodes = set(self._peers.values())
+
+    patch.set(Reconfiguration, "_adopt", adopted)
+
+
+def _changes_at_once(patch: Patch) -> None:
+    """A change may be made while the last one is not committed."""
+
+    def checked(self: Any, asked: Any, new_id: int) -> Any:
+        return membership.change(self.configuration, asked, new_id, self.progress)
+
+    patch.set(Reconfiguration, "check_change", checked)
+
+
 # ---- what the state machine and its doors promise
 
 
@@ -326,6 +348,12 @@ MUTATIONS = (
         "a new disk votes like any other",
         _fresh_votes,
         scenarios.who_forgot_and_who_was_behind_meet,
+    ),
+    Mutation("a learner is counted", _learner_counted, scenarios.a_leader_is_alone_with_a_learner),
+    Mutation(
+        "two changes of members at once",
+        _changes_at_once,
+        scenarios.a_second_change_is_asked_for_at_once,
     ),
     Mutation("session table missing", _no_sessions),
     Mutation("watch resumed off by one", _watch_off_by_one),

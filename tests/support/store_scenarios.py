@@ -8,6 +8,7 @@ import asyncio
 from random import Random
 from typing import Any
 
+from store_members import ask, change, learn, number
 from store_numbers import HistoryMachine
 from store_sim import SimCluster, SimMember
 from store_world import StoreWorld
@@ -15,6 +16,7 @@ from virtual_loop import run, until
 
 from wherry.store.entry import NOBODY, Expire, Grant, Revoke, encode_command
 from wherry.store.kv import Put
+from wherry.store.membership import AddMember, RemoveMember
 from wherry.store.mvcc import MvccState
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost
@@ -308,6 +310,32 @@ def a_lease_ends_after_it_was_granted_anew() -> None:
     assert 7 in state.leases, "the end of one grant hit the next"
 
 
+def a_leader_is_alone_with_a_learner() -> None:
+    """Of two voters and a learner: counted as three, it would be with one of the others."""
+
+    async def main() -> None:
+        world, leader, one, other = await _three()
+        removed = number(_node(leader).configuration, other.name)
+        assert isinstance(await change(world, RemoveMember(removed)), tuple)
+        learner = await learn(world, "d")
+        await until(lambda: learner.machine.log == [1])
+        world.network.partition({leader.name, "d"}, {one.name})
+        assert not await _write(leader, 2, within_s=0.5), "acknowledged with one voter of two"
+        await world.stop()
+
+    run(main())
+
+
+def a_second_change_is_asked_for_at_once() -> None:
+    async def main() -> None:
+        world, leader, _, _ = await _three()
+        ask(leader, AddMember("d", "d:1", learner=True))
+        assert ask(leader, AddMember("e", "e:1")) == [Lost.BUSY], "two changes at once"
+        await world.stop()
+
+    run(main())
+
+
 SCENARIOS = (
     a_follower_that_acknowledged_loses_power,
     a_leader_that_acknowledged_loses_power,
@@ -322,4 +350,6 @@ SCENARIOS = (
     who_forgot_and_who_was_behind_meet,
     a_leader_comes_back_and_remembers_old_deadlines,
     a_lease_ends_after_it_was_granted_anew,
+    a_leader_is_alone_with_a_learner,
+    a_second_change_is_asked_for_at_once,
 )
