@@ -285,7 +285,11 @@ class RaftCore(Reconfiguration, Generic[R]):
     # ---- commands
 
     def _checkCommandsToApply(self) -> None:  # noqa: N802
-        """Append what is queued, tell the followers once, then make it durable here."""
+        """Append what is queued and tell the followers once.
+
+        It is made durable here by the next round (`tick` begins with that), after the messages
+        have left: so the disks of leader and followers work at the same time.
+        """
         if not self.is_leader:
             self._refuse_queued()
             return
@@ -294,9 +298,11 @@ class RaftCore(Reconfiguration, Generic[R]):
         if appended or asked or self.commit != self._told:
             self._told = self.commit
             self._SyncObj__sendAppendEntries()
-        self._wal.sync()
         self._finish_reads()
-        if (self._commands and not self._successor) or (appended and not self._SyncObj__otherNodes):
+        if appended and self._SyncObj__otherNodes:
+            self._owner.wake_after_sending()
+        elif appended or (self._commands and not self._successor):
+            self._wal.sync()
             self._owner.wake()
 
     def _append_queued(self) -> int:

@@ -293,6 +293,10 @@ class RaftNode(Generic[R]):
             self._woken = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def wake_after_sending(self) -> None:
+        """See `core.Owner`: connections write in the next turn of the loop, we go on in the one after."""
+        asyncio.get_running_loop().call_soon(self.wake)
+
     def _flush(self) -> None:
         self._woken = False
         core = self._core

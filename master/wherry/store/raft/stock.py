@@ -185,6 +185,10 @@ class Owner(Protocol[R_co]):
         """Call `tick` soon."""
         ...
 
+    def wake_after_sending(self) -> None:
+        """Call `tick` when what was sent has left."""
+        ...
+
     def members_changed(self, configuration: Configuration) -> None:
         """These are the members from now on, as far as this log goes."""
         ...
