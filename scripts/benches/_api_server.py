@@ -22,7 +22,7 @@ START_S = 30.0
 
 
 class Servers:
-    """Both processes, ready when constructed. `cores` are those that they may use."""
+    """Both processes. `cores` are those that they may use; `stop` also after a failed `start`."""
 
     def __init__(self, cores: set[int], workers: int = 1) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="wherry-bench-"))
@@ -31,13 +31,22 @@ class Servers:
         self.port = _free_port()
         self._files()
         self.tls = client_context(self._tls("admin"))
+        self._workers = workers
+        self.cold_start_s = 0.0
+
+    def start(self) -> None:
+        """Start both, and wait until they are ready.
+
+        Raises:
+            SystemExit: they are not, in time.
+        """
         store = f"{self.directory}/store.sock"
         self._start("store", "--data-dir", f"{self.directory}/store", "--socket", store)
         began = time.perf_counter()
         self._start(
             *("apiserver", "--advertise-address", LOCALHOST, "--bind-address", LOCALHOST),
             *("--secure-port", str(self.port), "--grpc-port", str(_free_port())),
-            *("--store", f"unix://{store}", "--workers", str(workers)),
+            *("--store", f"unix://{store}", "--workers", str(self._workers)),
             *("--tls-cert-file", f"{self.directory}/apiserver.crt"),
             *("--tls-private-key-file", f"{self.directory}/apiserver.key"),
             *("--client-ca-file", f"{self.directory}/ca.crt"),

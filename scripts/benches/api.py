@@ -285,6 +285,7 @@ def scaling(report: Report, phase_s: float) -> None:
     for workers in (1, 2):
         servers = Servers(set(cores[:2]), workers)
         try:
+            servers.start()
             uvloop.run(_one(servers))
             fork = multiprocessing.get_context("fork")
             result = fork.SimpleQueue()
@@ -323,6 +324,7 @@ async def run(report: Report, phase_s: float, many: int) -> None:
     cores = sorted(os.sched_getaffinity(0))
     servers = Servers(set(cores[:2]))
     try:
+        servers.start()
         report.add("cold start to /readyz", servers.cold_start_s, "s", "< 1")
         report.add("RSS idle", servers.rss_mb(), "MB", "< 80")
         bench = Bench(servers, report, phase_s)

@@ -71,6 +71,13 @@ def flags(processes: Processes, name: str, token: str) -> list[str]:
     ]
 
 
+async def written(load: Load, count: int) -> None:
+    """Wait until so many writes were acknowledged."""
+    async with asyncio.timeout(60):
+        while len(load.acknowledged) < count:  # a count
+            await asyncio.sleep(0.02)
+
+
 def test_a_snapshot_of_a_busy_member_starts_a_new_cluster() -> None:
     async def main() -> None:
         async with cluster(3, flags=("--snapshot-count", "300")) as processes:
@@ -78,11 +85,11 @@ def test_a_snapshot_of_a_busy_member_starts_a_new_cluster() -> None:
             socket = processes.directory / "m2.sock"
             load = Load([processes.client(name, timeout_s=30) for name in processes.names * 4])
             async with load.running():
-                await asyncio.sleep(1)
+                await written(load, 51)
                 before = set(load.acknowledged)
                 await wherry("snapshot", "save", file, "--socket", socket)
                 after = set(load.acknowledged)
-            assert len(after) > len(before) > 50
+            assert len(after) > len(before) > 50, "it was to be taken while writes went on"
             assert file.stat().st_mode & 0o777 == 0o600
             status = json.loads(await wherry("snapshot", "status", file, "-w", "json"))
             assert status["totalKey"] >= len(before)
@@ -163,7 +170,7 @@ def test_a_cluster_comes_back_from_one_disk() -> None:
         async with cluster(3, flags=("--snapshot-count", "400")) as processes:
             load = Load([processes.client(name, timeout_s=30) for name in processes.names * 4])
             async with load.running():
-                await asyncio.sleep(1.5)
+                await written(load, 1000)  # so that there are snapshots, and a log behind them
             survivor, *lost = processes.names
             caught_up = processes.client(survivor)  # of what it lacks nobody could tell
             assert (await keys(caught_up))[0] == load.acknowledged
