@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from _report import cpu_s, rss_mb
+from ports import claim
 
 from lablib.chaos.rest import Connection
 from wherry.pki.certificates import create_ca, issue
@@ -28,7 +29,7 @@ class Servers:
         self.directory = Path(tempfile.mkdtemp(prefix="wherry-bench-"))
         self._cores = cores
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.port = _free_port()
+        self.port, self._grpc_port = claim(2)
         self._files()
         self.tls = client_context(self._tls("admin"))
         self._workers = workers
@@ -45,7 +46,7 @@ class Servers:
         began = time.perf_counter()
         self._start(
             *("apiserver", "--advertise-address", LOCALHOST, "--bind-address", LOCALHOST),
-            *("--secure-port", str(self.port), "--grpc-port", str(_free_port())),
+            *("--secure-port", str(self.port), "--grpc-port", str(self._grpc_port)),
             *("--store", f"unix://{store}", "--workers", str(self._workers)),
             *("--tls-cert-file", f"{self.directory}/apiserver.crt"),
             *("--tls-private-key-file", f"{self.directory}/apiserver.key"),
@@ -114,9 +115,3 @@ class Servers:
             except OSError:
                 time.sleep(0.01)
         raise SystemExit("not ready:\n" + (self.directory / "apiserver.log").read_text()[-2000:])
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind((LOCALHOST, 0))
-        return int(one.getsockname()[1])

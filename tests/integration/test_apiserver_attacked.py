@@ -13,7 +13,7 @@ from threading import Event
 
 import pytest
 from apiserver_pki import TestPki
-from store_process import free_ports
+from ports import claim
 
 from wherry.pki.tls import client_context
 from wherry.process.clock import SystemClock
@@ -32,7 +32,7 @@ class Victim:
     def __init__(self, directory: Path) -> None:
         pki = TestPki(directory)
         serving, admin = pki.files("kube-apiserver", server=True), pki.admin()
-        self.port, grpc_port = free_ports(2)
+        self.port, grpc_port = claim(2)
         self.tls = client_context(admin)
         self.log = directory / "apiserver.log"
         with self.log.open("wb") as log:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import store_process
 from apiserver_pki import TestPki
+from ports import claim
 
 from lablib.chaos.rest import Connection, NoAnswerError
 from wherry.pki.tls import client_context
@@ -29,7 +30,7 @@ def children(pid: int) -> set[int]:
 def test_workers_share_a_port_see_each_others_writes_and_are_replaced(tmp_path: Path) -> None:
     pki = TestPki(tmp_path)
     serving, admin = pki.files("kube-apiserver", server=True), pki.admin()
-    secure, plain = store_process.free_ports(2)
+    secure, plain = claim(2)
     tls = client_context(admin)
 
     async def ask(method: str, path: str, body: object = None) -> int:

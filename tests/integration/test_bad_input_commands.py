@@ -1,6 +1,5 @@
 """Every `wherry SUBCOMMAND` told something that cannot work: exit code 2, one sentence, no traceback."""
 
-import random
 import socket
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from apiserver_pki import TestPki
-from hollow_cluster import HollowCluster, free_ports, until
+from hollow_cluster import HollowCluster, first_port, until
 
 from wherry.cli.init import Cluster, initialise
 from wherry.cli.layout import Host
@@ -232,7 +231,7 @@ def test_flags_of_init(flags: list[str], words: str, tmp_path: Path) -> None:
     ],
 )
 def test_flags_of_up(flags: list[str], words: str, tmp_path: Path) -> None:
-    ports = free_ports(random.Random())
+    ports = first_port()
     where: list[str | Path] = [] if "--data-dir" in flags else ["--data-dir", tmp_path / "data"]
     assert words in said("up", "--ephemeral", "--ports-from", str(ports), *where, *flags)
 

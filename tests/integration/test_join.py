@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hollow_cluster import HollowCluster, free_ports, hollow_cluster, until
+from hollow_cluster import HollowCluster, first_port, hollow_cluster, until
 from kubectl_session import both_ends, program
 from kubectl_transcript import Version
 
@@ -109,7 +109,7 @@ def test_a_machine_becomes_a_node(cluster: HollowCluster, tmp_path: Path) -> Non
 def test_the_node_runs_with_what_it_got(cluster: HollowCluster, tmp_path: Path) -> None:
     assert join(arguments(cluster, tmp_path)).returncode == 0
     flags = ["--data-dir", str(tmp_path), "--runtime", "hollow"]
-    ports = ["--ports-from", str(free_ports(Random()))]
+    ports = ["--ports-from", str(first_port())]
     argv = [sys.executable, "-m", "wherry.cli", "up", *flags, *ports]
     with (
         (tmp_path / "up.log").open("wb") as log,

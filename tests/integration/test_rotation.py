@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from apiserver_pki import TestPki
 from apiserver_world import running_apiserver
-from hollow_cluster import HollowCluster, free_ports, hollow_cluster, until
+from hollow_cluster import HollowCluster, first_port, hollow_cluster, until
 
 from wherry.api.errors import UnavailableError
 from wherry.api.kinds import NAMESPACE
@@ -71,7 +71,7 @@ def test_a_node_outlives_its_certificates(tmp_path: Path) -> None:
         wherry = [sys.executable, "-m", "wherry.cli"]
         where = ["--server", cluster.server, "--dir", str(node), "--name", "n1"]
         subprocess.run([*wherry, "join", token, *where], check=True, timeout=60)
-        first = free_ports(Random())
+        first = first_port()
         flags = ["--data-dir", str(node), "--runtime", "hollow", "--ports-from", str(first)]
         with (
             (tmp_path / "up.log").open("wb") as log,

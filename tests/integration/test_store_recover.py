@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from store_process import Processes, cluster, free_ports
+from ports import claim
+from store_process import Processes, cluster
 
 from wherry.store.client import StoreClient
 from wherry.store.kv import CompactedError, Put, Range
@@ -220,7 +221,7 @@ def test_a_disk_that_fails_stops_the_process_with_one_line(tmp_path: Path) -> No
         [
             *("prlimit", "--fsize=1000000", sys.executable, "-m", "wherry.cli", "store"),
             *("--data-dir", tmp_path / "d", "--socket", tmp_path / "s.sock", "--health-port", "0"),
-            *("--listen-peer", f"127.0.0.1:{free_ports(1)[0]}"),
+            *("--listen-peer", f"127.0.0.1:{claim(1)[0]}"),
         ],
         capture_output=True,
         text=True,

@@ -16,7 +16,8 @@ from typing import Any
 import grpc
 from google.protobuf import text_format
 from google.protobuf.message import Message
-from store_process import Processes, free_ports
+from ports import claim
+from store_process import Processes
 
 from wherry.wire.etcd import election_pb2_grpc, lock_pb2_grpc, rpc_pb2, rpc_pb2_grpc
 
@@ -79,7 +80,7 @@ def ours() -> Iterator[Server]:
 def real() -> Iterator[Server]:
     """Debian's etcd, one member."""
     directory = Path(tempfile.mkdtemp(prefix="wherry-etcd-"))
-    client, peer = free_ports(2)
+    client, peer = claim(2)
     url, peer_url = f"http://127.0.0.1:{client}", f"http://127.0.0.1:{peer}"
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(

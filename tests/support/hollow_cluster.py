@@ -9,7 +9,6 @@ import contextlib
 import json
 import random
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from ports import claim_row
+
 from wherry.cli.plan import PORTS, ports_from
 
 NODES: Final = 3
@@ -29,8 +30,6 @@ DOWN_S: Final = 25.0
 READY: Final = "the cluster is ready at"
 BUSY: Final = "is another cluster running here?"
 _ATTEMPTS: Final = 5
-_LOWEST, _HIGHEST = 12000, 32000
-"""Below the range from which the kernel takes ports for connections, above the well-known."""
 _LOG_TAIL: Final = 40
 
 T = TypeVar("T")
@@ -132,17 +131,9 @@ def _tail(file: Path) -> str:
     return "\n".join(file.read_text(errors="replace").splitlines()[-_LOG_TAIL:])
 
 
-def free_ports(rng: random.Random) -> int:
+def first_port(rng: random.Random | None = None) -> int:
     """Return the first of as many consecutive free ports as a cluster needs."""
-    while True:
-        first = rng.randrange(_LOWEST, _HIGHEST)
-        try:
-            for port in range(first, first + len(PORTS)):
-                with socket.socket() as attempt:
-                    attempt.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
+    return claim_row(len(PORTS), rng=rng)
 
 
 def command(directory: Path, first_port: int, *more: str) -> list[str]:
@@ -169,7 +160,7 @@ def hollow_cluster(
     log = directory / "up.log"
     rng = random.Random()
     for _ in range(_ATTEMPTS):
-        first = free_ports(rng)
+        first = first_port(rng)
         argv = [*python, "-m", "wherry.cli", *command(directory, first, *more)]
         with (
             log.open("wb") as output,

@@ -5,7 +5,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Final
+
+from ports import claim
 
 from wherry.api.errors import UnavailableError
 from wherry.pki.certificates import create_ca, issue
@@ -37,17 +38,6 @@ class Host:
 LOOPBACK: Final = Host("127.0.0.1")
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 def write_pair(directory: Path, name: str, pair: KeyPair) -> None:
     (directory / f"{name}.crt").write_bytes(pair.certificate)
     (directory / f"{name}.key").write_bytes(pair.key)
@@ -63,7 +53,7 @@ class Processes:
         self.names = tuple(f"m{number + 1}" for number in range(count))
         self.hosts = hosts or dict.fromkeys(self.names, LOOPBACK)
         self.wrapper: tuple[str, ...] = (sys.executable, "-m", "wherry.cli")
-        ports = free_ports(4 * count)
+        ports = claim(4 * count)
         self.ports = {n: ports[4 * i : 4 * i + 4] for i, n in enumerate(self.names)}
         self.places: dict[str, Path] = {}  # data directories that are elsewhere
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -230,7 +220,7 @@ async def through_etcd_door() -> AsyncIterator[Store]:
 async def etcd() -> AsyncIterator[Store]:
     """Debian's etcd, one member."""
     directory = Path(tempfile.mkdtemp(prefix="wherry-etcd-"))
-    client_port, peer_port = free_ports(2)
+    client_port, peer_port = claim(2)
     url = f"http://127.0.0.1:{client_port}"
     peer = f"http://127.0.0.1:{peer_port}"
     with (directory / "log").open("wb") as log:

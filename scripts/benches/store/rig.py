@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 
-from store_process import Processes, cluster, free_ports
+from ports import claim
+from store_process import Processes, cluster
 
 from wherry.api.errors import UnavailableError
 from wherry.store.client import StoreClient
@@ -96,7 +97,7 @@ async def pair() -> AsyncIterator[Pair]:
 async def _etcd_cluster() -> AsyncIterator[tuple[list[str], list[int]]]:
     """Yields endpoints (the leader first) and pids."""
     directory = Path(tempfile.mkdtemp(prefix="wherry-bench-etcd-"))
-    ports = free_ports(6)
+    ports = claim(6)
     names = [f"e{n}" for n in range(3)]
     peers = {n: f"http://127.0.0.1:{ports[2 * i + 1]}" for i, n in enumerate(names)}
     everyone = ",".join(f"{name}={url}" for name, url in peers.items())

@@ -1,0 +1,49 @@
+"""Ports of the loopback for servers that a test starts: claimed, so that two never get the same.
+
+To bind port 0, close it and use the number is a race twice over: another test process may be
+given the same number, and the kernel hands numbers of its ephemeral range to any connection.
+These stand below that range, and each is claimed by an abstract Unix socket, which lives as
+long as the claimant's process, belongs to its network namespace as ports do, and leaves no file.
+"""
+
+import socket
+from random import Random
+from typing import Final
+
+LOWEST: Final = 12000
+HIGHEST: Final = 32000
+"""Above the well-known ports, below those that the kernel takes for connections."""
+
+_claims: list[socket.socket] = []
+
+
+def claim(count: int, *, rng: Random | None = None) -> list[int]:
+    """Return free ports that no other test process is given while this one lives."""
+    return [claim_row(1, rng=rng) for _ in range(count)]
+
+
+def claim_row(length: int, *, rng: Random | None = None) -> int:
+    """Return the first of `length` consecutive ports, all claimed."""
+    rng = rng or Random()
+    while True:
+        first = rng.randrange(LOWEST, HIGHEST - length)
+        claims = [_claim(port) for port in range(first, first + length)]
+        if all(claims):
+            _claims.extend(c for c in claims if c)
+            return first
+        for one in claims:
+            if one:
+                one.close()
+
+
+def _claim(port: int) -> socket.socket | None:
+    """Claim one port, unless another process has, or somebody listens on it."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0wherry-test-port-{port}")
+        with socket.socket() as attempt:
+            attempt.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return None
+    return claim
