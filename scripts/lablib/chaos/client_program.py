@@ -5,8 +5,9 @@ second in which any of that began:
 
     {"second": 1700000000, "http": [ok, failed], "dns": [ok, failed], "errors": ["..."]}
 
-So a request that hung is counted when it was sent, not when it was given up. A request is a new connection and fails after 2 s; a name that takes longer than 1 s has
-failed, whatever the resolver found by asking again.
+So a request that hung is counted when it was sent, not when it was given up. A request is a new
+connection and fails after 2 s; a name that takes longer than 1 s has failed, whatever the
+resolver found by asking again.
 """
 
 import json

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from functools import partial
 from typing import Any, Final
 
@@ -10,7 +11,9 @@ from lablib.chaos.experiment import Experiment, aside, pods_on, traffic
 from lablib.chaos.verdict import Fault, judge_resumption, judge_traffic
 from lablib.errors import LabError
 from lablib.etcdctl import endpoint_status, leader
+from lablib.layout import Layout
 from lablib.names import MASTER_PROCESSES, Host, Role
+from lablib.shell import in_netns, run
 from lablib.waiting import CLOCK
 
 P50_S: Final = 1.0
@@ -123,8 +126,16 @@ async def cut_node(experiment: Experiment, node: str) -> None:
             f"the cluster noticing that {node} is gone",
             timeout_s=NOTICED_S,
         )
-    experiment.verdict.say(f"noticed after {CLOCK.monotonic() - began:.1f} s")
-    noticed_s = CLOCK.now() + 2  # proxies hear of it a moment later
+        noticed = CLOCK.monotonic()
+        await experiment.wait(
+            lambda: not (addresses & _balanced(experiment.layout, besides=host)),
+            "the other nodes' proxies hearing of it",
+            timeout_s=NOTICED_S,
+        )
+    noticed_s, heard = CLOCK.now(), CLOCK.monotonic()
+    experiment.verdict.say(
+        f"noticed after {noticed - began:.1f} s, by the proxies {heard - noticed:.1f} s later"
+    )
     await asyncio.sleep(10)
     healed_s = CLOCK.now()
     await aside(network.heal, experiment.layout, host)
@@ -149,6 +160,16 @@ def _endpoints(experiment: Experiment) -> set[str]:
     ]
     subsets: list[Any] = endpoints.get("subsets") or []
     return {a["ip"] for subset in subsets for a in subset.get("addresses") or []}
+
+
+def _balanced(layout: Layout, *, besides: Host) -> set[str]:
+    """The addresses to which the nodes' kernels send what is meant for a Service."""
+    tables = [
+        run(in_netns(layout.netns(host), ["iptables-save", "-t", "nat"]))
+        for host in layout.of(Role.NODE)
+        if host != besides
+    ]
+    return {found for table in tables for found in re.findall(r"--to-destination ([0-9.]+)", table)}
 
 
 async def _demo_again(experiment: Experiment) -> None:
