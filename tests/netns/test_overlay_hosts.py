@@ -17,8 +17,9 @@ from wherry.host.file import DiskFile
 from wherry.host.iptables import IptablesCommand
 from wherry.host.netlink import NetlinkEvents
 from wherry.overlay.kernel import NetlinkKernel
+from wherry.overlay.known import OverlayConfig
 from wherry.overlay.lease import vtep_mac
-from wherry.overlay.overlay import Overlay, OverlayConfig, OverlayFiles
+from wherry.overlay.overlay import Overlay, OverlayFiles
 from wherry.process.clock import SystemClock
 
 pytestmark = pytest.mark.netns

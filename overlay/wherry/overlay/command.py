@@ -11,8 +11,9 @@ from wherry.host.iptables import IptablesCommand
 from wherry.host.netlink import NetlinkEvents
 from wherry.host.thread import HostThread
 from wherry.overlay.kernel import NetlinkKernel
+from wherry.overlay.known import OverlayConfig
 from wherry.overlay.lease import HOST_GW, VXLAN
-from wherry.overlay.overlay import Overlay, OverlayConfig, OverlayFiles
+from wherry.overlay.overlay import Overlay, OverlayFiles
 from wherry.overlay.plan import CNI_FILE, CNI_PLUGINS
 from wherry.process.command import ClientOptions, client_options, process_command
 from wherry.process.run import ProcessOptions, Runtime, run

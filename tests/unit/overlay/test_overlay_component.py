@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv4Network
 from random import Random
 from typing import Any
@@ -19,9 +20,11 @@ from wherry.host.file import MemoryFile
 from wherry.host.iptables import FakeIptables
 from wherry.host.netlink import NoHostEvents
 from wherry.host.ruleset import Chain
+from wherry.host.thread import HostError
 from wherry.overlay.diff import Tables
 from wherry.overlay.kernel_fake import FakeKernel
-from wherry.overlay.overlay import Overlay, OverlayConfig, OverlayFiles
+from wherry.overlay.known import OverlayConfig
+from wherry.overlay.overlay import Overlay, OverlayFiles
 from wherry.overlay.plan import Underlay
 
 CONFIG = {"metadata": {"name": "config"}, "Network": "10.244.0.0/16", "SubnetLen": 24,
@@ -277,6 +280,29 @@ def test_a_damaged_memory_counts_as_none(state: bytes) -> None:
         host.files.state.save(state)
         async with running(host.overlay(api, clock)):
             await until(lambda: bool(api.objects(kinds.SUBNET_LEASE)))
+
+    run(main())
+
+
+def test_a_full_disk_keeps_no_memory_but_the_host_is_programmed() -> None:
+    class Full(MemoryFile):
+        room = False
+
+        def save(self, data: bytes) -> None:
+            if not self.room:
+                raise HostError("no space left on device")
+            super().save(data)
+
+    async def main() -> None:
+        api, clock = await configured()
+        one, two = Host(1), Host(2)
+        disk = Full()
+        one.files = replace(one.files, state=disk)
+        async with running(one.overlay(api, clock), two.overlay(api, clock)):
+            await until(lambda: len(one.routes) == 1 and len(two.routes) == 1)
+            assert disk.load() is None
+            disk.room = True
+            await until(lambda: b"10.244.2.0-24" in (disk.load() or b""))
 
     run(main())
 
