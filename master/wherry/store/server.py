@@ -20,6 +20,7 @@ from wherry.store.kv import CompactedError, FutureRevisionError, WatchBatch
 from wherry.store.members import members_answer
 from wherry.store.membership import ReplaceMember
 from wherry.store.net import Connection, Handler, Identity, Listener, Network
+from wherry.store.push import Push
 from wherry.store.raft.machine import Lost
 from wherry.store.replica import Replica
 
@@ -122,7 +123,7 @@ class Client:
         self.connection = connection
         self._outstanding = 0
         self._paused = False
-        self._watches: dict[int, asyncio.Task[None]] = {}
+        self._watches: dict[int, Push] = {}
         self._backup: asyncio.Task[None] | None = None  # goes on without a leader, unlike watches
 
     # ---- net.Handler
@@ -140,15 +141,16 @@ class Client:
     def closed(self) -> None:
         """See `Handler`."""
         self._server.forget(self)
-        for task in self._watches.values():
-            task.cancel()
+        for push in self._watches.values():
+            push.close()
         if self._backup is not None:
             self._backup.cancel()
 
     def cancel_watches(self) -> None:
         """Send the watchers elsewhere."""
-        for number, task in list(self._watches.items()):
-            task.cancel()
+        watches, self._watches = self._watches, {}
+        for number, push in watches.items():
+            push.close()
             self._send(rpc.Failed(number, rpc.RETRY, "no leader"))
 
     # ---- requests
@@ -157,7 +159,7 @@ class Client:
         number = request.id
         if isinstance(request, rpc.Watch):
             if self._server.tasks is not None and number not in self._watches:
-                self._watches[number] = self._server.tasks.create_task(self._watch(request))
+                self._watch(request, self._server.tasks)
             return
         if isinstance(request, rpc.SnapshotGet):
             if self._server.tasks is not None and self._backup is None:
@@ -233,21 +235,17 @@ class Client:
         except FutureRevisionError as error:
             self._end(rpc.Failed(number, rpc.FUTURE_REVISION, str(error)))
 
-    async def _watch(self, request: rpc.Watch) -> None:
-        number = request.id
+    def _watch(self, request: rpc.Watch, tasks: asyncio.TaskGroup) -> None:
         watcher = self._replica.hub.watch(request.key, request.end, request.revision)
-        try:
-            while True:
-                batch = await watcher.next(max(0.01, request.progress_s))
-                self.connection.send(self._server.encoded(number, batch))
-                await self.connection.drained()
-        except CompactedError as error:
-            self._send(rpc.Failed(number, rpc.COMPACTED, str(error), error.compact_revision))
-        except UnavailableError as error:
-            self._send(rpc.Failed(number, rpc.RETRY, str(error)))
-        finally:
-            watcher.close()
-            self._watches.pop(number, None)
+        push = Push(
+            request, watcher, self.connection, self._server.encoded, self._watch_ended, tasks
+        )
+        self._watches[request.id] = push
+        push.begin()
+
+    def _watch_ended(self, why: rpc.Failed) -> None:
+        self._watches.pop(why.id, None)
+        self._send(why)
 
     async def _send_snapshot(self, number: int) -> None:
         """Send a snapshot; who stalls is sent away, for until the end no garbage is freed."""

@@ -9,7 +9,7 @@ object: so that it is put together once, and whoever sends it can encode it once
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wherry.api.errors import UnavailableError
 from wherry.store.conflict import covers
@@ -31,7 +31,7 @@ class Watcher:
         self.key = key
         self.end = end
         self.position = revision  # every change up to here was handed out
-        self._waker: asyncio.Future[bool] | None = None  # True: it waited long enough
+        self._due: Callable[[], None] | None = None
 
     def match(self, events: Sequence[Event]) -> list[Event]:
         """Return those events that are in the range."""
@@ -81,44 +81,51 @@ class Watcher:
             position = max(self.position, state.revision)
         return position, WatchBatch(position, found) if found else None
 
+    def when_due(self, due: Callable[[], None]) -> None:
+        """Call `due` once, as soon as there may be something to `poll`, or the hub was closed.
+
+        It is called in the very turn in which the change was applied, and must not wait.
+        """
+        self._due = due
+
     async def next(self, timeout_s: float | None = None) -> WatchBatch:
         """Wait for changes, at most `timeout_s`; then return an empty batch: progress.
 
         Raises:
             CompactedError: too far behind.
         """
-        batch = self.poll()
-        if batch is not None:
-            return batch
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(timeout_s, self._expire) if timeout_s is not None else None
-        try:
-            late = False
-            while batch is None and not late:
-                self._waker = loop.create_future()
-                late = await self._waker
-                batch = self.poll()
-            return batch or WatchBatch(self.position, [])
-        finally:
-            self._waker = None
-            if timer is not None:
-                timer.cancel()
-
-    def _expire(self) -> None:
-        if self._waker is not None and not self._waker.done():
-            self._waker.set_result(True)
+        deadline = None if timeout_s is None else loop.time() + timeout_s
+        while (batch := self.poll()) is None:
+            due = asyncio.Event()
+            self.when_due(due.set)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await due.wait()
+            except TimeoutError:
+                return self.poll() or WatchBatch(self.position, [])
+            finally:
+                self._due = None
+        return batch
 
     def advance(self, events: Sequence[Sequence[Event]], revision: int) -> None:
         """Called by the hub with the events of the revisions up to `revision`."""
-        if self._waker is None or self._waker.done():
+        if self._due is None:
             return
         if any(covers(self.key, self.end, event.kv.key) for batch in events for event in batch):
-            self._waker.set_result(False)
+            self.wake()
         elif self.position >= revision - len(events):
             self.position = max(self.position, revision)
 
+    def wake(self) -> None:
+        """Have it look at the state again, if it waits."""
+        due, self._due = self._due, None
+        if due is not None:
+            due()
+
     def close(self) -> None:
         """Stop watching."""
+        self._due = None
         self._hub.discard(self)
 
 
@@ -168,15 +175,13 @@ class WatchHub:
         if revision < told:
             self.wake_all()
             return
-        for watcher in self._watchers:
+        for watcher in list(self._watchers):  # who is woken may go
             watcher.advance(events, revision)
 
     def wake_all(self) -> None:
         """Make every sleeping watcher look at the state again."""
-        for watcher in self._watchers:
-            waker = watcher._waker  # noqa: SLF001
-            if waker is not None and not waker.done():
-                waker.set_result(False)
+        for watcher in list(self._watchers):
+            watcher.wake()
 
     def close(self) -> None:
         """End every watch with `UnavailableError`."""
