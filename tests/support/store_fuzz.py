@@ -29,8 +29,9 @@ from store_world import StoreWorld
 from virtual_loop import run
 
 from wherry.api.errors import UnavailableError
+from wherry.store.compaction import Compaction
 from wherry.store.kv import Put
-from wherry.store.replica import Compaction, Replica
+from wherry.store.replica import Replica
 
 CLIENTS = 3
 LENGTH_S = 8.0

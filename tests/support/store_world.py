@@ -22,11 +22,12 @@ from store_streams import SimStreams
 from virtual_loop import VirtualClock
 
 from wherry.store.client import StoreClient
+from wherry.store.compaction import Compaction
 from wherry.store.peer import NetworkLink
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import RaftConfig
 from wherry.store.raft.wal import SEGMENT_BYTES
-from wherry.store.replica import Compaction, Replica
+from wherry.store.replica import Replica
 from wherry.store.server import StoreServer
 
 SOCKET = "unix:///store.sock"

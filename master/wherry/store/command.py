@@ -13,6 +13,7 @@ from wherry.process.command import process_command
 from wherry.process.memory import give_back
 from wherry.process.run import ProcessOptions, Runtime, run
 from wherry.store.client import StoreClient
+from wherry.store.compaction import Compaction
 from wherry.store.etcd import EtcdServer
 from wherry.store.etcd_door import EtcdOptions
 from wherry.store.join import join
@@ -24,7 +25,7 @@ from wherry.store.raft.disk import Directory
 from wherry.store.raft.machine import Joined, RaftConfig
 from wherry.store.raft.wal import identity
 from wherry.store.renewal import keep_renewed
-from wherry.store.replica import Compaction, Replica, cluster_id
+from wherry.store.replica import Replica, cluster_id
 from wherry.store.server import StoreServer
 from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands
 

@@ -134,6 +134,11 @@ class Keyspace:
         self._swept += count
         return self._swept < self.compact_revision
 
+    @property
+    def swept(self) -> bool:
+        """Whether everything that was compacted is freed."""
+        return self._swept >= self.compact_revision
+
     def _prune(self, key: bytes) -> None:
         history = self._histories.get(key)
         if history is None:

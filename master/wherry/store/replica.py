@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from random import Random
 
 import msgspec
@@ -21,6 +20,7 @@ import msgspec
 from wherry.api.clock import Clock
 from wherry.store import rpc
 from wherry.store.answer import index_answer, lease_answer, lost, result_answer
+from wherry.store.compaction import Compaction, Compactor
 from wherry.store.entry import (
     NOBODY,
     Compact,
@@ -57,15 +57,6 @@ _QUESTIONS = rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet | rpc.Ch
 OutcomeReply = Callable[[Outcome | Lost], None]
 IndexReply = Callable[[int | Lost], None]
 LeaseReply = Callable[[rpc.LeaseState | Lost | None], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Compaction:
-    """When the leader compacts: every `interval_s`, or at `burst` revisions; `retain` stay."""
-
-    interval_s: float = 300.0
-    retain: int = 10_000
-    burst: int = 100_000
 
 
 class Replica:
@@ -105,10 +96,9 @@ class Replica:
         )
         self._members = Members(self.node, self._ask, clock, rng)
         self._clock = clock
-        self._compaction = compaction or Compaction()
+        self._compactor = Compactor(compaction or Compaction(), clock.monotonic())
         self._lessor = Lessor()
         self._leases_of_term = 0  # the term in which the lessor was filled
-        self._last_compaction = 0.0
         self._proposed_at: dict[str, float] = {}
         self._questions: dict[int, tuple[str, float, Callable[[rpc.Between | Lost], None]]] = {}
         self._question = 0
@@ -153,7 +143,7 @@ class Replica:
 
     async def run(self) -> None:
         """Take part until cancelled."""
-        self._last_compaction = self._clock.monotonic()
+        self._compactor.postpone(self._clock.monotonic())
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.node.run())
@@ -362,7 +352,7 @@ class Replica:
                 self._end_leases(now)
                 self._compact(now)
             else:
-                self._last_compaction = now
+                self._compactor.postpone(now)
 
     def _end_leases(self, now: float) -> None:
         over = self._lessor.expired(now)
@@ -370,14 +360,9 @@ class Replica:
             self._propose_own("expire", encode_command(Expire(tuple(over[:1000]))), now)
 
     def _compact(self, now: float) -> None:
-        policy, state = self._compaction, self.state
-        excess = state.revision - policy.retain - max(state.compact_revision, 1)
-        if excess <= 0:
-            return
-        if now - self._last_compaction >= policy.interval_s or excess >= policy.burst:
-            self._last_compaction = now
-            command = Compact(NOBODY, state.revision - policy.retain)
-            self._propose_own("compact", encode_command(command), now)
+        revision = self._compactor.due(self.state, now)
+        if revision is not None:
+            self._propose_own("compact", encode_command(Compact(NOBODY, revision)), now)
 
     def _propose_own(self, kind: str, command: bytes, now: float) -> None:
         """Propose, unless the same is under way."""

@@ -9,8 +9,8 @@ from virtual_loop import run, until
 
 from wherry.api.errors import UnavailableError
 from wherry.store.client import StoreClient
+from wherry.store.compaction import Compaction
 from wherry.store.kv import CompactedError, Compare, Put, Range, RangeResult, Target
-from wherry.store.replica import Compaction
 
 NAMES = ("m1", "m2", "m3")
 
