@@ -6,6 +6,7 @@ A quantity is a decimal with a suffix: binary (Ki Mi Gi Ti Pi Ei), decimal
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from wherry.api.errors import InvalidQuantityError
@@ -14,6 +15,8 @@ _QUANTITY: Final = re.compile(
     r"(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))"
     r"(?P<suffix>[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3}|)"
 )
+_LONGEST: Final = 128
+"""Characters: what is larger than any number in use only costs time and memory."""
 _SUFFIX: Final[dict[str, Fraction]] = {
     "": Fraction(1),
     "n": Fraction(1, 10**9),
@@ -34,6 +37,7 @@ _SUFFIX: Final[dict[str, Fraction]] = {
 }
 
 
+@lru_cache(maxsize=2048)
 def parse_quantity(text: str) -> Fraction:
     """Parse a quantity into its exact value.
 
@@ -41,7 +45,7 @@ def parse_quantity(text: str) -> Fraction:
         InvalidQuantityError: `text` is not a quantity. The API server answers it with 422;
             no other caller should see it, because admission has already parsed the manifest.
     """
-    found = _QUANTITY.fullmatch(text)
+    found = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None:
         raise InvalidQuantityError(
             text, expected="a number with an optional suffix such as m, k, Ki, Mi, Gi"

@@ -8,13 +8,20 @@ import pytest
 from wherry.api import kinds
 from wherry.apiserver.patch import merge_patch
 from wherry.apiserver.strategy import strategy_for
-from wherry.apiserver.strategy.pod.defaults import pull_policy, qos_class
+from wherry.apiserver.strategy.pod.defaults import pull_policy
+from wherry.apiserver.strategy.pod.quality import qos_class
 
 POD = strategy_for(kinds.POD)
 DNS_LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
     "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used "
     "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+
+NAME_PART = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+    "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
 )
 
 
@@ -202,7 +209,14 @@ C = "spec.containers[0]"
         (
             one(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.color"}}}]),
             [
-                f'{C}.env[0].valueFrom.fieldRef.fieldPath: Unsupported value: "spec.color": '
+                f'{C}.env[0].valueFrom.fieldRef.fieldPath: Invalid value: "spec.color": error '
+                "converting fieldPath: field label not supported: spec.color"
+            ],
+        ),
+        (
+            one(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.phase"}}}]),
+            [
+                f'{C}.env[0].valueFrom.fieldRef.fieldPath: Unsupported value: "status.phase": '
                 'supported values: "metadata.name", "metadata.namespace", "metadata.uid", '
                 '"spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", '
                 '"status.podIP", "status.podIPs"'
@@ -345,6 +359,10 @@ C = "spec.containers[0]"
                 "weight: Invalid value: 0: must be in the range 1-100",
                 "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]."
                 "podAffinityTerm.topologyKey: Required value: can not be empty",
+                "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]."
+                'podAffinityTerm.topologyKey: Invalid value: "": name part must be non-empty',
+                "spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]."
+                f'podAffinityTerm.topologyKey: Invalid value: "": {NAME_PART}',
             ],
         ),
         (

@@ -122,6 +122,7 @@ def finish_create(target: Target, obj: Object) -> None:
         InvalidError: with every cause there is.
     """
     causes = _metadata_causes(target, obj) + target.strategy.validate(obj)
+    causes += target.strategy.validate_create(obj)
     if causes:
         raise refusal.invalid(target.resource, obj["metadata"].get("name", ""), causes)
 

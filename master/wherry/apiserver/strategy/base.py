@@ -48,6 +48,10 @@ class Strategy:
         """Return everything that is wrong with the object."""
         return []
 
+    def validate_create(self, obj: Object) -> list[Cause]:  # noqa: ARG002
+        """Return what is wrong with a new object only; `validate(obj)` is called as well."""
+        return []
+
     def validate_update(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
         """Return what is wrong with the step from `old`; `validate(new)` is called as well."""
         return []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.endpoints import is_ipv4
+from wherry.apiserver.strategy.formats import is_ipv4
 
 _SUBNET_NAME = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})-([0-9]{1,2})")
 _BACKENDS = ("vxlan", "host-gw")

@@ -1,59 +1,15 @@
 """Endpoints and EndpointSlice."""
 
-import ipaddress
-
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
+from wherry.apiserver.strategy.formats import check_endpoint_ip, check_port
 
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
 _MOST_ENDPOINTS = 1000
 _MOST_ADDRESSES = 100
 _MOST_PORTS = 20000
-PORT_RANGE = "must be between 1 and 65535, inclusive"
-_IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-
-
-def is_ipv4(text: str) -> bool:
-    """Tell whether `text` is an IPv4 address."""
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def check_ip(path: str, text: str) -> list[Cause]:
-    """Check an IP address."""
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return [fields.invalid(path, text, _IP_TEXT)]
-    return []
-
-
-def check_endpoint_ip(path: str, text: str) -> list[Cause]:
-    """Check an address that traffic is sent to: not loopback, link-local or multicast."""
-    wrong = check_ip(path, text)
-    if wrong:
-        return wrong
-    address = ipaddress.ip_address(text)
-    reasons = [
-        (address.is_unspecified, f"may not be unspecified ({text})"),
-        (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-        (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-        (
-            address.is_multicast and str(address).startswith(("224.0.0.", "ff02")),
-            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
-        ),
-    ]
-    return [fields.invalid(path, text, why) for holds, why in reasons if holds]
-
-
-def check_port(path: str, port: int) -> list[Cause]:
-    """Check a port number."""
-    return [] if 1 <= port <= 65535 else [fields.invalid(path, port, PORT_RANGE)]
 
 
 class EndpointsStrategy(Strategy):

@@ -7,6 +7,8 @@ import orjson
 
 from wherry.api.errors import Cause
 
+IMMUTABLE = "field is immutable"
+
 
 def required(field: str, detail: str = "") -> Cause:
     """Say that the field must be set."""

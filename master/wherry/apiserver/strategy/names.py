@@ -5,6 +5,7 @@ A `NameRule` returns the reasons why a name is not one; () means it is.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields
@@ -17,7 +18,8 @@ _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = rf"({_QUALIFIED})?"
 _CONFIG_KEY = r"[-._a-zA-Z0-9]+"
-_ENV = r"[-._a-zA-Z][-._a-zA-Z0-9]*"
+_ENV = r"[ -<>-~]+"
+_HEADER = r"[-A-Za-z0-9]+"
 _PORT_NAME = r"[-a-z0-9]+"
 
 _LABEL_RE = re.compile(_LABEL)
@@ -27,8 +29,14 @@ _QUALIFIED_RE = re.compile(_QUALIFIED)
 _LABEL_VALUE_RE = re.compile(_LABEL_VALUE)
 _CONFIG_KEY_RE = re.compile(_CONFIG_KEY)
 _ENV_RE = re.compile(_ENV)
+_HEADER_RE = re.compile(_HEADER)
+_WILDCARD_RE = re.compile(rf"\*\.{_SUBDOMAIN}")
 _PORT_NAME_RE = re.compile(_PORT_NAME)
 
+_REMEMBERED = 2048
+"""Answers of a rule that are kept: most names of a request were seen a moment ago."""
+_SHORT = 512
+"""Longer names are not kept: they would be kept by somebody who wants to fill the memory."""
 ANNOTATIONS_MOST = 256 * 1024
 """Bytes of all annotations together."""
 
@@ -82,36 +90,54 @@ _CONFIG_KEY_TEXT = _regex(
     "KEY_NAME",
     "key-name",
 )
-_ENV_TEXT = _regex(
-    "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', "
-    "or '.', and must not start with a digit",
-    _ENV,
-    "my.env-name",
-    "MY_ENV.NAME",
-    "MyEnvName1",
+_ENV_TEXT = (
+    "a valid environment variable name must consist only of printable ASCII characters other "
+    "than '='"
+)
+_HEADER_TEXT = _regex(
+    "a valid HTTP header must consist of alphanumeric characters or '-'",
+    _HEADER,
+    "X-Header-Name",
+)
+_WILDCARD_TEXT = _regex(
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which "
+    "must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric "
+    "character",
+    rf"\*\.{_SUBDOMAIN}",
+    "*.example.com",
 )
 
 
-def _too_long(name: str, most: int) -> list[str]:
-    return [f"must be no more than {most} characters"] if len(name) > most else []
+def _remembered(rule: NameRule) -> NameRule:
+    known = lru_cache(maxsize=_REMEMBERED)(rule)
+
+    @wraps(rule)
+    def ask(name: str) -> Sequence[str]:
+        return known(name) if len(name) < _SHORT else rule(name)
+
+    return ask
 
 
+def _verdict(name: str, most: int, pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
+    too_long = (f"must be no more than {most} characters",) if len(name) > most else ()
+    return too_long if pattern.fullmatch(name) else (*too_long, text)
+
+
+@_remembered
 def dns1123_label(name: str) -> Sequence[str]:
     """At most 63 of [a-z0-9-]: container, volume and namespace names."""
-    wrong = _too_long(name, 63)
-    return wrong if _LABEL_RE.fullmatch(name) else [*wrong, _LABEL_TEXT]
+    return _verdict(name, 63, _LABEL_RE, _LABEL_TEXT)
 
 
 def dns1035_label(name: str) -> Sequence[str]:
     """As a DNS label, beginning with a letter: Service names."""
-    wrong = _too_long(name, 63)
-    return wrong if _LABEL_1035_RE.fullmatch(name) else [*wrong, _LABEL_1035_TEXT]
+    return _verdict(name, 63, _LABEL_1035_RE, _LABEL_1035_TEXT)
 
 
+@_remembered
 def dns1123_subdomain(name: str) -> Sequence[str]:
     """Labels joined by dots, at most 253 characters: most object names."""
-    wrong = _too_long(name, 253)
-    return wrong if _SUBDOMAIN_RE.fullmatch(name) else [*wrong, _SUBDOMAIN_TEXT]
+    return _verdict(name, 253, _SUBDOMAIN_RE, _SUBDOMAIN_TEXT)
 
 
 def path_segment(name: str) -> Sequence[str]:
@@ -120,6 +146,7 @@ def path_segment(name: str) -> Sequence[str]:
     return wrong + [f"may not contain '{c}'" for c in "/%" if c in name]
 
 
+@_remembered
 def qualified_name(name: str) -> Sequence[str]:
     """A label or annotation key: `[dns-prefix/]name`."""
     prefix, slash, last = name.rpartition("/")
@@ -127,7 +154,7 @@ def qualified_name(name: str) -> Sequence[str]:
     if "/" in prefix:
         rule = _QUALIFIED_TEXT.removeprefix("name part ")
         tail = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        return [f"a qualified name {rule} {tail}"]
+        return (f"a qualified name {rule} {tail}",)
     if slash:
         if not prefix:
             wrong.append("prefix part must be non-empty")
@@ -137,20 +164,18 @@ def qualified_name(name: str) -> Sequence[str]:
         wrong.append("name part must be non-empty")
     elif len(last) > 63:
         wrong.append("name part must be no more than 63 characters")
-    return wrong if _QUALIFIED_RE.fullmatch(last) else [*wrong, _QUALIFIED_TEXT]
+    return tuple(wrong) if _QUALIFIED_RE.fullmatch(last) else (*wrong, _QUALIFIED_TEXT)
 
 
+@_remembered
 def label_value(value: str) -> Sequence[str]:
     """Return the reasons why this is no label value."""
-    wrong = _too_long(value, 63)
-    return wrong if _LABEL_VALUE_RE.fullmatch(value) else [*wrong, _LABEL_VALUE_TEXT]
+    return _verdict(value, 63, _LABEL_VALUE_RE, _LABEL_VALUE_TEXT)
 
 
 def config_key(key: str) -> Sequence[str]:
     """A key of a ConfigMap or Secret: also a file name."""
-    wrong = _too_long(key, 253)
-    if not _CONFIG_KEY_RE.fullmatch(key):
-        wrong.append(_CONFIG_KEY_TEXT)
+    wrong = list(_verdict(key, 253, _CONFIG_KEY_RE, _CONFIG_KEY_TEXT))
     if key in (".", ".."):
         wrong.append(f"must not be '{key}'")
     elif key.startswith(".."):
@@ -159,13 +184,20 @@ def config_key(key: str) -> Sequence[str]:
 
 
 def env_name(name: str) -> Sequence[str]:
-    """Return the reasons why this cannot name an environment variable."""
-    wrong = [] if _ENV_RE.fullmatch(name) else [_ENV_TEXT]
-    if name in (".", ".."):
-        wrong.append(f"must not be '{name}'")
-    elif name.startswith(".."):
-        wrong.append("must not start with '..'")
-    return wrong
+    """Anything printable but `=` can name an environment variable."""
+    if not name:
+        return ("environment variable name must be non-empty",)
+    return () if _ENV_RE.fullmatch(name) else (_ENV_TEXT,)
+
+
+def header_name(name: str) -> Sequence[str]:
+    """Return the reasons why this cannot name an HTTP header."""
+    return () if _HEADER_RE.fullmatch(name) else (_HEADER_TEXT,)
+
+
+def wildcard_subdomain(name: str) -> Sequence[str]:
+    """`*.example.com`."""
+    return _verdict(name, 253, _WILDCARD_RE, _WILDCARD_TEXT)
 
 
 def port_name(name: str) -> Sequence[str]:
@@ -184,7 +216,8 @@ def port_name(name: str) -> Sequence[str]:
 
 def check(path: str, value: str, rule: NameRule) -> list[Cause]:
     """Return a cause for each reason that `rule` finds against `value`."""
-    return [fields.invalid(path, value, reason) for reason in rule(value)]
+    reasons = rule(value)
+    return [fields.invalid(path, value, reason) for reason in reasons] if reasons else []
 
 
 def check_labels(path: str, labels: Mapping[str, str]) -> list[Cause]:

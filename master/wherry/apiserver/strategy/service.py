@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.endpoints import check_endpoint_ip, check_port, is_ipv4
-from wherry.apiserver.strategy.pod.container import check_port_or_name
+from wherry.apiserver.strategy.formats import (
+    check_endpoint_ip,
+    check_port,
+    check_port_or_name,
+    is_ipv4,
+)
 
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 _PROTOCOLS = ("TCP", "UDP", "SCTP")

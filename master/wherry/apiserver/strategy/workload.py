@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.pod.defaults import default_spec
-from wherry.apiserver.strategy.pod.spec import validate_template
+from wherry.apiserver.strategy.pod.defaults import default_template
+from wherry.apiserver.strategy.pod.spec import validate_endless_template
 from wherry.apiserver.strategy.selector import compile_selector, validate_label_selector
 
 _NOT_NEGATIVE = "must be greater than or equal to 0"
@@ -35,9 +35,7 @@ class _Replicated(Strategy):
         spec = obj.setdefault("spec", {})
         spec.setdefault("replicas", 1)
         if "template" in spec:
-            template = spec["template"]
-            template.setdefault("metadata", {}).pop("creationTimestamp", None)
-            default_spec(template.setdefault("spec", {}))
+            default_template(spec["template"])
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check numbers, selector and template."""
@@ -65,7 +63,7 @@ def _template(spec: Object, selector: Object | None) -> list[Cause]:
     labels = template.get("metadata", {}).get("labels", {})
     if selector is not None and not compile_selector(selector).matches(labels):
         wrong.append(fields.invalid("spec.template.metadata.labels", labels, _MISMATCH))
-    return wrong + validate_template("spec.template", template)
+    return wrong + validate_endless_template("spec.template", template, "ReplicaSet")
 
 
 def _not_negative(spec: Object, *names_: str) -> list[Cause]:

@@ -1,16 +1,21 @@
 """Pods and pod templates.
 
-defaults     what upstream fills in (`SetDefaults_Pod*`)
-spec         the whole spec: names, volumes, restart policy, scheduling
-container    one container: image, ports, env, mounts, probes, resources
-volume       one volume
-scheduling   node selectors, affinity, tolerations
-update       what may change on a pod that exists
+defaults       what upstream fills in (`SetDefaults_Pod*`), as tables
+spec           the whole spec, and templates; below it
+  container      one container: image, ports, and what the next five say
+    environment, handler, mount, resources, security
+  ephemeral      containers for debugging
+  volume         one volume; volume_source: what PersistentVolumes can be as well
+  dns, scheduling
+quality        Guaranteed, Burstable, BestEffort
+status, update what may change on a pod that exists
 """
 
 from wherry.api.errors import Cause
+from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Object, Strategy, keep
-from wherry.apiserver.strategy.pod import defaults, spec, update
+from wherry.apiserver.strategy.pod import defaults, spec, status, update
+from wherry.apiserver.strategy.pod.quality import qos_class
 
 
 class PodStrategy(Strategy):
@@ -25,20 +30,38 @@ class PodStrategy(Strategy):
 
     def prepare_create(self, obj: Object) -> None:
         """Begin Pending, in the class that its resources make it."""
-        obj["status"] = {"phase": "Pending", "qosClass": defaults.qos_class(obj.get("spec", {}))}
+        spec_ = obj.get("spec", {})
+        obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec_)}
+        if spec_.get("schedulingGates"):
+            obj["status"]["conditions"] = [dict(status.GATED)]
 
     def prepare_status(self, new: Object, old: Object) -> None:
         """Keep what follows from the spec."""
-        status = new.setdefault("status", {})
+        new_status = new.setdefault("status", {})
         qos = old.get("status", {}).get("qosClass")
-        if qos and not status.get("qosClass"):
-            status["qosClass"] = qos
+        if qos and not new_status.get("qosClass"):
+            new_status["qosClass"] = qos
         keep(new["metadata"], old["metadata"], "deletionTimestamp")
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check the whole spec."""
         return spec.validate_spec("spec", obj["spec"])
 
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """Check what only a pod that exists may have."""
+        made = obj["spec"]
+        wrong: list[Cause] = []
+        if made.get("ephemeralContainers"):
+            wrong.append(fields.forbidden("spec.ephemeralContainers", "cannot be set on create"))
+        if made.get("nodeName") and made.get("schedulingGates"):
+            detail = "cannot be set until all schedulingGates have been cleared"
+            wrong.append(fields.forbidden("spec.nodeName", detail))
+        return wrong
+
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Check that only what may change has changed."""
         return update.validate_update(new["spec"], old.get("spec", {}))
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        """Check what agents and the scheduler report."""
+        return status.validate_status(new, old)

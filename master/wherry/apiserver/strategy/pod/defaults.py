@@ -1,45 +1,32 @@
-"""What is filled in for a pod, as `SetDefaults_PodSpec`, `SetDefaults_Container` and their like."""
+"""What is filled in for a pod: `SetDefaults_PodSpec`, `SetDefaults_Container` and their like.
+
+The tables follow the types; what depends on two fields stands in the functions below them.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
-from wherry.api.errors import InvalidQuantityError
-from wherry.api.quantity import parse_quantity
+from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
 
 Object = dict[str, Any]
-_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
-_MODE = 420  # 0644
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
+_MODE = 0o644
 
 
 def default_pod(spec: Object) -> None:
     """Fill in the spec of a pod that is to run."""
-    default_spec(spec)
-    spec.setdefault("enableServiceLinks", True)
-    spec.setdefault("priority", 0)
-    spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
-    for container in containers(spec):
-        resources = container["resources"]
-        limits = resources.get("limits")
-        if limits:
-            resources["requests"] = {**limits, **resources.get("requests", {})}
+    POD.apply(spec)
 
 
 def default_spec(spec: Object) -> None:
     """Fill in the spec of a pod or of a template."""
-    spec.setdefault("restartPolicy", "Always")
-    spec.setdefault("dnsPolicy", "ClusterFirst")
-    spec.setdefault("terminationGracePeriodSeconds", 30)
-    spec.setdefault("securityContext", {})
-    spec.setdefault("schedulerName", "default-scheduler")
-    if spec.get("serviceAccount") and not spec.get("serviceAccountName"):
-        spec["serviceAccountName"] = spec["serviceAccount"]
-    if spec.get("serviceAccountName"):
-        spec["serviceAccount"] = spec["serviceAccountName"]
-    for container in containers(spec):
-        _default_container(container, host_network=spec.get("hostNetwork", False))
-    for volume in spec.get("volumes", ()):
-        _default_volume(volume)
+    POD_SPEC.apply(spec)
+
+
+def default_template(template: Object) -> None:
+    """Fill in a template. Its creationTimestamp means nothing, and old clients send it."""
+    template.setdefault("metadata", {}).pop("creationTimestamp", None)
+    POD_SPEC.apply(template.setdefault("spec", {}))
 
 
 def containers(spec: Object) -> Iterator[Object]:
@@ -48,23 +35,7 @@ def containers(spec: Object) -> Iterator[Object]:
         yield from spec.get(field, ())
 
 
-def _default_container(container: Object, *, host_network: bool) -> None:
-    container.setdefault("resources", {})
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
-    container.setdefault("terminationMessagePolicy", "File")
-    container.setdefault("imagePullPolicy", pull_policy(container.get("image", "")))
-    for port in container.get("ports", ()):
-        port.setdefault("protocol", "TCP")
-        if host_network and not port.get("hostPort") and port.get("containerPort"):
-            port["hostPort"] = port["containerPort"]
-    for env in container.get("env", ()):
-        _default_field_ref(env.get("valueFrom", {}))
-    for name in _PROBES:
-        if name in container:
-            _default_probe(container[name])
-    for handler in container.get("lifecycle", {}).values():
-        if isinstance(handler, dict):
-            _default_http_get(handler)
+# -- what no table can say ------------------------------------------------------------------
 
 
 def pull_policy(image: str) -> str:
@@ -74,77 +45,127 @@ def pull_policy(image: str) -> str:
     return "Always" if not digest and tag in ("", "latest") else "IfNotPresent"
 
 
-def _default_probe(probe: Object) -> None:
-    probe.setdefault("timeoutSeconds", 1)
-    probe.setdefault("periodSeconds", 10)
-    probe.setdefault("successThreshold", 1)
-    probe.setdefault("failureThreshold", 3)
-    if "grpc" in probe:
-        probe["grpc"].setdefault("service", "")
-    _default_http_get(probe)
+def _container(container: Object) -> None:
+    if not container.get("imagePullPolicy"):
+        container["imagePullPolicy"] = pull_policy(container.get("image", ""))
 
 
-def _default_http_get(handler: Object) -> None:
-    get = handler.get("httpGet")
-    if get is not None:
-        get.setdefault("path", "/")
-        get.setdefault("scheme", "HTTP")
+def _spec(spec: Object) -> None:
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    if account:
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
+    if not spec.get("hostNetwork"):
+        return
+    for field in ("containers", "initContainers"):
+        for container in spec.get(field, ()):
+            for port in container.get("ports", ()):
+                if port.get("containerPort") and not port.get("hostPort"):
+                    port["hostPort"] = port["containerPort"]
 
 
-def _default_field_ref(source: Object) -> None:
-    if "fieldRef" in source:
-        source["fieldRef"].setdefault("apiVersion", "v1")
-
-
-def _default_volume(volume: Object) -> None:
-    if set(volume) <= {"name"}:
+def _volume(volume: Object) -> None:
+    if len(volume) <= ("name" in volume):
         volume["emptyDir"] = {}
-    for kind in ("secret", "configMap", "downwardAPI", "projected"):
-        if kind in volume:
-            volume[kind].setdefault("defaultMode", _MODE)
-    if "hostPath" in volume:
-        volume["hostPath"].setdefault("type", "")
-    for item in volume.get("downwardAPI", {}).get("items", ()):
-        _default_field_ref(item)
-    for source in volume.get("projected", {}).get("sources", ()):
-        if "serviceAccountToken" in source:
-            source["serviceAccountToken"].setdefault("expirationSeconds", 3600)
-        for item in source.get("downwardAPI", {}).get("items", ()):
-            _default_field_ref(item)
 
 
-def qos_class(spec: Object) -> str:
-    """Return Guaranteed, Burstable or BestEffort: who goes first when memory is short."""
-    requests: list[dict[str, str]] = []
-    limits: list[dict[str, str]] = []
-    for container in [*spec.get("initContainers", ()), *spec.get("containers", ())]:
-        resources = container.get("resources", {})
-        limits.append(_compute(resources.get("limits", {})))
-        requests.append(limits[-1] | _compute(resources.get("requests", {})))
-    if not any(requests) and not any(limits):
-        return "BestEffort"
-    guaranteed = all(
-        set(most) == {"cpu", "memory"} and _same(least, most)
-        for least, most in zip(requests, limits, strict=True)
-    )
-    return "Guaranteed" if guaranteed else "Burstable"
+def _pod(spec: Object) -> None:
+    POD_SPEC.apply(spec)
+    for field in ("containers", "initContainers"):
+        for container in spec.get(field, ()):
+            _request_limits(container["resources"])
+    resources = spec.get("resources")
+    if resources:
+        _request_limits(resources)
 
 
-def _compute(resources: dict[str, Any]) -> dict[str, str]:
-    return {k: str(v) for k, v in resources.items() if k in ("cpu", "memory") and not _is_zero(v)}
+def _request_limits(resources: Object) -> None:
+    """Request what is limited and not requested."""
+    limits = resources.get("limits")
+    if limits:
+        resources["requests"] = {**limits, **resources.get("requests", {})}
 
 
-def _same(one: dict[str, str], other: dict[str, str]) -> bool:
-    try:
-        return {k: parse_quantity(v) for k, v in one.items()} == {
-            k: parse_quantity(v) for k, v in other.items()
-        }
-    except InvalidQuantityError:
-        return False
+# -- the tables -----------------------------------------------------------------------------
 
-
-def _is_zero(quantity: Any) -> bool:
-    try:
-        return parse_quantity(str(quantity)) == 0
-    except InvalidQuantityError:
-        return False
+_HTTP_GET = Defaults(empty={"path": "/", "scheme": "HTTP"})
+_PROBE = Defaults(
+    empty={"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3},
+    within={"httpGet": _HTTP_GET, "grpc": Defaults(absent={"service": ""})},
+)
+_HOOK = Defaults(within={"httpGet": _HTTP_GET})
+_FIELD_REF = Defaults(empty={"apiVersion": "v1"})
+_DIVISOR = Defaults(absent={"divisor": "0"})
+_VALUE_FROM = Defaults(
+    within={
+        "fieldRef": _FIELD_REF,
+        "resourceFieldRef": _DIVISOR,
+        "fileKeyRef": Defaults(absent={"optional": False}),
+    }
+)
+_CONTAINER = Defaults(
+    empty={
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "File",
+    },
+    made={"resources": NOTHING},
+    within={
+        "ports": Defaults(empty={"protocol": "TCP"}),
+        "env": Defaults(within={"valueFrom": _VALUE_FROM}),
+        "livenessProbe": _PROBE,
+        "readinessProbe": _PROBE,
+        "startupProbe": _PROBE,
+        "lifecycle": Defaults(within={"postStart": _HOOK, "preStop": _HOOK}),
+    },
+    then=_container,
+)
+_FILES = Defaults(absent={"defaultMode": _MODE})
+_DOWNWARD_FILES = Defaults(within={"fieldRef": _FIELD_REF, "resourceFieldRef": _DIVISOR})
+_PROJECTED = Defaults(
+    within={
+        "serviceAccountToken": Defaults(absent={"expirationSeconds": 3600}),
+        "downwardAPI": Defaults(within={"items": _DOWNWARD_FILES}),
+    }
+)
+RBD = Defaults(empty={"pool": "rbd", "user": "admin", "keyring": "/etc/ceph/keyring"})
+ISCSI = Defaults(empty={"iscsiInterface": "default"})
+AZURE_DISK = Defaults(
+    absent={"cachingMode": "ReadWrite", "kind": "Shared", "fsType": "ext4", "readOnly": False}
+)
+SCALE_IO = Defaults(empty={"storageMode": "ThinProvisioned", "fsType": "xfs"})
+HOST_PATH = Defaults(absent={"type": ""})
+CLAIM_SPEC = Defaults(absent={"volumeMode": "Filesystem"})
+_VOLUME = Defaults(
+    within={
+        "secret": _FILES,
+        "configMap": _FILES,
+        "downwardAPI": Defaults(absent={"defaultMode": _MODE}, within={"items": _DOWNWARD_FILES}),
+        "projected": Defaults(absent={"defaultMode": _MODE}, within={"sources": _PROJECTED}),
+        "hostPath": HOST_PATH,
+        "rbd": RBD,
+        "iscsi": ISCSI,
+        "azureDisk": AZURE_DISK,
+        "scaleIO": SCALE_IO,
+        "ephemeral": Defaults(within={"volumeClaimTemplate": Defaults(made={"spec": CLAIM_SPEC})}),
+    },
+    then=_volume,
+)
+POD_SPEC = Defaults(
+    empty={
+        "restartPolicy": "Always",
+        "dnsPolicy": "ClusterFirst",
+        "schedulerName": "default-scheduler",
+    },
+    absent={"terminationGracePeriodSeconds": 30},
+    made={"securityContext": NOTHING},
+    within={
+        "containers": _CONTAINER,
+        "initContainers": _CONTAINER,
+        "ephemeralContainers": _CONTAINER,
+        "volumes": _VOLUME,
+    },
+    then=_spec,
+)
+POD = Defaults(
+    absent={"enableServiceLinks": True, "priority": 0, "preemptionPolicy": "PreemptLowerPriority"},
+    then=_pod,
+)

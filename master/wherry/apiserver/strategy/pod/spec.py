@@ -1,69 +1,139 @@
 """Rules for a whole pod spec: core `ValidatePodSpec`, and templates."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
-from wherry.apiserver.strategy.endpoints import check_ip
-from wherry.apiserver.strategy.pod.container import validate_container
+from wherry.apiserver.strategy.formats import check_ip, in_range, not_negative, option
+from wherry.apiserver.strategy.names import NameRule
+from wherry.apiserver.strategy.pod.container import (
+    Surroundings,
+    validate_container,
+    validate_init_container,
+)
+from wherry.apiserver.strategy.pod.dns import validate_dns
+from wherry.apiserver.strategy.pod.ephemeral import validate_ephemeral
+from wherry.apiserver.strategy.pod.resources import validate_resources
 from wherry.apiserver.strategy.pod.scheduling import validate_scheduling
+from wherry.apiserver.strategy.pod.security import validate_pod_security
 from wherry.apiserver.strategy.pod.volume import validate_volumes
 
 Object = dict[str, Any]
-_RESTART_POLICIES = ("Always", "OnFailure", "Never")
-_DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+_RESTART_POLICIES = ("Always", "Never", "OnFailure")
 _MOST_ACTIVE_DEADLINE = (1 << 31) - 1
+_OS = ("linux", "windows")
+_PREEMPTION = ("Never", "PreemptLowerPriority")
+_NAMES: tuple[tuple[str, NameRule], ...] = (
+    ("serviceAccountName", names.dns1123_subdomain),
+    ("nodeName", names.dns1123_subdomain),
+    ("hostname", names.dns1123_label),
+    ("subdomain", names.dns1123_label),
+    ("priorityClassName", names.dns1123_subdomain),
+    ("runtimeClassName", names.dns1123_subdomain),
+    ("schedulerName", names.dns1123_subdomain),
+)
 
 
 def validate_template(path: str, template: Object) -> list[Cause]:
-    """Check a pod template of a workload whose pods are to run for ever."""
+    """Check a pod template of any workload."""
     meta = template.get("metadata", {})
     wrong = names.check_labels(f"{path}.metadata.labels", meta.get("labels", {}))
     wrong += names.check_annotations(f"{path}.metadata.annotations", meta.get("annotations", {}))
     spec = template.get("spec", {})
-    wrong += validate_spec(f"{path}.spec", spec)
-    policy = spec.get("restartPolicy")
-    if policy in ("OnFailure", "Never"):
-        wrong.append(fields.unsupported(f"{path}.spec.restartPolicy", policy, ["Always"]))
+    if spec.get("ephemeralContainers"):
+        detail = "ephemeral containers not allowed in pod template"
+        wrong.append(fields.forbidden(f"{path}.spec.ephemeralContainers", detail))
+    return wrong + validate_spec(f"{path}.spec", spec)
+
+
+def validate_endless_template(path: str, template: Object, owner: str) -> list[Cause]:
+    """Check a pod template of a workload whose pods are to run for ever."""
+    wrong = validate_template(path, template)
+    spec = template.get("spec", {})
+    if spec.get("restartPolicy") in ("OnFailure", "Never"):
+        at, policy = f"{path}.spec.restartPolicy", spec["restartPolicy"]
+        wrong.append(fields.unsupported(at, policy, ["Always"]))
     if spec.get("activeDeadlineSeconds") is not None:
-        wrong.append(
-            fields.forbidden(
-                f"{path}.spec.activeDeadlineSeconds",
-                "activeDeadlineSeconds in ReplicaSet is not Supported",
-            )
-        )
+        detail = f"activeDeadlineSeconds in {owner} is not Supported"
+        wrong.append(fields.forbidden(f"{path}.spec.activeDeadlineSeconds", detail))
     return wrong
 
 
 def validate_spec(path: str, spec: Object) -> list[Cause]:
     """Return everything that is wrong with a pod spec (defaults are in)."""
     volumes, wrong = validate_volumes(f"{path}.volumes", spec.get("volumes", []))
-    wrong += _containers(path, spec, volumes)
-    policy = spec.get("restartPolicy", "")
-    if policy not in _RESTART_POLICIES:
-        wrong.append(fields.unsupported(f"{path}.restartPolicy", policy, _RESTART_POLICIES))
-    dns = spec.get("dnsPolicy", "")
-    if dns not in _DNS_POLICIES:
-        wrong.append(fields.unsupported(f"{path}.dnsPolicy", dns, _DNS_POLICIES))
+    claims = _resource_claims(f"{path}.resourceClaims", spec.get("resourceClaims", []), wrong)
+    pod = Surroundings(
+        volumes,
+        claims,
+        spec.get("terminationGracePeriodSeconds", 30),
+        spec.get("hostUsers", True),
+    )
+    wrong += _containers(path, spec, pod)
+    wrong += _host_network(path, spec)
+    wrong += option(path, spec, "restartPolicy", _RESTART_POLICIES)
+    wrong += validate_dns(path, spec)
+    wrong += validate_pod_security(path, spec)
+    for index, ref in enumerate(spec.get("imagePullSecrets", ())):
+        if not ref.get("name"):
+            wrong.append(fields.required(f"{path}.imagePullSecrets[{index}].name"))
     wrong += validate_scheduling(path, spec)
+    wrong += _gates(path, spec)
     wrong += _names(path, spec)
     wrong += _numbers(path, spec)
-    wrong += _host(path, spec)
+    wrong += _aliases(f"{path}.hostAliases", spec.get("hostAliases", []))
+    wrong += option(path, spec, "preemptionPolicy", _PREEMPTION)
+    if "os" in spec:
+        wrong += _os(f"{path}.os", spec["os"])
+    if spec.get("overhead"):
+        wrong += validate_resources(f"{path}.overhead", {"limits": spec["overhead"]})
+    if spec.get("resources"):
+        wrong += validate_resources(f"{path}.resources", spec["resources"], claims)
     return wrong
 
 
-def _containers(path: str, spec: Object, volumes: dict[str, Object]) -> list[Cause]:
+def _resource_claims(path: str, claims: list[Object], wrong: list[Cause]) -> set[str]:
+    found: set[str] = set()
+    for index, claim in enumerate(claims):
+        at, name = f"{path}[{index}]", claim.get("name", "")
+        if not name:
+            wrong.append(fields.required(f"{at}.name"))
+        elif name in found:
+            wrong.append(fields.duplicate(f"{at}.name", name))
+        else:
+            wrong += names.check(f"{at}.name", name, names.dns1123_label)
+        found.add(name)
+        sources = [f for f in ("resourceClaimName", "resourceClaimTemplateName") if f in claim]
+        if len(sources) == 2:
+            detail = (
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            )
+            wrong.append(fields.invalid(at, claim, detail))
+        elif not sources:
+            detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
+            wrong.append(fields.invalid(at, claim, detail))
+    return found
+
+
+def _containers(path: str, spec: Object, pod: Surroundings) -> list[Cause]:
     wrong: list[Cause] = []
     taken: set[str] = set()
     if not spec.get("containers"):
         wrong.append(fields.required(f"{path}.containers"))
-    for field in ("containers", "initContainers"):
+    for field, validate in (
+        ("containers", validate_container),
+        ("initContainers", validate_init_container),
+    ):
         for index, container in enumerate(spec.get(field, ())):
             at, name = f"{path}.{field}[{index}]", container.get("name", "")
+            wrong += validate(at, container, pod)
             if name and name in taken:
                 wrong.append(fields.duplicate(f"{at}.name", name))
             taken.add(name)
-            wrong += validate_container(at, container, volumes, init=field == "initContainers")
+    if spec.get("ephemeralContainers"):
+        at = f"{path}.ephemeralContainers"
+        wrong += validate_ephemeral(at, spec["ephemeralContainers"], pod, taken)
     return wrong + _host_ports(path, spec)
 
 
@@ -83,53 +153,62 @@ def _host_ports(path: str, spec: Object) -> list[Cause]:
     return wrong
 
 
+def _host_network(path: str, spec: Object) -> list[Cause]:
+    if not spec.get("hostNetwork"):
+        return []
+    detail = "must match `hostPort` when `hostNetwork` is true"
+    return [
+        fields.invalid(
+            f"{path}.containers[{at}].ports[{index}].containerPort", port["containerPort"], detail
+        )
+        for at, container in enumerate(spec.get("containers", ()))
+        for index, port in enumerate(container.get("ports", ()))
+        if port.get("containerPort") and port.get("hostPort") != port["containerPort"]
+    ]
+
+
+def _gates(path: str, spec: Object) -> list[Cause]:
+    wrong: list[Cause] = []
+    for index, gate in enumerate(spec.get("readinessGates", ())):
+        at = f"{path}.readinessGates[{index}].conditionType"
+        wrong += names.check(at, gate.get("conditionType", ""), names.qualified_name)
+    seen: set[str] = set()
+    for index, gate in enumerate(spec.get("schedulingGates", ())):
+        at, name = f"{path}.schedulingGates[{index}]", gate.get("name", "")
+        wrong += names.check(at, name, names.qualified_name)
+        if name in seen:
+            wrong.append(fields.duplicate(at, name))
+        seen.add(name)
+    return wrong
+
+
 def _names(path: str, spec: Object) -> list[Cause]:
     wrong: list[Cause] = []
-    rules = {
-        "hostname": names.dns1123_label,
-        "subdomain": names.dns1123_label,
-        "serviceAccountName": names.dns1123_subdomain,
-        "nodeName": names.dns1123_subdomain,
-        "priorityClassName": names.dns1123_subdomain,
-        "schedulerName": names.dns1123_subdomain,
-    }
-    for field, rule in rules.items():
-        if spec.get(field):
-            wrong += names.check(f"{path}.{field}", spec[field], rule)
-    for index, ref in enumerate(spec.get("imagePullSecrets", ())):
-        if not ref.get("name"):
-            wrong.append(fields.required(f"{path}.imagePullSecrets[{index}].name"))
+    for field, rule in _NAMES:
+        value = spec.get(field)
+        if value:
+            wrong += names.check(f"{path}.{field}", value, rule)
     return wrong
 
 
 def _numbers(path: str, spec: Object) -> list[Cause]:
     wrong: list[Cause] = []
     active = spec.get("activeDeadlineSeconds")
-    if active is not None and not 1 <= active <= _MOST_ACTIVE_DEADLINE:
-        detail = f"must be between 1 and {_MOST_ACTIVE_DEADLINE}, inclusive"
-        wrong.append(fields.invalid(f"{path}.activeDeadlineSeconds", active, detail))
-    grace = spec.get("terminationGracePeriodSeconds")
-    if grace is not None and grace < 0:
-        detail = "must be greater than or equal to 0"
-        wrong.append(fields.invalid(f"{path}.terminationGracePeriodSeconds", grace, detail))
-    return wrong
+    if active is not None:
+        wrong += in_range(f"{path}.activeDeadlineSeconds", active, 1, _MOST_ACTIVE_DEADLINE)
+    return wrong + not_negative(path, spec, "terminationGracePeriodSeconds")
 
 
-def _host(path: str, spec: Object) -> list[Cause]:
+def _aliases(path: str, aliases: Sequence[Object]) -> list[Cause]:
     wrong: list[Cause] = []
-    if spec.get("hostNetwork"):
-        for at, container in enumerate(spec.get("containers", ())):
-            for index, port in enumerate(container.get("ports", ())):
-                if port.get("hostPort") != port.get("containerPort"):
-                    where = f"{path}.containers[{at}].ports[{index}].containerPort"
-                    detail = "must match `hostPort` when `hostNetwork` is true"
-                    wrong.append(fields.invalid(where, port.get("containerPort"), detail))
-    if spec.get("hostPID") and spec.get("shareProcessNamespace"):
-        detail = "ShareProcessNamespace and HostPID cannot both be enabled"
-        wrong.append(fields.invalid(f"{path}.shareProcessNamespace", True, detail))  # noqa: FBT003
-    for index, alias in enumerate(spec.get("hostAliases", ())):
-        wrong += check_ip(f"{path}.hostAliases[{index}].ip", alias.get("ip", ""))
+    for index, alias in enumerate(aliases):
+        wrong += check_ip(f"{path}[{index}].ip", alias.get("ip", ""))
         for at, name in enumerate(alias.get("hostnames", ())):
-            where = f"{path}.hostAliases[{index}].hostnames[{at}]"
-            wrong += names.check(where, name, names.dns1123_subdomain)
+            wrong += names.check(f"{path}[{index}].hostnames[{at}]", name, names.dns1123_subdomain)
     return wrong
+
+
+def _os(path: str, system: Object) -> list[Cause]:
+    if not system.get("name"):
+        return [fields.required(f"{path}.name", "cannot be empty")]
+    return option(path, system, "name", _OS)

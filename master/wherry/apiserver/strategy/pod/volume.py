@@ -1,22 +1,27 @@
-"""Rules for volumes: core `ValidateVolumes`. Kinds that nobody here mounts are only counted."""
+"""Rules for volumes: core `ValidateVolumes`.
 
+Sources that a PersistentVolume can have as well stand in `volume_source`.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
-from wherry.api.errors import Cause, InvalidQuantityError
-from wherry.api.quantity import parse_quantity
+from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
+from wherry.apiserver.strategy.formats import amount_of, need, option
+from wherry.apiserver.strategy.pod.environment import (
+    FILE_FIELDS,
+    check_field_ref,
+    check_resource_ref,
+)
+from wherry.apiserver.strategy.pod.paths import check_descending, check_file_name
+from wherry.apiserver.strategy.pod.volume_source import SHARED, Check, check_driver_name
+from wherry.apiserver.strategy.volume_claim_spec import validate_claim_spec
 
 Object = dict[str, Any]
-_HOST_PATH_TYPES = (
-    "",
-    "DirectoryOrCreate",
-    "Directory",
-    "FileOrCreate",
-    "File",
-    "Socket",
-    "CharDevice",
-    "BlockDevice",
-)
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_LEAST_TOKEN_S = 600
+_MOST_TOKEN_S = 1 << 32
 _MOST_MODE = 0o777
 
 
@@ -38,39 +43,26 @@ def validate_volumes(path: str, volumes: list[Object]) -> tuple[dict[str, Object
 
 
 def _source(path: str, volume: Object) -> list[Cause]:
-    kinds = [k for k, v in volume.items() if k != "name" and v is not None]
+    kinds = [kind for kind in volume if kind != "name"]
     if not kinds:
         return [fields.required(path, "must specify a volume type")]
     wrong = [
         fields.forbidden(f"{path}.{kind}", "may not specify more than 1 volume type")
         for kind in kinds[1:]
     ]
-    check = _CHECKS.get(kinds[0])
-    return wrong + (check(f"{path}.{kinds[0]}", volume[kinds[0]]) if check else [])
-
-
-def _host_path(path: str, source: Object) -> list[Cause]:
-    where, kind = source.get("path", ""), source.get("type", "")
-    wrong: list[Cause] = []
-    if not where:
-        wrong.append(fields.required(f"{path}.path"))
-    elif ".." in where.split("/"):
-        wrong.append(fields.invalid(f"{path}.path", where, "must not contain '..'"))
-    if kind not in _HOST_PATH_TYPES:
-        wrong.append(fields.unsupported(f"{path}.type", kind, _HOST_PATH_TYPES))
+    check = SOURCES.get(kinds[0])
+    if check is not None:
+        wrong += check(f"{path}.{kinds[0]}", volume[kinds[0]])
+    elif kinds[0] in SHARED:
+        wrong += SHARED[kinds[0]](f"{path}.{kinds[0]}", volume[kinds[0]])
     return wrong
 
 
 def _empty_dir(path: str, source: Object) -> list[Cause]:
-    limit = source.get("sizeLimit")
-    if limit is None:
+    if amount_of(source.get("sizeLimit", "0")) >= 0:
         return []
-    try:
-        negative = parse_quantity(str(limit)) < 0
-    except InvalidQuantityError as error:
-        return [fields.invalid(f"{path}.sizeLimit", limit, str(error))]
     detail = "SizeLimit field must be a valid resource quantity"
-    return [fields.forbidden(f"{path}.sizeLimit", detail)] if negative else []
+    return [fields.forbidden(f"{path}.sizeLimit", detail)]
 
 
 def _secret(path: str, source: Object) -> list[Cause]:
@@ -87,36 +79,118 @@ def _downward(path: str, source: Object) -> list[Cause]:
     wrong = _mode(path, source)
     for index, item in enumerate(source.get("items", ())):
         at = f"{path}.items[{index}]"
-        wrong += _relative(f"{at}.path", item.get("path", ""))
-        if ("fieldRef" in item) == ("resourceFieldRef" in item):
+        if not item.get("path"):
+            wrong.append(fields.required(f"{at}.path"))
+        else:
+            wrong += check_file_name(f"{at}.path", item["path"])
+        both = "fieldRef" in item and "resourceFieldRef" in item
+        if "fieldRef" in item:
+            wrong += check_field_ref(f"{at}.fieldRef", item["fieldRef"], FILE_FIELDS)
+            if both:
+                detail = "fieldRef and resourceFieldRef can not be specified simultaneously"
+                wrong.append(fields.invalid(at, "resource", detail))
+        elif "resourceFieldRef" in item:
+            where = f"{at}.resourceFieldRef"
+            wrong += check_resource_ref(where, item["resourceFieldRef"], in_volume=True)
+        else:
             wrong.append(fields.required(at, "one of fieldRef and resourceFieldRef is required"))
+        wrong += _mode(at, item, "mode")
     return wrong
 
 
 def _projected(path: str, source: Object) -> list[Cause]:
     wrong = _mode(path, source)
+    taken: set[str] = set()
     for index, each in enumerate(source.get("sources", ())):
         at = f"{path}.sources[{index}]"
-        if "configMap" in each:
-            wrong += _config_map(f"{at}.configMap", each["configMap"])
-        if "secret" in each:
-            if not each["secret"].get("name"):
-                wrong.append(fields.required(f"{at}.secret.name"))
-            wrong += _items(f"{at}.secret", each["secret"])
-        if "downwardAPI" in each:
-            wrong += _downward(f"{at}.downwardAPI", each["downwardAPI"])
-        token = each.get("serviceAccountToken")
-        if token is not None:
-            wrong += _relative(f"{at}.serviceAccountToken.path", token.get("path", ""))
-            if token.get("expirationSeconds", 3600) < 600:
-                detail = "may not specify a duration less than 10 minutes"
-                where = f"{at}.serviceAccountToken.expirationSeconds"
-                wrong.append(fields.invalid(where, token["expirationSeconds"], detail))
+        kinds = [kind for kind in _PROJECTIONS if kind in each]
+        for kind in kinds[:1]:
+            wrong += _PROJECTIONS[kind](f"{at}.{kind}", each[kind])
+        wrong += [
+            fields.forbidden(f"{path}.{kind}", "may not specify more than 1 volume type")
+            for kind in kinds[1:]
+        ]
+        if not kinds:
+            wrong.append(fields.required(at, "must specify a volume type"))
+        for file in _files_of(each):
+            if file in taken:
+                detail = "conflicting duplicate paths"
+                wrong.append(fields.invalid(path, file, detail))
+            taken.add(file)
     return wrong
 
 
+def _files_of(projection: Object) -> list[str]:
+    files = [
+        item["path"]
+        for kind in ("secret", "configMap", "downwardAPI")
+        for item in projection.get(kind, {}).get("items", ())
+        if item.get("path")
+    ]
+    token = projection.get("serviceAccountToken", {}).get("path")
+    return [*files, token] if token else files
+
+
+def _projected_secret(path: str, source: Object) -> list[Cause]:
+    wrong = [] if source.get("name") else [fields.required(f"{path}.name")]
+    return wrong + _items(path, source)
+
+
+def _token(path: str, source: Object) -> list[Cause]:
+    seconds, at = source.get("expirationSeconds", 3600), f"{path}.expirationSeconds"
+    wrong: list[Cause] = []
+    if seconds < _LEAST_TOKEN_S:
+        detail = "may not specify a duration less than 10 minutes"
+        wrong.append(fields.invalid(at, seconds, detail))
+    if seconds > _MOST_TOKEN_S:
+        wrong.append(
+            fields.invalid(at, seconds, "may not specify a duration larger than 2^32 seconds")
+        )
+    if not source.get("path"):
+        return [*wrong, fields.required(f"{path}.path")]
+    return wrong + check_file_name(f"{path}.path", source["path"])
+
+
+def _bundle(path: str, source: Object) -> list[Cause]:
+    wrong: list[Cause] = []
+    if "name" in source and "signerName" in source:
+        wrong.append(fields.invalid(path, source, "only one of name and signerName may be used"))
+    elif "name" in source:
+        wrong += names.check(f"{path}.name", source["name"], names.dns1123_subdomain)
+    elif not source.get("signerName"):
+        wrong.append(fields.required(path, "either name or signerName must be specified"))
+    if not source.get("path"):
+        return [*wrong, fields.required(f"{path}.path")]
+    return wrong + check_file_name(f"{path}.path", source["path"])
+
+
 def _claim(path: str, source: Object) -> list[Cause]:
-    return [] if source.get("claimName") else [fields.required(f"{path}.claimName")]
+    return need(path, source, "claimName")
+
+
+def _ephemeral(path: str, source: Object) -> list[Cause]:
+    at = f"{path}.volumeClaimTemplate"
+    if "volumeClaimTemplate" not in source:
+        return [fields.required(at)]
+    template = source["volumeClaimTemplate"]
+    meta = template.get("metadata", {})
+    wrong = names.check_labels(f"{at}.metadata.labels", meta.get("labels", {}))
+    return wrong + validate_claim_spec(f"{at}.spec", template.get("spec", {}))
+
+
+def _git_repo(path: str, source: Object) -> list[Cause]:
+    wrong = need(path, source, "repository")
+    return wrong + check_descending(f"{path}.directory", source.get("directory", ""))
+
+
+def _image(path: str, source: Object) -> list[Cause]:
+    return need(path, source, "reference") + option(path, source, "pullPolicy", _PULL_POLICIES)
+
+
+def _inline_csi(path: str, source: Object) -> list[Cause]:
+    if not source.get("driver"):
+        return [fields.required(f"{path}.driver")]
+    return check_driver_name(f"{path}.driver", source["driver"])
 
 
 def _items(path: str, source: Object) -> list[Cause]:
@@ -125,21 +199,11 @@ def _items(path: str, source: Object) -> list[Cause]:
         at = f"{path}.items[{index}]"
         if not item.get("key"):
             wrong.append(fields.required(f"{at}.key"))
-        wrong += _relative(f"{at}.path", item.get("path", ""))
+        if not item.get("path"):
+            wrong.append(fields.required(f"{at}.path"))
+        else:
+            wrong += check_file_name(f"{at}.path", item["path"])
         wrong += _mode(at, item, "mode")
-    return wrong
-
-
-def _relative(path: str, text: str) -> list[Cause]:
-    if not text:
-        return [fields.required(path)]
-    wrong: list[Cause] = []
-    if text.startswith("/"):
-        wrong.append(fields.invalid(path, text, "must be a relative path"))
-    if ".." in text.split("/"):
-        wrong.append(fields.invalid(path, text, "must not contain '..'"))
-    elif text.startswith(".."):
-        wrong.append(fields.invalid(path, text, "must not start with '..'"))
     return wrong
 
 
@@ -151,12 +215,22 @@ def _mode(path: str, source: Object, field: str = "defaultMode") -> list[Cause]:
     return [fields.invalid(f"{path}.{field}", mode, detail)]
 
 
-_CHECKS = {
-    "hostPath": _host_path,
+_PROJECTIONS: Mapping[str, Check] = {
+    "secret": _projected_secret,
+    "configMap": _projected_secret,
+    "downwardAPI": _downward,
+    "serviceAccountToken": _token,
+    "clusterTrustBundle": _bundle,
+}
+SOURCES: Mapping[str, Check] = {
     "emptyDir": _empty_dir,
     "secret": _secret,
     "configMap": _config_map,
     "downwardAPI": _downward,
     "projected": _projected,
     "persistentVolumeClaim": _claim,
+    "ephemeral": _ephemeral,
+    "gitRepo": _git_repo,
+    "image": _image,
+    "csi": _inline_csi,
 }
