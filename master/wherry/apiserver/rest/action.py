@@ -1,11 +1,8 @@
 """Method, path and query to what somebody wants to do. Pure: authorization is asked with it."""
 
-from wherry.api.errors import (
-    BadRequestError,
-    InvalidSelectorError,
-    MethodNotAllowedError,
-)
+from wherry.api.errors import BadRequestError, InvalidSelectorError
 from wherry.api.selectors import parse_fields, parse_labels
+from wherry.apiserver.asked import check_served, not_allowed
 from wherry.apiserver.gate import Action
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.rest.path import Route
@@ -23,14 +20,9 @@ def action_of(method: str, route: Route, query: Query) -> Action:
         MethodNotAllowedError: the resource does not serve it.
     """
     verb = _verb(method, route, query)
-    resource = route.resource
-    subresource = resource.subresource(route.subresource) if route.subresource else None
-    served = resource.verbs if subresource is None else subresource.verbs
-    if verb not in served:
-        raise _not_allowed()
-    if verb == "create" and resource.kind.namespaced and not route.namespace:
-        raise _not_allowed()
-    return Action(verb, resource, route.namespace, route.name, route.subresource)
+    action = Action(verb, route.resource, route.namespace, route.name, route.subresource)
+    check_served(action)
+    return action
 
 
 def _verb(method: str, route: Route, query: Query) -> str:
@@ -40,17 +32,13 @@ def _verb(method: str, route: Route, query: Query) -> str:
         return "get" if route.name else "list"
     if method == "DELETE":
         if route.subresource:
-            raise _not_allowed()
+            raise not_allowed()
         return "delete" if route.name else "deletecollection"
     if method == "POST" and bool(route.name) == bool(route.subresource):
         return "create"
     if method in _BY_METHOD and route.name:
         return _BY_METHOD[method]
-    raise _not_allowed()
-
-
-def _not_allowed() -> MethodNotAllowedError:
-    return MethodNotAllowedError("the server does not allow this method on the requested resource")
+    raise not_allowed()
 
 
 def check_selectors(resource: Resource, labels: str, fields: str) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from wherry.api.errors import BadRequestError
+from wherry.apiserver.asked import check_segment
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
@@ -61,20 +61,10 @@ def parse(
     if resource is None or len(rest) > 3 or "" in rest:
         return None
     name, subresource = (*rest[1:], "", "")[:2]
-    _check_segment("Namespace", namespace)
-    _check_segment("Name", name)
+    check_segment("Namespace", namespace)
+    check_segment("Name", name)
     route = Route(resource, namespace, name, subresource, watch)
     return route if _exists(route) else None
-
-
-def _check_segment(what: str, name: str) -> None:
-    """Refuse a name that would be another path, and so another object's key in the store."""
-    if name in (".", ".."):
-        raise BadRequestError(f"{what} parameter invalid: \"{name}\": may not be '{name}'")
-    for character in "/%":
-        if character in name:
-            why = f"may not contain '{character}'"
-            raise BadRequestError(f'{what} parameter invalid: "{name}": {why}')
 
 
 def _exists(route: Route) -> bool:

@@ -1,17 +1,13 @@
 """Query parameters to options, with apimachinery's conversions."""
 
-import json
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
-from wherry.api.errors import BadRequestError, Cause, InvalidError
+from wherry.api.errors import BadRequestError, InvalidError
 from wherry.apiserver.apply import manager_of
+from wherry.apiserver.asked import PROPAGATION, check_write, invalid_option, one_of
 from wherry.apiserver.registry.read import parse_revision
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, WatchOptions
-
-FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
-_MAX_MANAGER_BYTES = 128
-_PROPAGATION = ("Background", "Foreground", "Orphan")
 
 
 class Query:
@@ -67,14 +63,6 @@ class Query:
         return number
 
 
-def _one_of(kind: str, field: str, value: str, allowed: Sequence[str]) -> str:
-    if value and value not in allowed:
-        choices = ", ".join(f'"{a}"' for a in allowed)
-        message = f'Unsupported value: "{value}": supported values: {choices}'
-        raise invalid_option(kind, field, "FieldValueNotSupported", message)
-    return value
-
-
 def context(query: Query, user: User, user_agent: str, kind: str) -> Context:
     """Return what applies to any write.
 
@@ -83,14 +71,9 @@ def context(query: Query, user: User, user_agent: str, kind: str) -> Context:
             name is too long or cannot be printed.
     """
     manager = query.text("fieldManager")
-    if len(manager.encode()) > _MAX_MANAGER_BYTES:
-        why = f"may not be more than {_MAX_MANAGER_BYTES} bytes"
-        raise invalid_option(kind, "fieldManager", "FieldValueTooLong", f"Too long: {why}")
-    if not manager.isprintable():
-        why = f"Invalid value: {json.dumps(manager)}: should only contain printable characters"
-        raise invalid_option(kind, "fieldManager", "FieldValueInvalid", why)
-    dry_run = [_one_of(kind, "dryRun", value, ["All"]) for value in query.texts("dryRun") if value]
-    validation = _one_of(kind, "fieldValidation", query.text("fieldValidation"), FIELD_VALIDATION)
+    validation = query.text("fieldValidation")
+    check_write(kind, manager, validation)
+    dry_run = [one_of(kind, "dryRun", value, ["All"]) for value in query.texts("dryRun") if value]
     return Context(
         user,
         dry_run=bool(dry_run),
@@ -111,16 +94,6 @@ def apply_context(query: Query, ctx: Context, *, apply: bool) -> None:
     elif query.texts("force"):
         why = "Forbidden: may not be specified for non-apply patch"
         raise invalid_option("PatchOptions", "force", "FieldValueForbidden", why)
-
-
-def invalid_option(kind: str, field: str, reason: str, message: str) -> InvalidError:
-    """Refuse an option of a request."""
-    return InvalidError(
-        f'{kind}.meta.k8s.io "" is invalid: {field}: {message}',
-        group="meta.k8s.io",
-        kind=kind,
-        causes=[Cause(reason, message, field)],
-    )
 
 
 def list_options(query: Query) -> ListOptions:
@@ -154,7 +127,7 @@ def _check_match(query: Query) -> None:
     if query.text("continue"):
         why = "resourceVersionMatch is forbidden when continue is provided"
         raise _forbidden("resourceVersionMatch", why)
-    _one_of("ListOptions", "resourceVersionMatch", match, ["Exact", "NotOlderThan"])
+    one_of("ListOptions", "resourceVersionMatch", match, ["Exact", "NotOlderThan"])
     if match == "Exact" and revision == "0":
         why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
         raise _forbidden("resourceVersionMatch", why)
@@ -220,10 +193,10 @@ def delete_options(query: Query, body: dict[str, object]) -> tuple[DeleteOptions
         raise BadRequestError("DeleteOptions: propagationPolicy or preconditions cannot be read")
     dry_run = body.get("dryRun") or query.texts("dryRun")
     for value in dry_run if isinstance(dry_run, list) else [str(dry_run)]:
-        _one_of("DeleteOptions", "dryRun", value, ["All"])
+        one_of("DeleteOptions", "dryRun", value, ["All"])
     options = DeleteOptions(
         grace_s=grace,
-        propagation=_one_of("DeleteOptions", "propagationPolicy", policy, _PROPAGATION),
+        propagation=one_of("DeleteOptions", "propagationPolicy", policy, PROPAGATION),
         uid=str(conditions.get("uid") or ""),
         revision=str(conditions.get("resourceVersion") or ""),
     )

@@ -1,34 +1,33 @@
-"""The native door: `wherry.wire.v1.Cluster` on grpc.aio, over the same verbs as REST.
-
-TLS with a client certificate is required: gRPC for Python can require one or ignore it, but
-not leave it to the client (ADR 0020). A bearer token in the metadata is the more specific
-word: it then says who asks. Refusals carry the Kubernetes Status in the trailing metadata.
-Server reflection and `grpc.health.v1` are on.
-"""
+"""The service: each call is authenticated, authorized, performed and counted."""
 
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-import grpc
 import grpc.aio
 import orjson
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from wherry.api.clock import Clock
-from wherry.api.errors import (
-    BadRequestError,
-    ConfigError,
-    InternalError,
-    NotFoundError,
-    StatusError,
-    UnsupportedMediaError,
+from wherry.api.errors import BadRequestError, InternalError, NotFoundError, StatusError
+from wherry.apiserver.asked import (
+    PROPAGATION,
+    check_segment,
+    check_served,
+    check_write,
+    one_of,
 )
 from wherry.apiserver.gate import Action, Gate, authorize, bearer
+from wherry.apiserver.grpc.message import (
+    batches,
+    manager,
+    object_of,
+    patch_of,
+    patch_type,
+    refusal,
+)
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.verbs import (
@@ -40,75 +39,18 @@ from wherry.apiserver.verbs import (
     WatchOptions,
     Written,
 )
-from wherry.client.api import EventType, PatchType, WatchEvent
+from wherry.client.api import WatchEvent
 from wherry.client.grpc_api import STATUS_KEY
-from wherry.pki.tls import TlsFiles
 from wherry.wire.v1 import cluster_pb2 as pb
-from wherry.wire.v1.cluster_pb2_grpc import ClusterServicer, add_ClusterServicer_to_server
+from wherry.wire.v1.cluster_pb2_grpc import ClusterServicer
 
 log = logging.getLogger(__name__)
 
-SERVICE: Final = "wherry.wire.v1.Cluster"
-_CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    405: grpc.StatusCode.UNIMPLEMENTED,
-    409: grpc.StatusCode.ABORTED,
-    410: grpc.StatusCode.OUT_OF_RANGE,
-    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    415: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
-_EVENT_TYPES = {
-    EventType.ADDED: pb.Event.ADDED,
-    EventType.MODIFIED: pb.Event.MODIFIED,
-    EventType.DELETED: pb.Event.DELETED,
-    EventType.BOOKMARK: pb.Event.BOOKMARK,
-}
-_BATCH_EVENTS = 100
-_BATCH_BYTES = 1 << 20
 _BATCH_WRITES = 32
 """Writes of one Batch stream under way at once."""
-_BODY_BYTES = 4 << 20
-_STATUS_BYTES = 32 * 1024
-_STATUS_TEXT = 1024
-_DRAIN_S = 5.0
-_OPTIONS = (
-    ("grpc.max_receive_message_length", _BODY_BYTES),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.absolute_max_metadata_size", 128 * 1024),
-    # Clients ping every two seconds to notice a dead master; that is no abuse.
-    ("grpc.http2.min_ping_interval_without_data_ms", 500),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
-    ("grpc.http2.max_ping_strikes", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-)
+_BUG = "an internal error occurred; see the server's log"
 T = TypeVar("T")
 Call = grpc.aio.ServicerContext[Any, Any]
-
-
-def batches(events: Sequence[WatchEvent]) -> list[pb.WatchBatch]:
-    """Cut events into messages of at most 100 events and about 1 MB."""
-    found: list[pb.WatchBatch] = []
-    size = 0
-    for event in events:
-        if not found or size >= _BATCH_BYTES or len(found[-1].events) >= _BATCH_EVENTS:
-            found.append(pb.WatchBatch())
-            size = 0
-        found[-1].events.add(
-            type=_EVENT_TYPES[event.type], revision=event.revision, object=event.object
-        )
-        size += len(event.object)
-    return found
 
 
 class ClusterService(ClusterServicer):
@@ -132,7 +74,7 @@ class ClusterService(ClusterServicer):
         self._draining = False
 
     def drain(self) -> None:
-        """End every watch; their clients go to another server."""
+        """End every watch and read no more of any batch; their clients go to another server."""
         self._draining = True
         for task in self._streams:
             task.cancel()
@@ -220,10 +162,16 @@ class ClusterService(ClusterServicer):
             finally:
                 slots.release()
 
-        async with asyncio.TaskGroup() as tasks:
+        async def read() -> None:
             async for request in request_iterator:
                 await slots.acquire()
                 tasks.create_task(one(request))
+
+        async with asyncio.TaskGroup() as tasks:
+            if not self._draining:
+                reader = tasks.create_task(read())
+                self._streams.add(reader)
+                reader.add_done_callback(self._streams.discard)
 
     async def _batched(self, user: User, request: pb.BatchRequest) -> pb.BatchReply:
         verb = request.WhichOneof("request")
@@ -232,15 +180,12 @@ class ClusterService(ClusterServicer):
             return pb.BatchReply(id=request.id, status=orjson.dumps(status))
         write = getattr(request, verb)
         try:
-            resource = self._allowed(user, verb, write)
-            reply = await self._writer(write)(user, resource)
+            async with self._counted(verb, write):
+                resource = self._allowed(user, verb, write)
+                reply = await self._writer(write)(user, resource)
         except StatusError as error:
             return pb.BatchReply(id=request.id, status=orjson.dumps(error.to_status()))
-        except Exception:
-            log.exception("%s in a batch failed", verb)
-            status = InternalError(_BUG).to_status()
-            return pb.BatchReply(id=request.id, status=orjson.dumps(status))
-        return pb.BatchReply(id=request.id, object=reply.object)
+        return pb.BatchReply(id=request.id, object=reply.object, warnings=reply.warnings)
 
     # How a call is carried out
 
@@ -271,13 +216,17 @@ class ClusterService(ClusterServicer):
 
         async def perform(user: User, resource: Resource) -> pb.ObjectReply:
             options = request.options
+            kind = type(request).__name__.replace("Request", "Options")
+            check_write(kind, options.field_manager, options.field_validation)
             ctx = Context(
                 user,
                 dry_run=options.dry_run,
-                field_manager=options.field_manager or _manager(user, request),
+                field_manager=options.field_manager or manager(user, request),
                 field_validation=options.field_validation or "Warn",
                 force=options.force,
-                may_create=partial(self._allowed, user, "create", request),
+                may_create=partial(
+                    authorize, self._gate, user, self._action("create", request).attributes
+                ),
             )
             written = await self._write(ctx, resource, request)
             return pb.ObjectReply(object=written.object, warnings=ctx.warnings)
@@ -288,19 +237,20 @@ class ClusterService(ClusterServicer):
         verbs, namespace, name = self._verbs, request.namespace, request.name
         match request:
             case pb.CreateRequest():
-                obj = _object(request.object)
+                obj = object_of(ctx, resource, request)
                 return await verbs.create(ctx, resource, namespace, obj, name, request.subresource)
             case pb.UpdateRequest():
-                obj = _object(request.object)
+                obj = object_of(ctx, resource, request)
                 return await verbs.update(ctx, resource, namespace, name, obj, request.subresource)
             case pb.PatchRequest():
-                patch_type = _patch_type(request.patch_type)
-                patch = _json(request.patch)
+                form = patch_type(request.patch_type)
+                patch = patch_of(ctx, request)
                 return await verbs.patch(
-                    ctx, resource, namespace, name, patch, patch_type, request.subresource
+                    ctx, resource, namespace, name, patch, form, request.subresource
                 )
             case _:
                 grace = request.grace_seconds if request.HasField("grace_seconds") else None
+                one_of("DeleteOptions", "propagationPolicy", request.propagation, PROPAGATION)
                 options = DeleteOptions(grace, request.propagation, request.uid)
                 return await verbs.delete(ctx, resource, namespace, name, options)
 
@@ -311,19 +261,28 @@ class ClusterService(ClusterServicer):
         request: Any,
         perform: Callable[[User, Resource], Awaitable[T]],
     ) -> T:
+        try:
+            async with self._counted(verb, request):
+                user = await self._user(context)
+                resource = self._allowed(user, verb, request)
+                return await perform(user, resource)
+        except StatusError as error:
+            await _abort(context, error)
+
+    @asynccontextmanager
+    async def _counted(self, verb: str, request: Any) -> AsyncIterator[None]:
+        """Count a call with the code that it ends with; a bug of ours ends as InternalError."""
         began = self._clock.monotonic()
         code = 200
         try:
-            user = await self._user(context)
-            resource = self._allowed(user, verb, request)
-            return await perform(user, resource)
+            yield
         except StatusError as error:
             code = error.code
-            await _abort(context, error)
-        except Exception:
+            raise
+        except Exception as bug:
             code = 500
             log.exception("%s failed", verb)
-            await _abort(context, InternalError(_BUG))
+            raise InternalError(_BUG) from bug
         finally:
             asked = request.resource
             known = (asked.group, asked.version, asked.plural) in self._resources
@@ -333,16 +292,22 @@ class ClusterService(ClusterServicer):
 
     def _allowed(self, user: User, verb: str, request: Any) -> Resource:
         """Return the resource that a request is about, once the user may."""
+        action = self._action(verb, request)
+        check_served(action)
+        authorize(self._gate, user, action.attributes)
+        return action.resource
+
+    def _action(self, verb: str, request: Any) -> Action:
         asked = request.resource
         resource = self._resources.get((asked.group, asked.version, asked.plural))
         subresource = getattr(request, "subresource", "")
         if resource is None or (subresource and resource.subresource(subresource) is None):
             raise NotFoundError("the server could not find the requested resource")
-        namespace = request.namespace if resource.kind.namespaced else ""
         name = getattr(request, "name", "")
-        action = Action(verb, resource, namespace, name, subresource)
-        authorize(self._gate, user, action.attributes)
-        return resource
+        check_segment("Namespace", request.namespace)
+        check_segment("Name", name)
+        namespace = request.namespace if resource.kind.namespaced else ""
+        return Action(verb, resource, namespace, name, subresource)
 
     async def _user(self, context: Call) -> User:
         token = ""
@@ -353,9 +318,6 @@ class ClusterService(ClusterServicer):
             return await self._gate.authenticate(None, token)
         presented = context.auth_context().get("x509_pem_cert") or ()
         return await self._gate.authenticate(next(iter(presented)), "")
-
-
-_BUG = "an internal error occurred; see the server's log"
 
 
 async def _closable(events: AsyncIterator[T]) -> AsyncGenerator[T, None]:
@@ -369,119 +331,6 @@ async def _closable(events: AsyncIterator[T]) -> AsyncGenerator[T, None]:
             await close()
 
 
-def _json(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRequestError(f"the object provided is unrecognized: {error}") from error
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    obj = _json(raw)
-    if not isinstance(obj, dict):
-        raise BadRequestError("the object provided is unrecognized: it is not a JSON object")
-    return obj
-
-
-def _manager(user: User, request: Any) -> str:
-    """Return whom a write is ascribed to where its client names nobody: the component that it is.
-
-    Who applies has to say so.
-    """
-    if isinstance(request, pb.PatchRequest) and request.patch_type == PatchType.APPLY:
-        return ""
-    if user.name.startswith("system:node:"):
-        return "kubelet"
-    return user.name.rpartition(":")[2][:128]
-
-
-def _patch_type(text: str) -> PatchType:
-    try:
-        return PatchType(text)
-    except ValueError as error:
-        raise UnsupportedMediaError(f"unknown patch type {text!r}") from error
-
-
 async def _abort(context: Call, error: StatusError) -> NoReturn:
-    status = orjson.dumps(error.to_status())
-    if len(status) > _STATUS_BYTES:  # metadata is bounded: the message must do without causes
-        short = type(error)(error.message[:_STATUS_TEXT], name=error.name, kind=error.kind)
-        status = orjson.dumps(short.to_status())
-    code = _CODES.get(error.code, grpc.StatusCode.INTERNAL)
-    await context.abort(code, error.message[:_STATUS_TEXT], ((STATUS_KEY, status),))
-
-
-class GrpcServer:
-    """Listens, reloads its certificate when the files change, and drains."""
-
-    def __init__(
-        self,
-        service: ClusterService,
-        *,
-        host: str,
-        port: int,
-        tls: TlsFiles,
-        reuse_port: bool = False,
-    ) -> None:
-        self._service = service
-        self._host = host
-        self._tls = tls
-        self._reuse_port = reuse_port
-        self._loaded: tuple[int, ...] = ()
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at import
-        self.port = port
-        self.listening = asyncio.Event()
-
-    async def set_serving(self, *, serving: bool) -> None:
-        """Say by `grpc.health.v1` whether requests make sense here."""
-        states = health_pb2.HealthCheckResponse
-        state = states.SERVING if serving else states.NOT_SERVING
-        for name in ("", SERVICE):
-            await self._health.set(name, state)
-
-    async def run(self) -> None:
-        """Serve until cancelled."""
-        options = [*_OPTIONS, ("grpc.so_reuseport", int(self._reuse_port))]
-        server = grpc.aio.server(options=options)
-        add_ClusterServicer_to_server(self._service, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
-        try:
-            self.port = server.add_secure_port(f"{self._host}:{self.port}", self._credentials())
-        except RuntimeError as error:
-            raise ConfigError(
-                f"cannot listen on {self._host}:{self.port}: is the port taken?"
-            ) from error
-        await server.start()
-        self.listening.set()
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await self._health.enter_graceful_shutdown()
-            self._service.drain()
-            await server.stop(_DRAIN_S)
-
-    def _credentials(self) -> grpc.ServerCredentials:
-        configuration = self._configuration()
-        if configuration is None:
-            raise ConfigError(f"cannot read {self._tls.cert}")
-        return grpc.dynamic_ssl_server_credentials(
-            configuration,
-            self._configuration,  # type: ignore[arg-type]  # None means "unchanged"
-            require_client_authentication=True,
-        )
-
-    def _configuration(self) -> grpc.ServerCertificateConfiguration | None:
-        """Read the certificate files if they have changed; called at every handshake."""
-        files = (self._tls.cert, self._tls.key, self._tls.ca)
-        try:
-            times = tuple(path.stat().st_mtime_ns for path in files)
-            if times == self._loaded:
-                return None
-            cert, key, ca = (path.read_bytes() for path in files)
-        except OSError as error:
-            log.warning("cannot read the certificate: %s", error)
-            return None
-        self._loaded = times
-        return grpc.ssl_server_certificate_configuration([(key, cert)], ca)
+    code, details, status = refusal(error)
+    await context.abort(code, details, ((STATUS_KEY, status),))
