@@ -53,6 +53,16 @@ def core(member: Member) -> Any:
     return node(member)._core
 
 
+def others(world: Cluster, *members: Member) -> list[Member]:
+    return [one for one in world.members.values() if one not in members]
+
+
+async def settled(world: Cluster) -> Member:
+    """Wait until all the first members' disks may vote, and return the leader."""
+    await until(lambda: not any(node(one).fresh for one in world.alive()))
+    return await world.leader()
+
+
 def number(configuration: Configuration, name: str) -> int:
     found = configuration.named(name)
     assert found is not None, f"{name} is no member"

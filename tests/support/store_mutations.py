@@ -23,7 +23,7 @@ from wherry.store.entry import Command, Done, Origin, Outcome
 from wherry.store.mvcc import MvccState
 from wherry.store.raft import message as msg
 from wherry.store.raft import replication, snapshot, wal
-from wherry.store.raft.core import RaftCore
+from wherry.store.raft.core import RaftCore, Vouch
 from wherry.store.raft.election import Elections
 from wherry.store.raft.match import Append, Matched, Reject
 from wherry.store.raft.reconfigure import Reconfiguration
@@ -221,6 +221,22 @@ def _read_without_quorum(patch: Patch) -> None:
     patch.set(RaftCore, "_finish_reads", at_once)
 
 
+def _vouch_of_any_size(patch: Patch) -> None:
+    def suffices(self: Any, vouch: Vouch) -> bool:
+        return bool(vouch.term == self.term)
+
+    patch.set(RaftCore, "_suffices", suffices)
+
+
+def _fresh_confirms(patch: Patch) -> None:
+    on_ack = replication.Replication._on_ack
+
+    def confirming(self: Any, node: Any, ack: msg.Ack) -> None:
+        on_ack(self, node, msgspec.structs.replace(ack, fresh=False))
+
+    patch.set(replication.Replication, "_on_ack", confirming)
+
+
 def _read_before_noop(patch: Patch) -> None:
     begin = RaftCore._begin_reads
 
@@ -338,6 +354,16 @@ MUTATIONS = (
         "ReadIndex without quorum",
         _read_without_quorum,
         scenarios.a_deposed_leader_is_asked_to_read,
+    ),
+    Mutation(
+        "one vouch of many counted as a majority",
+        _vouch_of_any_size,
+        scenarios.two_of_five_are_asked_to_read,
+    ),
+    Mutation(
+        "a new disk confirms reads",
+        _fresh_confirms,
+        scenarios.a_follower_forgot_whom_it_follows,
     ),
     Mutation(
         "ReadIndex before the term's no-op",

@@ -8,7 +8,7 @@ import asyncio
 from random import Random
 from typing import Any
 
-from store_members import ask, change, learn, number
+from store_members import ask, change, cluster, learn, number, others, settled
 from store_numbers import HistoryMachine
 from store_sim import SimCluster, SimMember
 from store_world import StoreWorld
@@ -19,6 +19,7 @@ from wherry.store.kv import Put
 from wherry.store.membership import AddMember, RemoveMember
 from wherry.store.mvcc import MvccState
 from wherry.store.raft import message as msg
+from wherry.store.raft.core import Vouch
 from wherry.store.raft.machine import Lost
 
 Cluster = SimCluster[int]
@@ -222,6 +223,52 @@ def a_deposed_leader_is_asked_to_read() -> None:
         _node(old).read_index(got.append)
         await until(lambda: bool(got), within_s=3)
         assert isinstance(got[0], Lost), "a leader without a majority answered a read"
+        await world.stop()
+
+    run(main())
+
+
+def two_of_five_are_asked_to_read() -> None:
+    """The other three have a leader of their own, and an entry that these two do not know."""
+
+    async def main() -> None:
+        world = cluster("abcde")
+        old = await settled(world)
+        follower, *rest = others(world, old)
+        vouch = Vouch(follower.name, _node(follower).vouching_term)
+        world.network.partition({old.name, follower.name}, {member.name for member in rest})
+        await until(lambda: any(_node(member).is_leader for member in rest))
+        (new,) = (member for member in rest if _node(member).is_leader)
+        assert await _write(new, 2)
+        assert _node(old).is_leader, "it believes for a while yet that it leads"
+        got: list[int | Lost] = []
+        _node(old).read_index(got.append, vouch)
+        await until(lambda: bool(got), within_s=3)
+        assert isinstance(got[0], Lost), "a leader without a majority answered a read"
+        await world.stop()
+
+    run(main())
+
+
+def a_follower_forgot_whom_it_follows() -> None:
+    """It voted for another leader, lost its disk, and meets the old one."""
+
+    async def main() -> None:
+        world, old, new, voter = await _three()
+        world.network.partition({old.name}, {new.name, voter.name})
+        _node(new).receive(old.name, msg.TimeoutNow(_node(new).term))  # no need to wait for it
+        await until(lambda: _node(new).is_leader, step_s=0.001)
+        assert await _write(new, 2)
+        await world.kill(voter.name)
+        voter.disk.wipe()
+        world.network.partition({old.name, voter.name}, {new.name})
+        world.start(voter.name)
+        assert _node(old).is_leader, "it believes for a while yet that it leads"
+        got: list[int | Lost] = []
+        _node(old).read_index(got.append)
+        await until(lambda: _node(voter).leader == old.name, step_s=0.001)
+        await asyncio.sleep(3)
+        assert all(isinstance(one, Lost) for one in got), "a stale read: 2 was acknowledged"
         await world.stop()
 
     run(main())

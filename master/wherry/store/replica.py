@@ -40,6 +40,7 @@ from wherry.store.membership import (
     UpdateMember,
 )
 from wherry.store.mvcc import MvccState
+from wherry.store.raft.core import Vouch
 from wherry.store.raft.disk import Disk
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Lost, RaftConfig
@@ -101,7 +102,7 @@ class Replica:
         self._leases_of_term = 0  # the term in which the lessor was filled
         self._proposed_at: dict[str, float] = {}
         self._questions: dict[int, tuple[str, float, Callable[[rpc.Between | Lost], None]]] = {}
-        self._question = 0
+        self._question = rng.getrandbits(48)  # answers to an earlier life fit no question
         self._led_elsewhere = asyncio.Event()  # set whenever the leader changed
 
     @property
@@ -184,7 +185,7 @@ class Replica:
             else:
                 reply(lost(answer))
 
-        self._ask(rpc.ReadIndex, answered)
+        self._ask(lambda number: rpc.ReadIndex(number, self.node.vouching_term), answered)
 
     def lease(self, lease: int, reply: LeaseReply, *, renew: bool) -> None:
         """Look at a lease, or renew it; `reply` gets None when there is no such lease.
@@ -302,7 +303,9 @@ class Replica:
             case rpc.Propose():
                 self.node.propose(question.command, lambda got: answer(result_answer(number, got)))
             case rpc.ReadIndex():
-                self.node.read_index(lambda got: answer(index_answer(number, got)))
+                self.node.read_index(
+                    lambda got: answer(index_answer(number, got)), Vouch(member, question.term)
+                )
             case rpc.KeepAlive() | rpc.LeaseGet():
                 self.lease(
                     question.lease,

@@ -58,9 +58,10 @@ class Status(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """Only among stores. Answer: `Index`."""
+    """Only among stores. Answer: `Index`. `term` is for `core.Vouch`."""
 
     id: int
+    term: int = 0
 
 
 class SnapshotGet(msgspec.Struct, frozen=True, array_like=True, tag=15):

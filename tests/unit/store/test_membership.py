@@ -16,8 +16,10 @@ from store_members import (
     learn,
     node,
     number,
+    others,
     promote,
     propose,
+    settled,
 )
 from store_sim import SimDisk
 from virtual_loop import run, until
@@ -40,19 +42,9 @@ from wherry.store.raft.node import RemovedError
 from wherry.store.raft.wal import CONFIGURATION
 
 
-def others(world: Cluster, *members: Member) -> list[Member]:
-    return [one for one in world.members.values() if one not in members]
-
-
 def split(world: Cluster, *apart: Member) -> None:
     names = {one.name for one in apart}
     world.network.partition(names, set(world.members) - names)
-
-
-async def settled(world: Cluster) -> Member:
-    """Wait until all the first members' disks may vote, and return the leader."""
-    await until(lambda: not any(node(one).fresh for one in world.alive()))
-    return await world.leader()
 
 
 async def other_leader(world: Cluster, *old: Member) -> Member:

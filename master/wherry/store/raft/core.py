@@ -27,6 +27,7 @@ import (`stock.py`). Membership and version commands, which would be unpickled, 
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Final, Generic, TypeVar
 
@@ -48,6 +49,14 @@ _TAIL_BYTES: Final = 16 << 20  # behind the newest snapshot, for members that ar
 _MAX_QUEUE_BYTES: Final = 64 << 20
 Reply = Callable[[R | Lost], None]
 ReadReply = Callable[[int | Lost], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Vouch:
+    """Who asks for a read was a follower in `term` when it did; 0: it does not vouch."""
+
+    member: str
+    term: int
 
 
 class _Read:
@@ -99,12 +108,30 @@ class RaftCore(Reconfiguration, Generic[R]):
             self._commands.append((command, reply))
             self._queued_bytes += len(command)
 
-    def read_index(self, reply: ReadReply) -> None:
-        """Give `reply` an index: a replica that applied it holds everything acknowledged so far."""
+    def read_index(self, reply: ReadReply, vouch: Vouch | None = None) -> bool:
+        """Give `reply` an index: a replica that applied it holds everything acknowledged so far.
+
+        Returns whether a round is needed for it. A `vouch` may make that superfluous: ADR 8.
+        """
         if not self.is_leader:
             reply(Lost.NOT_LEADER)
+        elif vouch is not None and self._suffices(vouch):
+            reply(self.commit)
         else:
             self._reads.append(reply)
+            return True
+        return False
+
+    def _suffices(self, vouch: Vouch) -> bool:
+        """Whether this member and the one that vouches are a majority, in this very term."""
+        node = self._peers.get(vouch.member)
+        return (
+            vouch.term == self.term
+            and node in self._SyncObj__otherNodes
+            and node not in self._unsure
+            and len(self._SyncObj__otherNodes) <= 2  # two of three
+            and self.commit >= self._SyncObj__noopIDx
+        )
 
     def hand_over(self, to: str | None = None) -> bool:
         """Have a voter take over: `to`, or whoever is most advanced. False if none can.

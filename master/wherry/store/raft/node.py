@@ -20,7 +20,7 @@ from wherry.api.errors import ConfigError
 from wherry.store.membership import REMOVED, Change, Configuration, MemberError
 from wherry.store.raft import message as msg
 from wherry.store.raft import snapshot
-from wherry.store.raft.core import RaftCore, ReadReply, Reply
+from wherry.store.raft.core import RaftCore, ReadReply, Reply, Vouch
 from wherry.store.raft.disk import CorruptError, Disk
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Joined, Lost, Machine, RaftConfig
@@ -145,13 +145,20 @@ class RaftNode(Generic[R]):
         self._core.propose(command, reply)
         self.wake()
 
-    def read_index(self, reply: ReadReply) -> None:
-        """Give `reply` an index at which a read is linearizable; only on the leader."""
+    @property
+    def vouching_term(self) -> int:
+        """Return what this member's questions say for `core.Vouch`: its term, 0 on a new disk."""
+        return 0 if self._core is None or self.fresh else self._core.term
+
+    def read_index(self, reply: ReadReply, vouch: Vouch | None = None) -> None:
+        """Give `reply` an index at which a read is linearizable; only on the leader.
+
+        With a `vouch` only for reads that began before the other member gave it.
+        """
         if self._core is None:
             reply(Lost.NOT_LEADER)
-            return
-        self._core.read_index(reply)
-        self.wake()
+        elif self._core.read_index(reply, vouch):
+            self.wake()
 
     def when_applied(self, index: int, reply: ReadReply) -> None:
         """Call `reply` when this replica has applied `index`."""

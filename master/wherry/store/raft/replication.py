@@ -138,7 +138,8 @@ class Replication(Elections):
             return
         if ack.term != self.term or not self.is_leader:
             return
-        self._confirm(node, ack.read)
+        if not ack.fresh:  # it may have forgotten that it follows somebody else
+            self._confirm(node, ack.read)
         next_index = self._SyncObj__raftNextIndex
         match_index = self._SyncObj__raftMatchIndex
         if ack.fresh and ack.reset:
