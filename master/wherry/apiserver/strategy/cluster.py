@@ -1,4 +1,4 @@
-"""Event, Lease, and our own SubnetLease and NetworkConfig."""
+"""Lease, and our own SubnetLease and NetworkConfig."""
 
 import ipaddress
 import re
@@ -11,33 +11,6 @@ from wherry.apiserver.strategy.formats import is_ipv4
 
 _SUBNET_NAME = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})-([0-9]{1,2})")
 _BACKENDS = ("vxlan", "host-gw")
-
-
-class EventStrategy(Strategy):
-    """What was observed about an object; goes away after an hour."""
-
-    create_on_update = True
-
-    def default(self, obj: Object) -> None:
-        """Name the reporter in the new field as in the old one."""
-        source = obj.get("source", {})
-        if source.get("component") and not obj.get("reportingComponent"):
-            obj["reportingComponent"] = source["component"]
-            obj.setdefault("reportingInstance", source.get("host", ""))
-
-    def validate(self, obj: Object) -> list[Cause]:
-        """Be in the namespace of the object that it is about (cluster-scoped: `default`)."""
-        namespace = obj["metadata"].get("namespace", "")
-        about = obj.get("involvedObject", {}).get("namespace", "")
-        if about and about != namespace:
-            return [
-                fields.invalid("involvedObject.namespace", about, "does not match event.namespace")
-            ]
-        if not about and namespace not in ("", "default", "kube-system"):
-            return [
-                fields.invalid("involvedObject.namespace", about, "does not match event.namespace")
-            ]
-        return []
 
 
 class LeaseStrategy(Strategy):

@@ -1,7 +1,9 @@
-"""ConfigMap, Secret and ServiceAccount."""
+"""ConfigMap and Secret."""
 
 import base64
 import binascii
+
+import orjson
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
@@ -14,6 +16,11 @@ _REQUIRED_KEYS = {
     "kubernetes.io/dockerconfigjson": [".dockerconfigjson"],
     "kubernetes.io/ssh-auth": ["ssh-privatekey"],
     "kubernetes.io/tls": ["tls.crt", "tls.key"],
+}
+
+_DOCKER = {
+    "kubernetes.io/dockercfg": ".dockercfg",
+    "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
 }
 
 
@@ -78,7 +85,7 @@ class SecretStrategy(Strategy):
         """Keep the type."""
         wrong = _immutable(new, old, ("data",))
         if new.get("type") != old.get("type"):
-            wrong.append(fields.invalid("type", new.get("type"), "field is immutable"))
+            wrong.append(fields.invalid("type", new.get("type"), fields.IMMUTABLE))
         return wrong
 
 
@@ -86,10 +93,22 @@ def _of_type(obj: Object) -> list[Cause]:
     data = obj.get("data", {})
     if obj["type"] == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
         return [fields.required("data[username]"), fields.required("data[password]")]
+    if obj["type"] in _DOCKER:
+        return _docker_config(_DOCKER[obj["type"]], data)
     if obj["type"] == "kubernetes.io/service-account-token":
         annotation = "kubernetes.io/service-account.name"
         if not obj["metadata"].get("annotations", {}).get(annotation):
             return [fields.required(f"metadata.annotations[{annotation}]")]
+    return []
+
+
+def _docker_config(key: str, data: Object) -> list[Cause]:
+    if key not in data:
+        return []  # Said before, as of all keys that a type needs.
+    try:
+        orjson.loads(base64.b64decode(data[key]))
+    except ValueError as error:  # also what binascii and orjson raise
+        return [fields.invalid(f"data[{key}]", "<secret contents redacted>", str(error))]
     return []
 
 

@@ -3,13 +3,18 @@
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.formats import check_endpoint_ip, check_port
+from wherry.apiserver.strategy.defaulting import Defaults
+from wherry.apiserver.strategy.formats import PROTOCOLS, check_endpoint_ip, check_port, choice
 
-_PROTOCOLS = ("TCP", "UDP", "SCTP")
 _ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
 _MOST_ENDPOINTS = 1000
 _MOST_ADDRESSES = 100
 _MOST_PORTS = 20000
+
+
+_TCP = Defaults(empty={"protocol": "TCP"})
+_ENDPOINTS = Defaults(within={"subsets": Defaults(within={"ports": _TCP})})
+_SLICE = Defaults(within={"ports": Defaults(empty={"protocol": "TCP"}, absent={"name": ""})})
 
 
 class EndpointsStrategy(Strategy):
@@ -19,9 +24,7 @@ class EndpointsStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         """Default every port to TCP."""
-        for subset in obj.get("subsets", ()):
-            for port in subset.get("ports", ()):
-                port.setdefault("protocol", "TCP")
+        _ENDPOINTS.apply(obj)
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check every subset."""
@@ -34,9 +37,18 @@ class EndpointsStrategy(Strategy):
                 )
             for field in ("addresses", "notReadyAddresses"):
                 for at, address in enumerate(subset.get(field, ())):
-                    wrong += check_endpoint_ip(f"{path}.{field}[{at}].ip", address.get("ip", ""))
+                    wrong += _address(f"{path}.{field}[{at}]", address)
             wrong += _ports(f"{path}.ports", subset.get("ports", []))
         return wrong
+
+
+def _address(path: str, address: Object) -> list[Cause]:
+    wrong = check_endpoint_ip(f"{path}.ip", address.get("ip", ""))
+    if address.get("hostname"):
+        wrong += names.check(f"{path}.hostname", address["hostname"], names.dns1123_label)
+    if address.get("nodeName"):
+        wrong += names.check(f"{path}.nodeName", address["nodeName"], names.dns1123_subdomain)
+    return wrong
 
 
 def _ports(path: str, ports: list[Object]) -> list[Cause]:
@@ -48,9 +60,9 @@ def _ports(path: str, ports: list[Object]) -> list[Cause]:
         elif port.get("name"):
             wrong += names.check(f"{at}.name", port["name"], names.dns1123_label)
         wrong += check_port(f"{at}.port", port.get("port", 0))
-        protocol = port.get("protocol", "")
-        if protocol not in _PROTOCOLS:
-            wrong.append(fields.unsupported(f"{at}.protocol", protocol, _PROTOCOLS))
+        wrong += choice(at, port, "protocol", PROTOCOLS)
+        if port.get("appProtocol"):
+            wrong += names.check(f"{at}.appProtocol", port["appProtocol"], names.qualified_name)
     return wrong
 
 
@@ -61,9 +73,7 @@ class EndpointSliceStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         """Default ports to TCP and no name."""
-        for port in obj.get("ports", ()):
-            port.setdefault("protocol", "TCP")
-            port.setdefault("name", "")
+        _SLICE.apply(obj)
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check addresses against the type, and ports."""
@@ -121,8 +131,9 @@ def _slice_ports(ports: list[Object]) -> list[Cause]:
         if name in seen:
             wrong.append(fields.duplicate(f"{at}.name", name))
         seen.add(name)
-        if port.get("protocol", "") not in _PROTOCOLS:
-            wrong.append(fields.unsupported(f"{at}.protocol", port.get("protocol", ""), _PROTOCOLS))
+        wrong += choice(at, port, "protocol", PROTOCOLS)
+        if port.get("appProtocol"):
+            wrong += names.check(f"{at}.appProtocol", port["appProtocol"], names.qualified_name)
         if "port" in port:
             wrong += check_port(f"{at}.port", port["port"])
     return wrong

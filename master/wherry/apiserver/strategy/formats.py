@@ -5,7 +5,7 @@ Each check returns causes, in the words of apimachinery `util/validation` and co
 
 import ipaddress
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ _MOST_INT32: Final = (1 << 31) - 1
 _IP_TEXT: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _CIDR_TEXT: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 _ID_TEXT: Final = f"must be between 0 and {_MOST_INT32}, inclusive"
+_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 _PERCENT = re.compile(r"[0-9]+%")
 _PERCENT_TEXT: Final = (
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
@@ -212,12 +213,14 @@ def amount_of(text: Any) -> Fraction:
         return Fraction(0)
 
 
-def repeated(path: str, values: Iterable[Any]) -> list[Cause]:
-    """Return a cause for each value that stood in the list before."""
-    seen: set[Any] = set()
-    wrong: list[Cause] = []
-    for index, value in enumerate(values):
-        if value in seen:
-            wrong.append(fields.duplicate(f"{path}[{index}]", value))
-        seen.add(value)
+def check_domain_path(path: str, text: str) -> list[Cause]:
+    """Check a name such as `acme.io/foo`."""
+    domain, slash, rest = text.partition("/")
+    if not domain or not slash or not rest:
+        detail = 'must be a domain-prefixed path (such as "acme.io/foo")'
+        return [fields.invalid(path, text, detail)]
+    wrong = names.check(path, domain, names.dns1123_subdomain)
+    if not _PATH.fullmatch(rest):
+        detail = f"Invalid path (regex used for validation is '{_PATH.pattern}')"
+        wrong.append(fields.invalid(path, rest, detail))
     return wrong

@@ -1,10 +1,10 @@
 """Node."""
 
-import ipaddress
-
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
+from wherry.apiserver.strategy.formats import check_cidr, quantities
+from wherry.apiserver.strategy.pod.resources import check_resource_name
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -30,16 +30,12 @@ class NodeStrategy(Strategy):
         """Check taints and pod CIDRs."""
         spec = obj.get("spec", {})
         wrong = _taints(spec.get("taints", ()))
-        for index, cidr in enumerate(spec.get("podCIDRs", ())):
-            if not _is_cidr(cidr):
-                path = f"spec.podCIDRs[{index}]"
-                wrong.append(
-                    fields.invalid(
-                        path,
-                        cidr,
-                        "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
-                    )
-                )
+        cidrs = spec.get("podCIDRs", [])
+        for index, cidr in enumerate(cidrs):
+            wrong += check_cidr(f"spec.podCIDRs[{index}]", cidr)
+        if not wrong and len(cidrs) > 1 and (len(cidrs) > 2 or _one_family(cidrs)):
+            detail = "may specify no more than one CIDR for each IP family"
+            wrong.append(fields.invalid("spec.podCIDRs", cidrs, detail))
         return wrong
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
@@ -47,11 +43,30 @@ class NodeStrategy(Strategy):
         was, is_ = old.get("spec", {}), new.get("spec", {})
         return [
             fields.forbidden(
-                f"spec.{field}", f'node updates may not change {field} except from "" to valid'
+                f"spec.{path}", f'node updates may not change {field} except from "" to valid'
             )
-            for field in ("podCIDR", "providerID")
+            for field, path in (("podCIDR", "podCIDRs"), ("providerID", "providerID"))
             if was.get(field) and was[field] != is_.get(field)
         ]
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Check addresses and resources."""
+        status = new.get("status", {})
+        wrong: list[Cause] = []
+        seen: list[Object] = []
+        for index, address in enumerate(status.get("addresses", ())):
+            if address in seen:
+                wrong.append(fields.duplicate(f"status.addresses[{index}]", address))
+            seen.append(address)
+        for field in ("capacity", "allocatable"):
+            for name in status.get(field, {}):
+                wrong += check_resource_name(f"status.{field}[{name}]", name)
+            quantities(f"status.{field}", status.get(field, {}), wrong)
+        return wrong
+
+
+def _one_family(cidrs: list[str]) -> bool:
+    return len({":" in cidr for cidr in cidrs}) == 1
 
 
 def _taints(taints: list[Object]) -> list[Cause]:
@@ -71,11 +86,3 @@ def _taints(taints: list[Object]) -> list[Cause]:
             wrong.append(fields.duplicate(path, {k: v for k, v in shown.items() if v}))
         seen.add((key, effect))
     return wrong
-
-
-def _is_cidr(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        return False
-    return "/" in text

@@ -5,20 +5,69 @@ from collections.abc import Sequence
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
+from wherry.apiserver.strategy.defaulting import Defaults
 from wherry.apiserver.strategy.formats import (
+    PROTOCOLS,
+    check_cidr,
     check_endpoint_ip,
     check_port,
     check_port_or_name,
+    choice,
     is_ipv4,
+    option,
 )
 
 _TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
-_PROTOCOLS = ("TCP", "UDP", "SCTP")
 _POLICIES = ("Cluster", "Local")
+_OUTSIDE = ("NodePort", "LoadBalancer")
+_BALANCER_ONLY = (
+    "allocateLoadBalancerNodePorts",
+    "healthCheckNodePort",
+    "loadBalancerClass",
+)
+_FAMILIES = ("IPv4", "IPv6")
+_FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
+_KUBELET_PORT = 10250
+_ONLY_BALANCED = "may only be used when `type` is 'LoadBalancer'"
 _AFFINITIES = ("ClientIP", "None")
 _AFFINITY_S = 10800
 _MOST_AFFINITY_S = 86400
 _IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+
+
+def _by_type(spec: Object) -> None:
+    if spec["sessionAffinity"] == "None":
+        spec.pop("sessionAffinityConfig", None)
+    elif spec["sessionAffinity"] == "ClientIP":
+        config = spec.setdefault("sessionAffinityConfig", {})
+        config.setdefault("clientIP", {}).setdefault("timeoutSeconds", _AFFINITY_S)
+    if spec["type"] == "ExternalName":
+        return
+    spec.setdefault("internalTrafficPolicy", "Cluster")
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+    if spec["type"] in _OUTSIDE:
+        spec.setdefault("externalTrafficPolicy", "Cluster")
+    if spec["type"] == "LoadBalancer":
+        spec.setdefault("allocateLoadBalancerNodePorts", True)
+    _default_cluster_ip(spec)
+
+
+def _same_target(port: Object) -> None:
+    if port.get("targetPort") in (None, "", 0):
+        port["targetPort"] = port.get("port", 0)
+
+
+_DEFAULTS = Defaults(
+    made={
+        "spec": Defaults(
+            empty={"sessionAffinity": "None", "type": "ClusterIP"},
+            within={"ports": Defaults(empty={"protocol": "TCP"}, then=_same_target)},
+            then=_by_type,
+        )
+    }
+)
 
 
 class ServiceStrategy(Strategy):
@@ -44,44 +93,31 @@ class ServiceStrategy(Strategy):
             spec["clusterIP"] = was.get("clusterIP", "")
             spec["clusterIPs"] = list(was.get("clusterIPs", []))
         _node_ports(spec, was)
+        inside = spec.get("type", "ClusterIP") not in _OUTSIDE and not spec.get("externalIPs")
+        if inside and spec.get("externalTrafficPolicy") == was.get("externalTrafficPolicy"):
+            spec.pop("externalTrafficPolicy", None)
+        if spec.get("type") != "LoadBalancer":
+            for field in _BALANCER_ONLY:
+                if spec.get(field) == was.get(field):
+                    spec.pop(field, None)
 
     def default(self, obj: Object) -> None:
         """Fill in everything but addresses."""
-        spec = obj.setdefault("spec", {})
-        spec.setdefault("sessionAffinity", "None")
-        spec.setdefault("type", "ClusterIP")
-        _default_affinity(spec)
-        for port in spec.get("ports", ()):
-            port.setdefault("protocol", "TCP")
-            if port.get("targetPort") in (None, "", 0):
-                port["targetPort"] = port.get("port", 0)
-        if spec["type"] == "ExternalName":
-            return
-        spec.setdefault("internalTrafficPolicy", "Cluster")
-        spec.setdefault("ipFamilies", ["IPv4"])
-        spec.setdefault("ipFamilyPolicy", "SingleStack")
-        if spec["type"] in ("NodePort", "LoadBalancer"):
-            spec.setdefault("externalTrafficPolicy", "Cluster")
-        elif not spec.get("externalIPs"):
-            spec.pop("externalTrafficPolicy", None)
-        if spec["type"] == "LoadBalancer":
-            spec.setdefault("allocateLoadBalancerNodePorts", True)
-        _default_cluster_ip(spec)
+        _DEFAULTS.apply(obj)
 
     def validate(self, obj: Object) -> list[Cause]:
         """Return everything that is wrong with the Service."""
         spec = obj["spec"]
-        wrong = _choice(spec, "type", _TYPES)
-        wrong += _choice(spec, "sessionAffinity", _AFFINITIES)
+        wrong = choice("spec", spec, "type", _TYPES)
+        wrong += choice("spec", spec, "sessionAffinity", _AFFINITIES)
         wrong += _ports(spec)
         wrong += names.check_labels("spec.selector", spec.get("selector", {}))
         wrong += _cluster_ip(spec)
         wrong += _external(spec)
         wrong += _affinity(spec)
-        for field in ("internalTrafficPolicy", "externalTrafficPolicy"):
-            if field in spec:
-                wrong += _choice(spec, field, _POLICIES)
-        return wrong
+        wrong += _families(spec)
+        wrong += _traffic(spec)
+        return wrong + _balancer(spec)
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep the cluster IP for as long as there is one."""
@@ -118,28 +154,12 @@ def _node_ports(spec: Object, was: Object) -> None:
                 port["nodePort"] = kept
 
 
-def _default_affinity(spec: Object) -> None:
-    if spec["sessionAffinity"] == "None":
-        spec.pop("sessionAffinityConfig", None)
-    elif spec["sessionAffinity"] == "ClientIP":
-        config = spec.setdefault("sessionAffinityConfig", {})
-        config.setdefault("clientIP", {}).setdefault("timeoutSeconds", _AFFINITY_S)
-
-
 def _default_cluster_ip(spec: Object) -> None:
     """Keep the old field and the new one the same."""
     if spec.get("clusterIP") and not spec.get("clusterIPs"):
         spec["clusterIPs"] = [spec["clusterIP"]]
     elif spec.get("clusterIPs") and not spec.get("clusterIP"):
         spec["clusterIP"] = spec["clusterIPs"][0]
-
-
-def _choice(spec: Object, field: str, allowed: tuple[str, ...]) -> list[Cause]:
-    value = spec.get(field, "")
-    if value in allowed:
-        return []
-    path = f"spec.{field}"
-    return [fields.unsupported(path, value, allowed) if value else fields.required(path)]
 
 
 def _ports(spec: Object) -> list[Cause]:
@@ -161,6 +181,9 @@ def _ports(spec: Object) -> list[Cause]:
                 wrong.append(fields.duplicate(f"{at}.name", name))
             taken_names.add(name)
         wrong += _port(at, port)
+        if spec["type"] == "LoadBalancer" and port.get("port") == _KUBELET_PORT:
+            detail = "may not expose port 10250 externally since it is used by kubelet"
+            wrong.append(fields.invalid(f"{at}.port", _KUBELET_PORT, detail))
         key = (port.get("protocol", ""), port.get("port", 0))
         if key in taken:
             shown = {"protocol": key[0], "port": key[1]}
@@ -172,10 +195,11 @@ def _ports(spec: Object) -> list[Cause]:
 
 def _port(at: str, port: Object) -> list[Cause]:
     wrong = check_port(f"{at}.port", port.get("port", 0))
-    protocol = port.get("protocol", "")
-    if protocol not in _PROTOCOLS:
-        wrong.append(fields.unsupported(f"{at}.protocol", protocol, _PROTOCOLS))
-    return wrong + check_port_or_name(f"{at}.targetPort", port.get("targetPort", 0))
+    wrong += choice(at, port, "protocol", PROTOCOLS)
+    wrong += check_port_or_name(f"{at}.targetPort", port.get("targetPort", 0))
+    if port.get("appProtocol"):
+        wrong += names.check(f"{at}.appProtocol", port["appProtocol"], names.qualified_name)
+    return wrong
 
 
 def _node_port(at: str, port: Object, kind: str, taken: set[tuple[str, int]]) -> list[Cause]:
@@ -233,3 +257,54 @@ def _affinity(spec: Object) -> list[Cause]:
     path = "spec.sessionAffinityConfig.clientIP.timeoutSeconds"
     detail = f"must be greater than 0 and less than or equal to {_MOST_AFFINITY_S}"
     return [fields.invalid(path, seconds, detail)]
+
+
+def _families(spec: Object) -> list[Cause]:
+    families = spec.get("ipFamilies", [])
+    wrong: list[Cause] = []
+    for index, family in enumerate(families):
+        path = f"spec.ipFamilies[{index}]"
+        if family not in _FAMILIES:
+            wrong.append(fields.unsupported(path, family, _FAMILIES))
+        elif family in families[:index]:
+            wrong.append(fields.duplicate(path, family))
+    return wrong + option("spec", spec, "ipFamilyPolicy", _FAMILY_POLICIES)
+
+
+def _traffic(spec: Object) -> list[Cause]:
+    wrong: list[Cause] = []
+    if spec["type"] != "ExternalName":
+        wrong += choice("spec", spec, "internalTrafficPolicy", _POLICIES)
+    policy, at = spec.get("externalTrafficPolicy"), "spec.externalTrafficPolicy"
+    if spec["type"] in _OUTSIDE or spec.get("externalIPs"):
+        wrong += option("spec", spec, "externalTrafficPolicy", _POLICIES)
+    elif policy:
+        detail = "may only be set for externally-accessible services"
+        wrong.append(fields.invalid(at, policy, detail))
+    return wrong + option("spec", spec, "trafficDistribution", _DISTRIBUTIONS)
+
+
+def _balancer(spec: Object) -> list[Cause]:
+    balanced = spec["type"] == "LoadBalancer"
+    wrong: list[Cause] = []
+    ranges = spec.get("loadBalancerSourceRanges", [])
+    if ranges and not balanced:
+        wrong.append(fields.forbidden("spec.loadBalancerSourceRanges", _ONLY_BALANCED))
+    for index, cidr in enumerate(ranges):
+        wrong += check_cidr(f"spec.loadBalancerSourceRanges[{index}]", cidr.strip())
+    if not balanced:
+        wrong += [
+            fields.forbidden(f"spec.{field}", _ONLY_BALANCED)
+            for field in ("allocateLoadBalancerNodePorts", "loadBalancerClass")
+            if field in spec
+        ]
+    elif "loadBalancerClass" in spec:
+        at, name = "spec.loadBalancerClass", spec["loadBalancerClass"]
+        wrong += names.check(at, name, names.qualified_name)
+    port = spec.get("healthCheckNodePort", 0)
+    if port and not (balanced and spec.get("externalTrafficPolicy") == "Local"):
+        detail = (
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        )
+        wrong.append(fields.invalid("spec.healthCheckNodePort", port, detail))
+    return wrong

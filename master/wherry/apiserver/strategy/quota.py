@@ -1,0 +1,239 @@
+"""ResourceQuota and LimitRange: core `ValidateResourceQuota`, `ValidateLimitRange`."""
+
+from typing import Final
+
+from wherry.api.errors import Cause
+from wherry.apiserver.strategy import fields, names
+from wherry.apiserver.strategy.base import Object, Strategy
+from wherry.apiserver.strategy.formats import quantities
+from wherry.apiserver.strategy.pod.resources import check_resource_name
+
+_QUOTA: Final = frozenset(
+    {
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.storage",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "persistentvolumeclaims",
+        "configmaps",
+        "services.nodeports",
+        "services.loadbalancers",
+    }
+)
+_SCOPES = (
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+)
+_OPPOSITES = ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"})
+_OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
+_LIMIT_TYPES = ("Container", "PersistentVolumeClaim", "Pod")
+_KINDS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
+
+
+class ResourceQuotaStrategy(Strategy):
+    """How much a namespace may have."""
+
+    def prepare_create(self, obj: Object) -> None:
+        """Begin with nothing counted."""
+        obj["status"] = {}
+
+    def default(self, obj: Object) -> None:
+        """Have a spec."""
+        obj.setdefault("spec", {})
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check resources and scopes."""
+        spec = obj["spec"]
+        wrong = _hard("spec.hard", spec.get("hard", {}))
+        wrong += _scopes("spec.scopes", spec.get("scopes", []))
+        selector = spec.get("scopeSelector", {})
+        for index, each in enumerate(selector.get("matchExpressions", ())):
+            wrong += _scope_expression(f"spec.scopeSelector.matchExpressions[{index}]", each)
+        return wrong
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """Keep the scopes."""
+        was, is_ = old.get("spec", {}), new["spec"]
+        if set(was.get("scopes", ())) == set(is_.get("scopes", ())):
+            return []
+        return [fields.invalid("spec.scopes", is_.get("scopes"), fields.IMMUTABLE)]
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Check what was counted."""
+        status = new.get("status", {})
+        return _hard("status.hard", status.get("hard", {})) + _hard(
+            "status.used", status.get("used", {})
+        )
+
+
+def _hard(path: str, hard: Object) -> list[Cause]:
+    wrong: list[Cause] = []
+    for name in hard:
+        at = f"{path}[{name}]"
+        bad = check_resource_name(at, name)
+        if "/" not in name and name not in _QUOTA and ".hugepages-" not in name:
+            bad.append(fields.invalid(at, name, "must be a standard resource for quota"))
+        wrong += bad
+    for name, amount in quantities(path, hard, wrong).items():
+        whole = "/" in name or name not in _QUOTA or ("." not in name and name not in _DIVISIBLE)
+        if whole and amount.denominator != 1:
+            wrong.append(fields.invalid(f"{path}[{name}]", hard[name], "must be an integer"))
+    return wrong
+
+
+_DIVISIBLE = ("cpu", "memory", "ephemeral-storage")
+
+
+def _scopes(path: str, scopes: list[str]) -> list[Cause]:
+    wrong = [
+        fields.invalid(path, scopes, "unsupported scope") for each in scopes if each not in _SCOPES
+    ]
+    return wrong + [
+        fields.invalid(path, scopes, "conflicting scopes")
+        for pair in _OPPOSITES
+        if pair <= set(scopes)
+    ]
+
+
+def _scope_expression(path: str, each: Object) -> list[Cause]:
+    scope, operator = each.get("scopeName", ""), each.get("operator", "")
+    values = each.get("values", [])
+    wrong: list[Cause] = []
+    if scope not in _SCOPES:
+        wrong.append(fields.invalid(f"{path}.scopeName", scope, "unsupported scope"))
+    if scope not in ("PriorityClass", "VolumeAttributesClass") and operator != "Exists":
+        detail = (
+            "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+            "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
+            "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
+        )
+        wrong.append(fields.invalid(f"{path}.operator", operator, detail))
+    if operator in ("In", "NotIn"):
+        if not values:
+            detail = (
+                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            )
+            wrong.append(fields.required(f"{path}.values", detail))
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            detail = (
+                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            )
+            wrong.append(fields.invalid(f"{path}.values", values, detail))
+    else:
+        wrong.append(fields.invalid(f"{path}.operator", operator, "not a valid selector operator"))
+    return wrong
+
+
+class LimitRangeStrategy(Strategy):
+    """What one container, pod or claim may ask for, and gets unasked."""
+
+    def default(self, obj: Object) -> None:
+        """Let the upper bound be the default, and the default what is requested."""
+        spec = obj.setdefault("spec", {})
+        for item in spec.get("limits", ()):
+            if item.get("type") != "Container":
+                continue
+            limits = item.setdefault("default", {})
+            requests = item.setdefault("defaultRequest", {})
+            for name, most in item.get("max", {}).items():
+                limits.setdefault(name, most)
+            for name, amount in limits.items():
+                requests.setdefault(name, amount)
+            for name, least in item.get("min", {}).items():
+                requests.setdefault(name, least)
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check each type's bounds against each other."""
+        limits = obj["spec"].get("limits", [])
+        wrong: list[Cause] = []
+        seen: set[str] = set()
+        for index, item in enumerate(limits):
+            kind = item.get("type", "")
+            if kind in seen:
+                wrong.append(fields.duplicate(f"spec.limits[{index}].type", kind))
+            seen.add(kind)
+            wrong += _limit(f"spec.limits[{index}]", item)
+        return wrong
+
+
+def _limit(path: str, item: Object) -> list[Cause]:
+    kind = item.get("type", "")
+    wrong = names.check(f"{path}.type", kind, names.qualified_name)
+    if not wrong and "/" not in kind and kind not in _LIMIT_TYPES:
+        detail = "must be a standard limit type or fully qualified"
+        wrong.append(fields.invalid(f"{path}.type", kind, detail))
+    for field in _KINDS:
+        for name in item.get(field, {}):
+            wrong += check_resource_name(f"{path}.{field}[{name}]", name)
+    if kind == "Pod":
+        wrong += [
+            fields.forbidden(f"{path}.{field}", "may not be specified when `type` is 'Pod'")
+            for field in ("default", "defaultRequest")
+            if item.get(field)
+        ]
+    bounded = {*item.get("min", {}), *item.get("max", {})}
+    if kind == "PersistentVolumeClaim" and "storage" not in bounded:
+        detail = "either minimum or maximum storage value is required, but neither was provided"
+        wrong.append(fields.required(f"{path}.limits", detail))
+    return wrong + _bounds(path, item)
+
+
+def _bounds(path: str, item: Object) -> list[Cause]:
+    wrong: list[Cause] = []
+    parsed = {kind: quantities(f"{path}.{kind}", item.get(kind, {}), wrong) for kind in _KINDS}
+    for name in sorted({name for amounts in parsed.values() for name in amounts}):
+        for low, high, where, detail in _PAIRS:
+            if name not in parsed[low] or name not in parsed[high]:
+                continue
+            if parsed[low][name] > parsed[high][name]:
+                text = detail.format(low=item[low][name], high=item[high][name])
+                shown = item[where][name]
+                wrong.append(fields.invalid(f"{path}.{where}[{name}]", shown, text))
+        ratio = parsed["maxLimitRequestRatio"].get(name)
+        if ratio is not None and ratio < 1:
+            text = f"ratio {item['maxLimitRequestRatio'][name]} is less than 1"
+            shown = item["maxLimitRequestRatio"][name]
+            wrong.append(fields.invalid(f"{path}.maxLimitRequestRatio[{name}]", shown, text))
+    return wrong
+
+
+_PAIRS = (
+    ("min", "max", "min", "min value {low} is greater than max value {high}"),
+    (
+        "min",
+        "defaultRequest",
+        "defaultRequest",
+        "min value {low} is greater than default request value {high}",
+    ),
+    (
+        "defaultRequest",
+        "max",
+        "defaultRequest",
+        "default request value {low} is greater than max value {high}",
+    ),
+    (
+        "defaultRequest",
+        "default",
+        "defaultRequest",
+        "default request value {low} is greater than default limit value {high}",
+    ),
+    ("min", "default", "default", "min value {low} is greater than default value {high}"),
+    ("default", "max", "default", "default value {low} is greater than max value {high}"),
+)
