@@ -6,23 +6,19 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import grpc
-import grpc.aio
 import orjson
 import pytest
-import uvloop
 from apiserver_pki import TestPki
+from grpc_door import Door, client, config_map, doors, in_loop, secure_channel
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from open_gate import OpenGate
-from prometheus_client import CollectorRegistry
-from verbs_stub import StubVerbs, event
+from verbs_stub import event
 
 from wherry.api.errors import (
     AlreadyExistsError,
@@ -40,89 +36,13 @@ from wherry.api.errors import (
     UnavailableError,
 )
 from wherry.api.kinds import CONFIG_MAP, NODE, POD, Kind
-from wherry.apiserver.grpc import ClusterService, GrpcServer
-from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.verbs import DeleteOptions, User
 from wherry.client.api import EventType, PatchType
 from wherry.client.grpc_api import GrpcApi
-from wherry.process.clock import SystemClock
 from wherry.wire.v1 import cluster_pb2 as pb
 from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
 
 pytestmark = pytest.mark.integration
-
-
-class Door:
-    """One gRPC server over stub verbs."""
-
-    def __init__(self, pki: TestPki, port: int = 0) -> None:
-        self.verbs = StubVerbs()
-        self.gate = OpenGate()
-        service = ClusterService(
-            self.verbs, self.gate, clock=SystemClock(), metrics=Metrics(CollectorRegistry())
-        )
-        tls = pki.files("kube-apiserver", server=True)
-        self.server = GrpcServer(service, host="127.0.0.1", port=port, tls=tls)
-        self._tasks = asyncio.TaskGroup()
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server.port}"
-
-    async def start(self) -> "Door":
-        await self._tasks.__aenter__()
-        self._task = self._tasks.create_task(self.server.run())
-        await self.server.listening.wait()
-        return self
-
-    async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            self._task = None
-            await self._tasks.__aexit__(None, None, None)
-
-
-@asynccontextmanager
-async def doors(pki: TestPki, count: int = 1) -> AsyncIterator[list[Door]]:
-    made = [await Door(pki).start() for _ in range(count)]
-    try:
-        yield made
-    finally:
-        for door in made:
-            await door.stop()
-
-
-@asynccontextmanager
-async def client(
-    pki: TestPki, addresses: list[str], *, timeout_s: float = 10.0, token: str | None = None
-) -> AsyncIterator[GrpcApi]:
-    files = pki.admin()
-    api = GrpcApi(
-        addresses,
-        ca=files.ca,
-        cert=files.cert,
-        key=files.key,
-        token=token,
-        rng=Random(0),
-        timeout_s=timeout_s,
-    )
-    try:
-        yield api
-    finally:
-        await api.close()
-
-
-def in_loop(main: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(30):
-            await main()
-
-    uvloop.run(bounded())
-
-
-def config_map(name: str) -> bytes:
-    return orjson.dumps({"metadata": {"name": name}})
 
 
 @pytest.fixture
@@ -478,16 +398,6 @@ def test_a_batch_answers_each_write_by_its_id(pki: TestPki) -> None:
             assert len(door.verbs.objects) == 99
 
     in_loop(main)
-
-
-@asynccontextmanager
-async def secure_channel(pki: TestPki, door: Door) -> AsyncIterator[grpc.aio.Channel]:
-    files = pki.admin()
-    credentials = grpc.ssl_channel_credentials(
-        files.ca.read_bytes(), files.key.read_bytes(), files.cert.read_bytes()
-    )
-    async with grpc.aio.secure_channel(door.address, credentials) as open_channel:
-        yield open_channel
 
 
 def test_health_and_reflection_are_on(pki: TestPki) -> None:

@@ -285,9 +285,12 @@ class ClusterService(ClusterServicer):
             raise InternalError(_BUG) from bug
         finally:
             asked = request.resource
-            known = (asked.group, asked.version, asked.plural) in self._resources
-            sub = getattr(request, "subresource", "") if code != 404 else ""
-            address = (asked.group, asked.version, asked.plural, sub) if known else ("",) * 4
+            known = self._resources.get((asked.group, asked.version, asked.plural))
+            sub = getattr(request, "subresource", "")
+            if known is None or (sub and known.subresource(sub) is None):
+                address = ("", "", "", "")  # labels are bounded, what clients send is not
+            else:
+                address = (asked.group, asked.version, asked.plural, sub)
             self._metrics.count("grpc", verb, address, code, self._clock.monotonic() - began)
 
     def _allowed(self, user: User, verb: str, request: Any) -> Resource:
