@@ -13,6 +13,7 @@ from wherry.apiserver.verbs import (
     DeleteOptions,
     ListOptions,
     Page,
+    Push,
     WatchOptions,
     Written,
 )
@@ -81,7 +82,12 @@ class StubVerbs:
         return Page(found, self.revision)
 
     async def watch(
-        self, ctx: Context, resource: Resource, namespace: str, options: WatchOptions
+        self,
+        ctx: Context,
+        resource: Resource,
+        namespace: str,
+        options: WatchOptions,
+        push: Push | None = None,
     ) -> AsyncIterator[Sequence[WatchEvent]]:
         await self._enter(ctx, "watch", resource.kind.plural, namespace, options)
         self.watching += 1

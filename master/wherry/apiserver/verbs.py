@@ -25,6 +25,8 @@ class User:
     extra: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
+Push = Callable[[Sequence[WatchEvent]], bool]
+"""Takes a batch of live events and must not wait; False: it cannot now, they are to be yielded."""
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
@@ -127,9 +129,17 @@ class Verbs(Protocol):
         ...
 
     def watch(
-        self, ctx: Context, resource: Resource, namespace: str, options: WatchOptions
+        self,
+        ctx: Context,
+        resource: Resource,
+        namespace: str,
+        options: WatchOptions,
+        push: Push | None = None,
     ) -> AsyncIterator[Sequence[WatchEvent]]:
         """Yield batches of events; selector transitions become ADDED and DELETED.
+
+        Whoever waits for the next batch gets it by `push`, if there is one, in the turn in which
+        it was applied, and goes on waiting: no task is woken for it.
 
         Raises `ExpiredError` (before or between batches) when the revision is gone.
         """

@@ -234,6 +234,70 @@ def test_a_consumer_that_does_not_read_is_cut_off_and_nobody_else_is() -> None:
     asyncio.run(run())
 
 
+@given(taken=st.lists(st.booleans(), max_size=30), ring=st.integers(3, 40))
+def test_what_is_pushed_and_what_is_queued_are_all_events_in_order(
+    taken: list[bool], ring: int
+) -> None:
+    """A consumer that sometimes cannot take a push: nothing is lost, doubled or overtaken."""
+    cache = WatchCache(CONFIG_MAP, queue_events=ring)
+    cache.replace([], 1)
+    got: list[int] = []
+    pushed = 0
+
+    async def consume() -> None:
+        watcher = cache.watch(Selection(cache.codec, "", "", ""), 1)
+        while batch := await watcher.next_batch(push):
+            got.extend(event.revision for event in batch)
+
+    def push(batch: Sequence[WatchEvent]) -> bool:
+        nonlocal pushed
+        if answers and answers.pop():
+            pushed += 1
+            got.extend(event.revision for event in batch)
+            return True
+        return False
+
+    async def run() -> None:
+        task = asyncio.ensure_future(consume())
+        await asyncio.sleep(0)
+        for revision in range(2, 32):
+            put(cache, f"c{revision}", revision)
+            if revision % 3 == 0:
+                await asyncio.sleep(0)  # the consumer may run; between these it is asleep
+        await asyncio.sleep(0)
+        cache.end_watches()
+        await task
+
+    answers = list(reversed(taken))
+    asyncio.run(run())
+    assert got == list(range(2, 32))
+    assert pushed <= sum(taken)
+
+
+def test_who_takes_no_push_and_never_wakes_is_cut_off_and_holds_nothing() -> None:
+    cache = WatchCache(CONFIG_MAP, queue_events=10)
+    cache.replace([], 1)
+    asked = 0
+
+    def push(batch: Sequence[WatchEvent]) -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    async def run() -> None:
+        watcher = cache.watch(Selection(cache.codec, "", "", ""), 1)
+        waiting = asyncio.ensure_future(watcher.next_batch(push))
+        await asyncio.sleep(0)
+        for revision in range(2, 30):
+            put(cache, f"c{revision}", revision)
+        assert asked == 1
+        assert cache.watchers() == []
+        with pytest.raises(ExpiredError):
+            await waiting
+
+    asyncio.run(run())
+
+
 def put(cache: WatchCache, name: str, revision: int, **more: object) -> None:
     kind = cache.resource.kind
     obj = {

@@ -336,6 +336,35 @@ def test_a_stream_waits_for_a_slow_client_who_is_cut_off_in_the_end() -> None:
     scenario(handler, story)
 
 
+def test_a_waiting_stream_is_pushed_to_until_its_client_is_slow_or_gone() -> None:
+    log: list[str] = []
+    gate = asyncio.Event()
+
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        assert not stream.push(b"early")
+        connection.data_received(GET % b"/watch")
+        await settle()
+        before = wire.sent
+        assert stream.push(b"live\n")
+        assert wire.sent == before + b"5\r\nlive\n\r\n"  # no turn of the loop in between
+        connection.pause_writing()
+        assert not stream.push(b"late\n")
+        connection.resume_writing()
+        assert stream.push(b"on\n")
+        wire.close()
+        assert not stream.push(b"lost\n")
+        assert wire.sent == before + b"5\r\nlive\n\r\n3\r\non\n\r\n"
+        await settle()
+        assert log == ["closed"]
+
+    stream = Stream(ticks(log, gate))
+
+    async def handler(request: Request) -> Reply:
+        return stream
+
+    scenario(handler, story)
+
+
 @pytest.mark.parametrize(
     ("sent", "patience_s"),
     [

@@ -135,10 +135,15 @@ class WatchCache:
                 if event is not None:
                     group.batch.append(event)
                     touched[id(group)] = group
-        self.revision = max(self.revision, revision)
+        self.advance(revision)
         for group in touched.values():
             self._deliver(group, group.batch)
             group.batch = []
+
+    def advance(self, revision: int) -> None:
+        """Learn that nothing here changed up to `revision`."""
+        if revision > self.revision:
+            self.revision = revision
 
     def _remember(self, change: Change) -> None:
         self._ring.append(change)
@@ -278,9 +283,9 @@ class WatchCache:
 
     def send_bookmarks(self) -> None:
         """Tell every watcher that asked for it how far the cache has come."""
-        event = self.bookmark()
+        batch = [self.bookmark()]
         for watcher in self.watchers():
             if watcher.bookmarks:
-                watcher.push([event])
+                watcher.push(batch)
                 if watcher.ended:
                     self.close(watcher)

@@ -80,7 +80,10 @@ class CacheFollower:
         self.cache.replace((e for e in entries if e is not None), revision)
 
     def follow(self, events: Sequence[Event], revision: int) -> None:
-        """Apply a batch."""
+        """Apply a batch; most batches hold nothing for most caches."""
+        if not events:
+            self.cache.advance(revision)
+            return
         changes = [
             (e.kv.key, None if e.deleted else self._entry(e.kv), e.kv.mod_revision) for e in events
         ]

@@ -1,10 +1,16 @@
-"""One client's watch: a bounded queue between the cache and a connection."""
+"""One client's watch: a bounded queue between the cache and a connection.
+
+A consumer that keeps up has nothing queued and waits. It gives the cache a `push`, and what is
+applied then leaves in the same turn: waking a task for each watcher and event cost more than
+sending (ADR 14). Only who cannot take it at once is woken, and empties its queue at its own pace.
+"""
 
 import asyncio
 from collections.abc import Sequence
 
 from wherry.api.errors import ExpiredError, StatusError
 from wherry.apiserver.cache.selection import Selection
+from wherry.apiserver.verbs import Push
 from wherry.client.api import WatchEvent
 
 
@@ -23,6 +29,7 @@ class Watcher:
         self._ended = False
         self._error: StatusError | None = None
         self._woken = asyncio.Event()
+        self._push: Push | None = None  # only while the consumer waits and nothing is queued
 
     @property
     def ended(self) -> bool:
@@ -37,9 +44,13 @@ class Watcher:
             self._woken.set()
 
     def push(self, events: Sequence[WatchEvent]) -> None:
-        """Queue live events, or cut the consumer off."""
+        """Hand live events to the consumer, queue them, or cut it off."""
         if self._ended:
             return
+        if self._push is not None:
+            if self._push(events):
+                return
+            self._push = None  # the consumer takes its queue first: order is kept
         if len(self._pending) + len(events) > self._limit:
             self._pending.clear()
             self.end(ExpiredError("the watch fell too far behind: list again"))
@@ -53,8 +64,10 @@ class Watcher:
             self._ended, self._error = True, error
             self._woken.set()
 
-    async def next_batch(self) -> Sequence[WatchEvent]:
+    async def next_batch(self, push: Push | None = None) -> Sequence[WatchEvent]:
         """Wait for events and take all there are; () at the end of the stream.
+
+        What comes while this waits is given to `push` as long as that takes it.
 
         Raises:
             ExpiredError: the consumer was too slow, or the history was lost.
@@ -65,6 +78,10 @@ class Watcher:
             if self._ended:
                 return ()
             self._woken.clear()
-            await self._woken.wait()
+            self._push = push
+            try:
+                await self._woken.wait()
+            finally:
+                self._push = None
         batch, self._pending = self._pending, []
         return batch

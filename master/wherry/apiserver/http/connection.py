@@ -348,6 +348,7 @@ class Connection(asyncio.Protocol):
                 self._phase = Phase.STREAMING
                 await self._write(render_head(stream.status, stream.content_type, headers))
                 if request.method != "HEAD":
+                    stream.sink = self._push if chunked else None
                     async for chunk in chunks:
                         if chunk:
                             await self._write(
@@ -373,6 +374,13 @@ class Connection(asyncio.Protocol):
         if chunked and request.method != "HEAD":
             await self._write(b"0\r\n\r\n")
         return not close and not self._host.draining
+
+    def _push(self, chunk: bytes) -> bool:
+        """Write a chunk of a stream now; False when the client does not keep up, or is gone."""
+        if self._lost or self._writable is not None or self._transport.is_closing():
+            return False
+        self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        return True
 
     async def _tunnel(self, upgrade: Upgrade) -> None:
         self._phase = Phase.TUNNEL

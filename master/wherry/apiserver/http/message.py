@@ -97,6 +97,16 @@ class Stream:
     status: int = 200
     content_type: str = JSON
     headers: Sequence[tuple[str, str]] = ()
+    sink: Callable[[bytes], bool] | None = None
+    """Set by the connection while the iterator runs; see `push`."""
+
+    def push(self, piece: bytes) -> bool:
+        """Send a piece at once, while the iterator waits; False: it has to be yielded.
+
+        Without a task woken for it. Pieces must be small: the client's pace is looked at before
+        the next one, and not after this.
+        """
+        return self.sink is not None and self.sink(piece)
 
 
 class Tunnel(Protocol):

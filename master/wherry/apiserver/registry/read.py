@@ -36,7 +36,7 @@ from wherry.apiserver.cache.selection import Selection
 from wherry.apiserver.cache.watcher import Watcher
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.storage import Entry, with_revision
-from wherry.apiserver.verbs import ListOptions, Page, WatchOptions
+from wherry.apiserver.verbs import ListOptions, Page, Push, WatchOptions
 from wherry.client.api import WatchEvent
 from wherry.store.kv import (
     CompactedError,
@@ -234,9 +234,9 @@ class Reader:
     # -- watches ----------------------------------------------------------------------------
 
     async def watch(
-        self, resource: Resource, namespace: str, options: WatchOptions
+        self, resource: Resource, namespace: str, options: WatchOptions, push: Push | None = None
     ) -> AsyncIterator[Sequence[WatchEvent]]:
-        """Yield batches until the client goes, the time is up or the cache is rebuilt."""
+        """Yield batches, or push them, until the client goes, the time is up or the cache is rebuilt."""
         cache = self._cache(resource)
         selection = Selection(cache.codec, namespace, options.labels, options.fields)
         since = parse_revision(options.revision)
@@ -247,7 +247,7 @@ class Reader:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(options.timeout_s, _time_is_up, cache, watcher)
         try:
-            while batch := await watcher.next_batch():
+            while batch := await watcher.next_batch(push):
                 yield batch
         finally:
             if timer is not None:

@@ -26,7 +26,9 @@ from wherry.apiserver.rest.query import (
     watch_options,
 )
 from wherry.apiserver.rest.render import (
+    PIECE_BYTES,
     YAML_TYPE,
+    LiveLines,
     WatchRenderer,
     collection,
     error_line,
@@ -69,6 +71,7 @@ class Objects:
         self._gate = gate
         self._clock = clock
         self._metrics = metrics
+        self._live = LiveLines()
 
     async def perform(self, action: Action, request: Request, query: Query, user: User) -> Reply:
         """Dispatch by verb."""
@@ -115,9 +118,21 @@ class Objects:
         if action.name:  # the deprecated /watch/.../NAME
             options = replace(options, fields=f"metadata.name={action.name}")
         check_selectors(resource, options.labels, options.fields)
-        events = self._verbs.watch(Context(user), resource, action.namespace, options)
         renderer = WatchRenderer(resource, form, include=query.text("includeObject"))
-        return Stream(self._lines(events, renderer), headers=[NO_CACHE])
+
+        def push(batch: Sequence[WatchEvent]) -> bool:
+            lines = self._live.lines(batch)
+            return len(lines) <= PIECE_BYTES and stream.push(lines)
+
+        events = self._verbs.watch(
+            Context(user),
+            resource,
+            action.namespace,
+            options,
+            push if form is Form.OBJECT else None,
+        )
+        stream = Stream(self._lines(events, renderer), headers=[NO_CACHE])
+        return stream
 
     async def _lines(
         self, events: AsyncIterator[Sequence[WatchEvent]], renderer: WatchRenderer

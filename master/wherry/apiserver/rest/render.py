@@ -19,7 +19,8 @@ from wherry.client.api import EventType, WatchEvent
 
 YAML_TYPE = "application/yaml"
 _META = "meta.k8s.io/v1"
-_PIECE_BYTES = 128 * 1024
+PIECE_BYTES = 128 * 1024
+"""A client that stalls costs one rendered piece of about this size."""
 _INCLUDE = "Metadata"
 """What a table's rows carry of their objects unless the client says otherwise."""
 
@@ -105,7 +106,7 @@ def pieces(batch: Sequence[WatchEvent]) -> Iterator[Sequence[WatchEvent]]:
     start = size = 0
     for index, event in enumerate(batch):
         size += len(event.object)
-        if size > _PIECE_BYTES:
+        if size > PIECE_BYTES:
             yield batch[start : index + 1]
             start, size = index + 1, 0
     if start < len(batch):
@@ -127,7 +128,7 @@ class WatchRenderer:
             return b"".join(self._row(event, now) for event in events)
         if self._form is Form.METADATA:
             return b"".join(_line(event.type, partial(event.object)) for event in events)
-        return b"".join([_line(event.type, event.object) for event in events])
+        return _lines(events)
 
     def _row(self, event: WatchEvent, now: float) -> bytes:
         if event.type is EventType.BOOKMARK:
@@ -149,6 +150,24 @@ class WatchRenderer:
             )
             self._first = False
         return _line(event.type, orjson.dumps(shown))
+
+
+class LiveLines:
+    """The newest batch as lines, rendered once for all watchers that are given it."""
+
+    def __init__(self) -> None:
+        self._batch: Sequence[WatchEvent] = ()
+        self._rendered = b""
+
+    def lines(self, batch: Sequence[WatchEvent]) -> bytes:
+        """Render a batch that nobody changes any more, unless it is the one of the last call."""
+        if batch is not self._batch:
+            self._batch, self._rendered = batch, _lines(batch)
+        return self._rendered
+
+
+def _lines(events: Sequence[WatchEvent]) -> bytes:
+    return b"".join([_line(event.type, event.object) for event in events])
 
 
 def _line(event_type: str, raw: bytes) -> bytes:
