@@ -13,7 +13,7 @@ caller sees of it:
 
 So a write is sent to a second server only if the first one surely never got it. Between
 rounds over all servers there is a pause with jitter. HTTP/2 pings notice a dead host in
-`_PING_S` + `_PONG_S` seconds while a call is under way (a watch always is); a closed port is
+four seconds (`grpc_channel`) while a call is under way (a watch always is); a closed port is
 noticed at once.
 
 Certificates are read anew when a connection has to be made, so they may be rotated at any
@@ -23,142 +23,32 @@ time; connections that stand keep theirs.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import grpc
 import grpc.aio
-import orjson
 
 from wherry.api.errors import (
     ConfigError,
-    InternalError,
-    ServiceUnavailableError,
-    UnauthorizedError,
     UnavailableError,
-    WherryError,
-    error_from_status,
 )
 from wherry.api.kinds import Kind
 from wherry.client.api import EventType, ObjectList, PatchType, WatchEvent
 from wherry.client.backoff import Backoff
+from wherry.client.grpc_channel import Files, Server
+from wherry.client.grpc_failure import LostError, translate
 from wherry.wire.v1 import cluster_pb2 as pb
-from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
-
-if TYPE_CHECKING:
-    from wherry.wire.v1.cluster_pb2_grpc import ClusterAsyncStub  # exists for type checkers only
 
 log = logging.getLogger(__name__)
 
-STATUS_KEY: Final = "wherry-status-bin"
-"""Trailing metadata with the Kubernetes Status of a refusal."""
-_PING_S: Final = 2.0
-_PONG_S: Final = 2.0
-_CONNECT_S: Final = 2.0
-_OPTIONS: Final = (
-    ("grpc.keepalive_time_ms", int(_PING_S * 1000)),
-    ("grpc.keepalive_timeout_ms", int(_PONG_S * 1000)),
-    (
-        "grpc.http2.ping_timeout_ms",
-        int(_PONG_S * 1000),
-    ),  # this is the one that counts, 60 s by default
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", int(_CONNECT_S * 1000)),  # also the time to connect in
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.max_metadata_size", 64 * 1024),
-    ("grpc.absolute_max_metadata_size", 128 * 1024),
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
-_NEVER_SENT = "failed to connect to all addresses"
-"""How gRPC begins the details of an UNAVAILABLE that never left this process."""
-_LOST = (
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-)
 _EVENT_TYPES = {
     pb.Event.ADDED: EventType.ADDED,
     pb.Event.MODIFIED: EventType.MODIFIED,
     pb.Event.DELETED: EventType.DELETED,
     pb.Event.BOOKMARK: EventType.BOOKMARK,
 }
-
-
-class _LostError(Exception):
-    """A server did not answer; `sent` is False when it surely never saw the request."""
-
-    def __init__(self, message: str, *, sent: bool) -> None:
-        super().__init__(message)
-        self.sent = sent
-
-
-class _Files:
-    """The PEM files behind a channel, and whether they have changed since they were read."""
-
-    def __init__(self, ca: Path, cert: Path | None, key: Path | None) -> None:
-        self._ca, self._cert, self._key = ca, cert, key
-        self._seen: tuple[int, ...] = ()
-
-    def changed(self) -> bool:
-        """Tell whether a file was written since `credentials`; unreadable ones have not."""
-        with suppress(OSError):
-            return self._times() != self._seen
-        return False
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
-
-        Raises:
-            ConfigError: one of them cannot be read.
-        """
-        try:
-            self._seen = self._times()
-            return grpc.ssl_channel_credentials(
-                self._ca.read_bytes(),
-                self._key.read_bytes() if self._key else None,
-                self._cert.read_bytes() if self._cert else None,
-            )
-        except OSError as error:
-            raise ConfigError(f"cannot read {error.filename}: {error.strerror}") from error
-
-    def _times(self) -> tuple[int, ...]:
-        paths = [p for p in (self._ca, self._cert, self._key) if p is not None]
-        return tuple(p.stat().st_mtime_ns for p in paths)
-
-
-class _Server:
-    """One API server: its channel, made when it is first needed."""
-
-    def __init__(self, address: str, files: _Files) -> None:
-        self.address = address
-        self._files = files
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: ClusterAsyncStub | None = None
-
-    def stub(self) -> "ClusterAsyncStub":
-        """Return the stub of a channel, which connects with the first call."""
-        if self._stub is None:
-            self._channel = grpc.aio.secure_channel(
-                self.address, self._files.credentials(), options=_OPTIONS
-            )
-            self._stub = ClusterStub(self._channel)
-        return self._stub
-
-    def files_changed(self) -> bool:
-        """Tell whether a new connection would use other certificates than this channel."""
-        return self._stub is not None and self._files.changed()
-
-    def take_channel(self) -> grpc.aio.Channel | None:
-        """Give up the channel, to be closed by the caller."""
-        channel, self._channel, self._stub = self._channel, None, None
-        return channel
 
 
 class GrpcApi:
@@ -188,7 +78,7 @@ class GrpcApi:
     ) -> None:
         if not endpoints:
             raise ConfigError("no API server is given: use --apiserver HOST:PORT")
-        self._servers = [_Server(e, _Files(ca, cert, key)) for e in endpoints]
+        self._servers = [Server(e, Files(ca, cert, key)) for e in endpoints]
         self._rng = rng
         self._at = rng.randrange(len(endpoints))
         self._timeout_s = timeout_s
@@ -266,8 +156,8 @@ class GrpcApi:
                     for event in batch.events
                 ]
         except grpc.aio.AioRpcError as failure:
-            error = _translate(failure, server.address)
-            if isinstance(error, _LostError):
+            error = translate(failure, server.address)
+            if isinstance(error, LostError):
                 await self._leave(server)
                 raise UnavailableError(str(error)) from failure
             raise error from failure
@@ -366,8 +256,8 @@ class GrpcApi:
                 call = getattr(server.stub(), method)
                 return await call(request, timeout=left_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as failure:
-                error = _translate(failure, server.address)
-                if not isinstance(error, _LostError):
+                error = translate(failure, server.address)
+                if not isinstance(error, LostError):
                     raise error from failure
                 await self._leave(server)
                 if error.sent and not again:
@@ -380,7 +270,7 @@ class GrpcApi:
 
     async def _open_watch(
         self, request: pb.WatchRequest
-    ) -> tuple[_Server, "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.WatchBatch]"]:
+    ) -> tuple[Server, "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.WatchBatch]"]:
         """Begin a watch on the first server that can be reached."""
         tried = 0
         while True:
@@ -395,11 +285,11 @@ class GrpcApi:
             except (grpc.aio.AioRpcError, TimeoutError) as failure:
                 call.cancel()
                 error = (
-                    _translate(failure, server.address)
+                    translate(failure, server.address)
                     if isinstance(failure, grpc.aio.AioRpcError)
-                    else _LostError(f"{server.address}: no answer", sent=True)
+                    else LostError(f"{server.address}: no answer", sent=True)
                 )
-                if not isinstance(error, _LostError):
+                if not isinstance(error, LostError):
                     raise error from failure
                 await self._leave(server)
                 tried += 1
@@ -411,7 +301,7 @@ class GrpcApi:
             else:
                 return server, call
 
-    async def _leave(self, server: _Server) -> None:
+    async def _leave(self, server: Server) -> None:
         """Use the next server from now on, if nobody has switched already."""
         if self._servers[self._at] is not server:
             return
@@ -424,20 +314,3 @@ class GrpcApi:
 
 def _resource(kind: Kind) -> pb.Resource:
     return pb.Resource(group=kind.group, version=kind.version, plural=kind.plural)
-
-
-def _translate(failure: grpc.aio.AioRpcError, address: str) -> WherryError | _LostError:
-    """Return the Status that the server sent, or what gRPC itself found wrong."""
-    code, details = failure.code(), failure.details() or ""
-    trailers: Any = failure.trailing_metadata()  # typed wrongly: it is a sequence of pairs
-    for name, value in trailers or ():
-        if name == STATUS_KEY:
-            status = error_from_status(orjson.loads(value))
-            if isinstance(status, ServiceUnavailableError):
-                return _LostError(f"{address}: {status}", sent=True)
-            return status
-    if code in _LOST:
-        return _LostError(f"{address}: {details}", sent=not details.startswith(_NEVER_SENT))
-    if code is grpc.StatusCode.UNAUTHENTICATED:
-        return UnauthorizedError(details)
-    return InternalError(f"{address}: {code.name}: {details}")

@@ -40,7 +40,7 @@ from wherry.apiserver.verbs import (
     Written,
 )
 from wherry.client.api import WatchEvent
-from wherry.client.grpc_api import STATUS_KEY
+from wherry.client.grpc_failure import STATUS_KEY
 from wherry.wire.v1 import cluster_pb2 as pb
 from wherry.wire.v1.cluster_pb2_grpc import ClusterServicer
 
