@@ -173,6 +173,14 @@ def test_yaml_aliases_are_paid_for() -> None:
         decode_body("\n".join(lines).encode(), "application/yaml", strict=False)
 
 
+def test_long_texts_are_paid_for_with_every_alias() -> None:
+    body = b'a: &a "' + b"x" * 1_000_000 + b'"\nb: [' + b"*a, " * 20_000 + b"]\n"
+    with pytest.raises(BadRequestError, match="excessive aliasing"):
+        decode_body(body, "application/yaml", strict=True)
+    value, _ = decode_body(b"a: " + b"x" * 3_000_000, "application/yaml", strict=True)
+    assert len(value["a"]) == 3_000_000
+
+
 def test_yaml_merge_keys_are_paid_for_too() -> None:
     base = "b: &b {" + ", ".join(f"k{i}: 1" for i in range(1000)) + "}\n"
     uses = "\n".join(f"u{i}: {{<<: *b}}" for i in range(1000))

@@ -16,7 +16,9 @@ from wherry.api.errors import BadRequestError
 from wherry.apiserver.nesting import MAX_DEPTH
 
 MAX_NODES = 300_000
-"""Values in a document, aliases counted with all that they stand for."""
+"""Values in a document, aliases counted with all that they stand for, and long texts as many."""
+_NODE_CHARACTERS = 32
+"""Text that counts as another value: an alias of a megabyte is five bytes in a list."""
 
 _TRUE = frozenset({"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y"})
 _FALSE = frozenset({"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N"})
@@ -70,9 +72,10 @@ class _Builder:
         """Add what one event says."""
         if isinstance(event, yaml.ScalarEvent):
             value = _scalar(event)
+            size = 1 + len(event.value) // _NODE_CHARACTERS
             if event.anchor:
-                self._anchors[event.anchor] = (value, 1)
-            self._add(value, 1, event, text=event.value)
+                self._anchors[event.anchor] = (value, size)
+            self._add(value, size, event, text=event.value)
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise _unreadable(event, f"unknown anchor '{event.anchor}' referenced")
