@@ -6,7 +6,14 @@ from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.names import NameRule
 
-_IMMUTABLE = "field is immutable"
+_FIXED = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
 _STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 
 
@@ -15,9 +22,12 @@ def validate_metadata(
 ) -> list[Cause]:
     """Return everything wrong with the metadata of an object, which has its name by now."""
     wrong: list[Cause] = []
-    generate = meta.get("generateName", "")
-    if generate and not meta.get("name"):
-        wrong += names.check("metadata.generateName", generate.rstrip("-") or generate, name_rule)
+    generate = meta.get("generateName")
+    if generate:
+        # A name is appended, so a dash at the end is none at the end.
+        begun = f"{generate[:-1]}a" if generate.endswith("-") else generate
+        reasons = name_rule(begun)
+        wrong += [fields.invalid("metadata.generateName", generate, why) for why in reasons]
     if not meta.get("name"):
         wrong.append(fields.required("metadata.name", "name or generateName is required"))
     else:
@@ -36,71 +46,66 @@ def validate_metadata(
 
 
 def _owners(owners: list[dict[str, Any]]) -> list[Cause]:
+    """Check owners. Upstream's paths have no index here."""
+    path = "metadata.ownerReferences"
     wrong: list[Cause] = []
-    controllers: list[str] = []
-    for index, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{index}]"
-        needed = ("apiVersion", "kind", "name", "uid")
-        wrong += [_missing_owner_field(path, field) for field in needed if not owner.get(field)]
+    first = ""
+    for owner in owners:
+        version, kind = owner.get("apiVersion", ""), owner.get("kind", "")
+        if not version.rpartition("/")[2]:
+            detail = "version must not be empty"
+            wrong.append(fields.invalid(f"{path}.apiVersion", version, detail))
+        wrong += [
+            fields.invalid(f"{path}.{field}", "", "must not be empty")
+            for field in ("kind", "name", "uid")
+            if not owner.get(field)
+        ]
+        if (version, kind) == ("v1", "Event"):
+            detail = "/v1, Kind=Event is disallowed from being an owner"
+            wrong.append(fields.invalid(path, owner, detail))
         if owner.get("controller"):
-            controllers.append(f"{owner.get('kind', '')}/{owner.get('name', '')}")
-    if len(controllers) > 1:
-        wrong.append(
-            fields.invalid(
-                "metadata.ownerReferences",
-                owners,
-                "Only one reference can have Controller set to true. Found "
-                f'"true" in references for {" and ".join(controllers[:2])}',
-            )
-        )
+            name = f"{kind}/{owner.get('name', '')}"
+            if first:
+                detail = (
+                    "Only one reference can have Controller set to true. Found "
+                    f'"true" in references for {first} and {name}'
+                )
+                wrong.append(fields.invalid(path, owners, detail))
+            first = first or name
     return wrong
-
-
-def _missing_owner_field(path: str, field: str) -> Cause:
-    what = "version" if field == "apiVersion" else field
-    return fields.invalid(f"{path}.{field}", "", f"{what} must not be empty")
 
 
 def _finalizers(finalizers: list[str]) -> list[Cause]:
+    path = "metadata.finalizers"
     wrong: list[Cause] = []
-    for index, finalizer in enumerate(finalizers):
-        path = f"metadata.finalizers[{index}]"
+    for finalizer in finalizers:
         wrong += names.check(path, finalizer, names.qualified_name)
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
-            wrong.append(
-                fields.invalid(
-                    path,
-                    finalizer,
-                    "name is neither a standard finalizer name nor is it fully qualified",
-                )
-            )
     if {"orphan", "foregroundDeletion"} <= set(finalizers):
-        wrong.append(
-            fields.invalid(
-                "metadata.finalizers",
-                finalizers,
-                "finalizer orphan and foregroundDeletion cannot be both set",
-            )
-        )
-    return wrong
+        detail = "finalizer orphan and foregroundDeletion cannot be both set"
+        wrong.append(fields.invalid(path, finalizers, detail))
+    detail = "name is neither a standard finalizer name nor is it fully qualified"
+    return wrong + [
+        fields.invalid(f"{path}[{index}]", finalizer, detail)
+        for index, finalizer in enumerate(finalizers)
+        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS
+    ]
 
 
 def validate_metadata_update(new: dict[str, Any], old: dict[str, Any]) -> list[Cause]:
     """Return what may not be changed and was; missing immutable fields were carried over before."""
-    wrong = [
-        fields.invalid(f"metadata.{field}", new.get(field), _IMMUTABLE)
-        for field in ("name", "namespace", "uid", "creationTimestamp")
-        if new.get(field) != old.get(field)
-    ]
+    wrong: list[Cause] = []
     if old.get("deletionTimestamp"):
-        added = [f for f in new.get("finalizers", ()) if f not in old.get("finalizers", ())]
+        had = old.get("finalizers", ())
+        added = sorted({f for f in new.get("finalizers", ()) if f not in had})
         if added:
             shown = ", ".join(f'"{f}"' for f in added)
-            wrong.append(
-                fields.forbidden(
-                    "metadata.finalizers",
-                    "no new finalizers can be added if the object is being deleted, found new "
-                    f"finalizers []string{{{shown}}}",
-                )
+            detail = (
+                "no new finalizers can be added if the object is being deleted, found new "
+                f"finalizers []string{{{shown}}}"
             )
-    return wrong
+            wrong.append(fields.forbidden("metadata.finalizers", detail))
+    return wrong + [
+        fields.invalid(f"metadata.{field}", new.get(field), fields.IMMUTABLE)
+        for field in _FIXED
+        if new.get(field) != old.get(field)
+    ]

@@ -1,12 +1,11 @@
 """What agents report of a pod: core `ValidatePodStatusUpdate`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.formats import check_ip
-from wherry.apiserver.strategy.pod.defaults import CONTAINER_LISTS
 
 Object = dict[str, Any]
 GATED: Final[Mapping[str, str]] = {
@@ -15,11 +14,7 @@ GATED: Final[Mapping[str, str]] = {
     "reason": "SchedulingGated",
     "message": "Scheduling is blocked due to non-empty scheduling gates",
 }
-_STATUSES = {
-    "initContainers": "initContainerStatuses",
-    "containers": "containerStatuses",
-    "ephemeralContainers": "ephemeralContainerStatuses",
-}
+_SYSTEM_CONDITIONS = ("PodScheduled", "Ready", "Initialized")
 
 
 def validate_status(new: Object, old: Object) -> list[Cause]:
@@ -32,35 +27,43 @@ def validate_status(new: Object, old: Object) -> list[Cause]:
     if was.get("qosClass") and status.get("qosClass") != was["qosClass"]:
         wrong.append(fields.invalid("status.qosClass", status.get("qosClass"), fields.IMMUTABLE))
     for field in ("podIPs", "hostIPs"):
-        for index, each in enumerate(status.get(field, ())):
-            at, ip = f"status.{field}[{index}]", each.get("ip", "")
-            if status.get(field) != was.get(field):
-                wrong += check_ip(at, ip)
+        if status.get(field) != was.get(field):
+            for index, each in enumerate(status.get(field, ())):
+                wrong += check_ip(f"status.{field}[{index}]", each.get("ip", ""))
     for index, condition in enumerate(status.get("conditions", ())):
-        at = f"status.conditions[{index}].type"
-        wrong += names.check(at, condition.get("type", ""), names.qualified_name)
-    for field in CONTAINER_LISTS:
-        wrong += _restarts(field, new, status, was)
-    return wrong
+        kind = condition.get("type", "")
+        if kind not in _SYSTEM_CONDITIONS:
+            at = f"metadata.conditions[{index}].Type"  # upstream's path
+            wrong += names.check(at, kind, names.qualified_name)
+    policy = new.get("spec", {}).get("restartPolicy", "")
+    sidecars = {
+        container.get("name")
+        for container in new.get("spec", {}).get("initContainers", ())
+        if container.get("restartPolicy") == "Always"
+    }
+    for field in ("containerStatuses", "initContainerStatuses"):
+        wrong += _restarted(field, status, was, policy, sidecars)
+    return wrong + _restarted("ephemeralContainerStatuses", status, was, "Never", set())
 
 
-def _restarts(field: str, pod: Object, status: Object, was: Object) -> list[Cause]:
+def _restarted(
+    field: str, status: Object, was: Object, policy: str, sidecars: Collection[str]
+) -> list[Cause]:
     """Say that what has ended and may not start again is not running again."""
-    spec, where = pod.get("spec", {}), _STATUSES[field]
-    if spec.get("restartPolicy") == "Always" and field != "ephemeralContainers":
+    if policy == "Always" or field not in was:
         return []
-    sidecars = {c.get("name") for c in spec.get(field, ()) if c.get("restartPolicy") == "Always"}
-    ended = {
-        each.get("name"): each["state"]["terminated"].get("exitCode", 0)
-        for each in was.get(where, ())
-        if "terminated" in each.get("state", {}) and each.get("name") not in sidecars
+    detail = "may not be transitioned to non-terminated state"
+    running = {
+        each.get("name")
+        for each in status.get(field, ())
+        if "terminated" not in each.get("state", {})
     }
     wrong: list[Cause] = []
-    for index, each in enumerate(status.get(where, ())):
-        code = ended.get(each.get("name"))
-        if code is None or (spec.get("restartPolicy") == "OnFailure" and code != 0):
+    for index, each in enumerate(was[field]):
+        ended, name = each.get("state", {}).get("terminated"), each.get("name")
+        if ended is None or name not in running or name in sidecars:
             continue
-        if "terminated" not in each.get("state", {}):
-            detail = "may not be transitioned to non-terminated state"
-            wrong.append(fields.forbidden(f"status.{where}[{index}].state", detail))
+        if policy == "OnFailure" and ended.get("exitCode", 0) != 0:
+            continue
+        wrong.append(fields.forbidden(f"status.{field}[{index}].state", detail))
     return wrong

@@ -19,11 +19,40 @@ def validate_update(new: Object, old: Object) -> list[Cause]:
     wrong = _containers(new, old)
     if wrong:
         return wrong
+    wrong += _images(new)
     wrong += _active_deadline(new, old)
     wrong += _tolerations(new.get("tolerations", []), old.get("tolerations", []))
+    gates, had = new.get("schedulingGates", []), old.get("schedulingGates", [])
+    wrong += [
+        fields.forbidden(
+            "spec.schedulingGates",
+            f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'",
+        )
+        for gate in gates
+        if gate not in had
+    ]
+    if had:
+        wrong += _node_selector(new.get("nodeSelector", {}), old.get("nodeSelector", {}))
     if _fixed(new, old) != _fixed(old, old):
         wrong.append(fields.forbidden("spec", _FORBIDDEN))
     return wrong
+
+
+def _images(spec: Object) -> list[Cause]:
+    return [
+        fields.required(f"spec.{field}[{index}].image")
+        for field in ("containers", "initContainers")
+        for index, container in enumerate(spec.get(field, ()))
+        if not container.get("image")
+    ]
+
+
+def _node_selector(new: Object, old: Object) -> list[Cause]:
+    """Let a pod that is not yet to be scheduled be held to fewer nodes."""
+    if old.items() <= new.items():
+        return []
+    detail = "only additions are allowed (no mutations or deletions)"
+    return [fields.invalid("spec.nodeSelector", new, detail)]
 
 
 def _containers(new: Object, old: Object) -> list[Cause]:
@@ -64,8 +93,10 @@ def _fixed(spec: Object, old: Object) -> Object:
     fixed = {
         k: v
         for k, v in spec.items()
-        if k not in ("activeDeadlineSeconds", "tolerations", "ephemeralContainers")
+        if k not in ("activeDeadlineSeconds", "tolerations", "schedulingGates")
     }
+    if old.get("schedulingGates"):
+        fixed.pop("nodeSelector", None)
     for field in ("containers", "initContainers"):
         if field in fixed:
             fixed[field] = [_without_image(c) for c in fixed[field]]
