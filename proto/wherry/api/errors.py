@@ -16,6 +16,7 @@ WherryError
 |   +-- InvalidError           422 Invalid           a field is wrong; carries causes
 |   +-- TooManyRequestsError   429 TooManyRequests   wait retryAfterSeconds
 |   +-- InternalError          500 InternalError     a bug of ours
+|   +-- UnclassifiedError      500                   refused, and upstream gives no reason
 |   +-- NotImplementedStatusError 501 NotImplemented  this node cannot do that
 |   +-- BadGatewayError        502 BadGateway        the node's agent does not answer
 |   +-- ServiceUnavailableError 503 ServiceUnavailable  no store or no quorum: retry
@@ -103,13 +104,14 @@ class StatusError(WherryError):
             details["causes"] = [cause.to_dict() for cause in self.causes]
         if self.retry_after_s:
             details["retryAfterSeconds"] = self.retry_after_s
+        reason = {"reason": self.reason} if self.reason else {}
         return {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
+            **reason,
             # Also where there are none: kubectl debug reads them of a 404 and would crash.
             "details": details,
             "code": self.code,
@@ -225,6 +227,13 @@ class InternalError(StatusError):
     reason = "InternalError"
 
 
+class UnclassifiedError(StatusError):
+    """Refused where upstream gives a code and no reason: it is what clients were written for."""
+
+    code = 500
+    reason = ""
+
+
 class NotImplementedStatusError(StatusError):
     """This node cannot do that."""
 
@@ -253,7 +262,9 @@ class TimeoutStatusError(StatusError):
     reason = "Timeout"
 
 
-_BY_REASON: dict[str, type[StatusError]] = {cls.reason: cls for cls in StatusError.__subclasses__()}
+_BY_REASON: dict[str, type[StatusError]] = {
+    cls.reason: cls for cls in StatusError.__subclasses__() if cls.reason
+}
 _BY_CODE: dict[int, type[StatusError]] = {
     cls.code: cls for cls in reversed(StatusError.__subclasses__())
 }
@@ -268,6 +279,8 @@ def error_from_status(status: dict[str, Any]) -> StatusError:
     cls = _BY_REASON.get(status.get("reason", "")) or _BY_CODE.get(
         status.get("code", 500), InternalError
     )
+    if not status.get("reason") and status.get("code") == UnclassifiedError.code:
+        cls = UnclassifiedError
     causes = [
         Cause(c.get("reason", ""), c.get("message", ""), c.get("field", ""))
         for c in details.get("causes") or ()

@@ -7,6 +7,7 @@
 Admission stands between because it may change the object; the registry calls it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,6 +197,38 @@ def finish_update(target: Target, new: Object, old: Object) -> None:
     causes += target.strategy.validate(new)
     if causes:
         raise refusal.invalid(target.resource, target.name, _unique(causes))
+    _count_generation(target, new, old)
+
+
+def update_containers(
+    target: Target, sent: Object, old: Object, spec: Object, causes: Callable[[Object], list[Cause]]
+) -> Object:
+    """Return `old` with another spec: what a subresource of pods let through of `sent`.
+
+    Args:
+        target: The pod.
+        sent: What the client sent; only its metadata is looked at.
+        old: The pod as it is.
+        spec: The new spec; nothing of it may be shared with `old` and still lack defaults.
+        causes: What is wrong with the step to the new pod.
+
+    Raises:
+        BadRequestError: the object contradicts the URL.
+        ConflictError: it was made for another version or incarnation.
+        InvalidError: with every cause there is.
+    """
+    check_address(target, sent)
+    check_preconditions(target, sent, old)
+    new = {**old, "metadata": dict(old["metadata"]), "spec": spec}
+    target.strategy.default(new)
+    wrong = target.strategy.validate(new) + causes(new)
+    if wrong:
+        raise refusal.invalid(target.resource, target.name, _unique(wrong))
+    _count_generation(target, new, old)
+    return new
+
+
+def _count_generation(target: Target, new: Object, old: Object) -> None:
     if target.strategy.generation and new.get("spec") != old.get("spec"):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 

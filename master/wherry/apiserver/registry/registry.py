@@ -37,6 +37,7 @@ from wherry.apiserver.verbs import (
     DeleteOptions,
     ListOptions,
     Page,
+    Push,
     WatchOptions,
     Written,
 )

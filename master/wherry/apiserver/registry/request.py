@@ -19,7 +19,9 @@ from wherry.apiserver.verbs import DeleteOptions
 from wherry.client.api import PatchType
 
 Object = dict[str, Any]
-_CHANGEABLE = ("status", "scale", "finalize", "approval")
+VIEWS = ("", "status", "ephemeralcontainers", "resize")
+"""Subresources that are read as the object itself."""
+_CHANGEABLE = ("status", "scale", "finalize", "approval", "ephemeralcontainers", "resize")
 
 
 def check_delete_preconditions(target: Target, old: Object, options: DeleteOptions) -> None:
@@ -66,18 +68,6 @@ def _patch_object(patch: Any) -> Object:
     if not isinstance(patch, dict):
         raise BadRequestError("the patch is not a JSON object")
     return patch
-
-
-def eviction_options(body: Object) -> DeleteOptions:
-    """Return the delete options in an Eviction."""
-    options = body.get("deleteOptions") or {}
-    conditions = options.get("preconditions") or {}
-    return DeleteOptions(
-        grace_s=options.get("gracePeriodSeconds"),
-        propagation=options.get("propagationPolicy") or "",
-        uid=conditions.get("uid") or "",
-        revision=conditions.get("resourceVersion") or "",
-    )
 
 
 def apply_patch(
