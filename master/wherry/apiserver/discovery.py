@@ -18,23 +18,25 @@ import orjson
 
 from wherry.api.kinds import Kind
 from wherry.apiserver.document import Document
-from wherry.apiserver.resources import RESOURCES, Resource, Subresource
+from wherry.apiserver.resources import SERVED, Resource, Subresource
 
 _AUTHN = "authentication.k8s.io"
 _AUTHZ = "authorization.k8s.io"
 
 
-def _review(group: str, kind: str, singular: str) -> Resource:
-    address = Kind(group, "v1", kind, f"{singular}s", namespaced=False)
+def _review(group: str, kind: str, *, namespaced: bool = False) -> Resource:
+    singular = kind.lower()
+    address = Kind(group, "v1", kind, f"{singular}s", namespaced)
     return Resource(address, singular, "", verbs=("create",))
 
 
 VIRTUAL: tuple[Resource, ...] = (
-    _review(_AUTHN, "TokenReview", "tokenreview"),
-    _review(_AUTHN, "SelfSubjectReview", "selfsubjectreview"),
-    _review(_AUTHZ, "SubjectAccessReview", "subjectaccessreview"),
-    _review(_AUTHZ, "SelfSubjectAccessReview", "selfsubjectaccessreview"),
-    _review(_AUTHZ, "SelfSubjectRulesReview", "selfsubjectrulesreview"),
+    _review(_AUTHN, "TokenReview"),
+    _review(_AUTHN, "SelfSubjectReview"),
+    _review(_AUTHZ, "LocalSubjectAccessReview", namespaced=True),
+    _review(_AUTHZ, "SubjectAccessReview"),
+    _review(_AUTHZ, "SelfSubjectAccessReview"),
+    _review(_AUTHZ, "SelfSubjectRulesReview"),
 )
 """Questions that are answered and not stored: rows without a storage prefix, create only."""
 
@@ -135,7 +137,7 @@ class Discovery:
 @cache
 def get_discovery() -> Discovery:
     """Return the documents of this server's own rows."""
-    return Discovery((*RESOURCES, *VIRTUAL))
+    return Discovery((*SERVED, *VIRTUAL))
 
 
 def _group(name: str, versions: list[str]) -> dict[str, Any]:

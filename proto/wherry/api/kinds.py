@@ -1,4 +1,4 @@
-"""Which kinds there are, as far as more than one process names them.
+"""Which kinds there are.
 
 `Kind` is the address of a resource type. The API server's table
 (`wherry.apiserver.resources`) holds everything else about a kind.
@@ -56,28 +56,121 @@ CERTIFICATE_SIGNING_REQUEST = Kind(
     "certificatesigningrequests",
     namespaced=False,
 )
+POD_DISRUPTION_BUDGET = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+LIMIT_RANGE = Kind("", "v1", "LimitRange", "limitranges")
+PERSISTENT_VOLUME = Kind("", "v1", "PersistentVolume", "persistentvolumes", namespaced=False)
+PERSISTENT_VOLUME_CLAIM = Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
+POD_TEMPLATE = Kind("", "v1", "PodTemplate", "podtemplates")
+RESOURCE_QUOTA = Kind("", "v1", "ResourceQuota", "resourcequotas")
+COMPONENT_STATUS = Kind("", "v1", "ComponentStatus", "componentstatuses", namespaced=False)
+BINDING = Kind("", "v1", "Binding", "bindings")
+CONTROLLER_REVISION = Kind("apps", "v1", "ControllerRevision", "controllerrevisions")
+DAEMON_SET = Kind("apps", "v1", "DaemonSet", "daemonsets")
+STATEFUL_SET = Kind("apps", "v1", "StatefulSet", "statefulsets")
+CRON_JOB = Kind("batch", "v1", "CronJob", "cronjobs")
+JOB = Kind("batch", "v1", "Job", "jobs")
+HORIZONTAL_POD_AUTOSCALER = Kind(
+    "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
+HORIZONTAL_POD_AUTOSCALER_V1 = Kind(
+    "autoscaling", "v1", "HorizontalPodAutoscaler", "horizontalpodautoscalers"
+)
+INGRESS = Kind("networking.k8s.io", "v1", "Ingress", "ingresses")
+INGRESS_CLASS = Kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", namespaced=False)
+IP_ADDRESS = Kind("networking.k8s.io", "v1", "IPAddress", "ipaddresses", namespaced=False)
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+SERVICE_CIDR = Kind("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", namespaced=False)
+CLUSTER_ROLE = Kind(
+    "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", namespaced=False
+)
+CLUSTER_ROLE_BINDING = Kind(
+    "rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings", namespaced=False
+)
+ROLE = Kind("rbac.authorization.k8s.io", "v1", "Role", "roles")
+ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "RoleBinding", "rolebindings")
+EVENT_V1 = Kind("events.k8s.io", "v1", "Event", "events")
+PRIORITY_CLASS = Kind(
+    "scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", namespaced=False
+)
+CSI_DRIVER = Kind("storage.k8s.io", "v1", "CSIDriver", "csidrivers", namespaced=False)
+CSI_NODE = Kind("storage.k8s.io", "v1", "CSINode", "csinodes", namespaced=False)
+CSI_STORAGE_CAPACITY = Kind("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities")
+STORAGE_CLASS = Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False)
+VOLUME_ATTACHMENT = Kind(
+    "storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", namespaced=False
+)
+VOLUME_ATTRIBUTES_CLASS = Kind(
+    "storage.k8s.io", "v1", "VolumeAttributesClass", "volumeattributesclasses", namespaced=False
+)
+RUNTIME_CLASS = Kind("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses", namespaced=False)
+FLOW_SCHEMA = Kind(
+    "flowcontrol.apiserver.k8s.io", "v1", "FlowSchema", "flowschemas", namespaced=False
+)
+PRIORITY_LEVEL_CONFIGURATION = Kind(
+    "flowcontrol.apiserver.k8s.io",
+    "v1",
+    "PriorityLevelConfiguration",
+    "prioritylevelconfigurations",
+    namespaced=False,
+)
+DEVICE_CLASS = Kind("resource.k8s.io", "v1", "DeviceClass", "deviceclasses", namespaced=False)
+RESOURCE_CLAIM = Kind("resource.k8s.io", "v1", "ResourceClaim", "resourceclaims")
+RESOURCE_CLAIM_TEMPLATE = Kind(
+    "resource.k8s.io", "v1", "ResourceClaimTemplate", "resourceclaimtemplates"
+)
+RESOURCE_SLICE = Kind("resource.k8s.io", "v1", "ResourceSlice", "resourceslices", namespaced=False)
+MUTATING_ADMISSION_POLICY = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "MutatingAdmissionPolicy",
+    "mutatingadmissionpolicies",
+    namespaced=False,
+)
+MUTATING_ADMISSION_POLICY_BINDING = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "MutatingAdmissionPolicyBinding",
+    "mutatingadmissionpolicybindings",
+    namespaced=False,
+)
+MUTATING_WEBHOOK_CONFIGURATION = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations",
+    namespaced=False,
+)
+VALIDATING_ADMISSION_POLICY = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies",
+    namespaced=False,
+)
+VALIDATING_ADMISSION_POLICY_BINDING = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings",
+    namespaced=False,
+)
+VALIDATING_WEBHOOK_CONFIGURATION = Kind(
+    "admissionregistration.k8s.io",
+    "v1",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    namespaced=False,
+)
+API_SERVICE = Kind("apiregistration.k8s.io", "v1", "APIService", "apiservices", namespaced=False)
 SUBNET_LEASE = Kind("wherry.io", "v1", "SubnetLease", "subnetleases", namespaced=False)
 """A node's pod subnet; stored under flannel's own key `/coreos.com/network/subnets/`."""
 NETWORK_CONFIG = Kind("wherry.io", "v1", "NetworkConfig", "networkconfigs", namespaced=False)
 """The one object `config`: flannel's `net-conf.json`, stored under `/coreos.com/network/config`."""
 
-KINDS = (
-    NAMESPACE,
-    NODE,
-    POD,
-    SERVICE,
-    ENDPOINTS,
-    CONFIG_MAP,
-    SECRET,
-    SERVICE_ACCOUNT,
-    EVENT,
-    REPLICATION_CONTROLLER,
-    REPLICA_SET,
-    DEPLOYMENT,
-    ENDPOINT_SLICE,
-    CERTIFICATE_SIGNING_REQUEST,
-    LEASE,
-    SUBNET_LEASE,
-    NETWORK_CONFIG,
+_NOT_STORED = (HORIZONTAL_POD_AUTOSCALER_V1, EVENT_V1, COMPONENT_STATUS, BINDING)
+
+KINDS = tuple(
+    each for each in tuple(globals().values()) if isinstance(each, Kind) and each not in _NOT_STORED
 )
+"""Every kind that is stored, once: a namespace is empty, and garbage is gone, when none is left."""

@@ -10,7 +10,7 @@ import pytest
 from wherry.api import kinds
 from wherry.apiserver.discovery import VIRTUAL, Discovery, aggregated_version, get_discovery
 from wherry.apiserver.document import Document
-from wherry.apiserver.resources import BY_KIND, RESOURCES
+from wherry.apiserver.resources import BY_KIND, SERVED
 
 
 def read(document: Document | None) -> Any:
@@ -25,10 +25,23 @@ def test_legacy_roots() -> None:
     groups = read(get_discovery().groups())["groups"]
     assert [group["name"] for group in groups] == [
         "apps",
+        "batch",
+        "autoscaling",
+        "policy",
+        "scheduling.k8s.io",
+        "node.k8s.io",
+        "networking.k8s.io",
         "discovery.k8s.io",
+        "wherry.io",
+        "storage.k8s.io",
+        "resource.k8s.io",
+        "rbac.authorization.k8s.io",
         "certificates.k8s.io",
         "coordination.k8s.io",
-        "wherry.io",
+        "flowcontrol.apiserver.k8s.io",
+        "admissionregistration.k8s.io",
+        "apiregistration.k8s.io",
+        "events.k8s.io",
         "authentication.k8s.io",
         "authorization.k8s.io",
     ]
@@ -39,13 +52,13 @@ def test_legacy_roots() -> None:
 
 def test_what_is_not_served_has_no_document() -> None:
     assert get_discovery().group("") is None
-    assert get_discovery().group("batch") is None
+    assert get_discovery().group("extensions") is None
     assert get_discovery().resources("apps", "v2") is None
     assert get_discovery().resources("", "v2") is None
 
 
-def entries(group: str = "") -> dict[str, Any]:
-    document = read(get_discovery().resources(group, "v1"))
+def entries(group: str = "", version: str = "v1") -> dict[str, Any]:
+    document = read(get_discovery().resources(group, version))
     return {entry["name"]: entry for entry in document["resources"]}
 
 
@@ -95,12 +108,14 @@ def test_subresources_with_bodies_of_other_groups_say_so() -> None:
 def test_reviews_can_only_be_created() -> None:
     listed = entries("authorization.k8s.io")
     assert set(listed) == {
+        "localsubjectaccessreviews",
         "subjectaccessreviews",
         "selfsubjectaccessreviews",
         "selfsubjectrulesreviews",
     }
     assert all(entry["verbs"] == ["create"] for entry in listed.values())
-    assert all(not entry["namespaced"] for entry in listed.values())
+    namespaced = [name for name, entry in listed.items() if entry["namespaced"]]
+    assert namespaced == ["localsubjectaccessreviews"]
     assert not any("storageVersionHash" in entry for entry in listed.values())
 
 
@@ -118,15 +133,15 @@ def test_aggregated_says_the_same_as_legacy(version: str) -> None:
         for item in content["items"]:
             for served in item["versions"]:
                 for row in served["resources"]:
-                    key = (item["metadata"]["name"], row["resource"])
+                    key = (item["metadata"]["name"], served["version"], row["resource"])
                     seen[key] = {"": row["verbs"]} | {
                         sub["subresource"]: sub["verbs"] for sub in row.get("subresources", ())
                     }
-    expected: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for group in {row.kind.group for row in (*RESOURCES, *VIRTUAL)}:
-        for name, entry in entries(group).items():
+    expected: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for group, served in {(r.kind.group, r.kind.version) for r in (*SERVED, *VIRTUAL)}:
+        for name, entry in entries(group, served).items():
             plural, _, sub = name.partition("/")
-            expected.setdefault((group, plural), {})[sub] = entry["verbs"]
+            expected.setdefault((group, served, plural), {})[sub] = entry["verbs"]
     assert seen == expected
 
 
@@ -165,7 +180,13 @@ def test_documents_are_computed_once_and_follow_their_rows() -> None:
 
 def test_resources_come_by_name_as_get_all_prints_them() -> None:
     """Deployments before their ReplicaSets, pods before services."""
-    assert [name for name in entries("apps") if "/" not in name] == ["deployments", "replicasets"]
+    assert [name for name in entries("apps") if "/" not in name] == [
+        "controllerrevisions",
+        "daemonsets",
+        "deployments",
+        "replicasets",
+        "statefulsets",
+    ]
     for group in read(get_discovery().aggregated("v2", core=True))["items"]:
         names = [row["resource"] for row in group["versions"][0]["resources"]]
         assert names == sorted(names)

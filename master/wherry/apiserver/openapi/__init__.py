@@ -21,7 +21,7 @@ from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.document import Document
 from wherry.apiserver.openapi import gnostic, v2, v3
 from wherry.apiserver.openapi.operations import Operation, operations
-from wherry.apiserver.resources import RESOURCES, Resource
+from wherry.apiserver.resources import SERVED, Resource
 from wherry.apiserver.schema import Definitions, get_schema
 from wherry.apiserver.schema.prose import describe
 
@@ -98,4 +98,4 @@ class OpenApi:
 @cache
 def get_openapi() -> OpenApi:
     """Return the documents of this server's own rows."""
-    return OpenApi((*RESOURCES, *VIRTUAL), get_schema().definitions)
+    return OpenApi((*SERVED, *VIRTUAL), get_schema().definitions)

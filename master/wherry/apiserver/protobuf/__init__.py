@@ -34,7 +34,7 @@ from wherry.apiserver.schema.definitions import (
 
 MAGIC = b"k8s\x00"
 _META = "io.k8s.apimachinery.pkg."
-_PREFIXES = ("io.k8s.api.", f"{_META}apis.", _META)
+_PREFIXES = ("io.k8s.api.", f"{_META}apis.", _META, "io.k8s.kube-aggregator.pkg.apis.")
 _RAW = (f"{_META}runtime.RawExtension", f"{_META}apis.meta.v1.FieldsV1")
 _TOKEN = re.compile(r"@\d+|[()]|[^\s()]+")
 _VARINT_BYTES = 10

@@ -1,0 +1,82 @@
+"""What a row of the table of kinds says (`wherry.apiserver.resources`)."""
+
+from dataclasses import dataclass
+
+from wherry.api.kinds import Kind
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True, slots=True)
+class Subresource:
+    """`pods/eviction`: the kind of its body and the verbs it serves."""
+
+    name: str
+    verbs: tuple[str, ...] = ("get", "patch", "update")
+    body: tuple[str, str, str] | None = None
+    """(group, version, kind) of what is sent, where it differs from the parent's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One row."""
+
+    kind: Kind
+    singular: str
+    storage_prefix: str
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[Subresource, ...] = ()
+    field_selectors: tuple[str, ...] = ()
+    """Dotted paths served besides metadata.name and metadata.namespace."""
+    verbs: tuple[str, ...] = ALL_VERBS
+    stored_as: Kind | None = None
+    """The kind whose objects these are, in another version or group (`versions` converts)."""
+
+    def subresource(self, name: str) -> Subresource | None:
+        """Return the subresource of that name, if there is one."""
+        return next((s for s in self.subresources if s.name == name), None)
+
+    def key(self, namespace: str, name: str) -> bytes:
+        """Return the storage key of one object."""
+        return self.prefix(namespace) + name.encode()
+
+    def prefix(self, namespace: str = "") -> bytes:
+        """Return the storage prefix of all objects, or of one namespace's."""
+        if self.kind.namespaced and namespace:
+            return f"{self.storage_prefix}{namespace}/".encode()
+        return self.storage_prefix.encode()
+
+    def owns(self, key: bytes) -> bool:
+        """Tell whether a key below the prefix is one of this resource's own objects.
+
+        `/coreos.com/network/` holds the network's configuration, and below it
+        `subnets/` is another resource.
+        """
+        return key.count(b"/", len(self.storage_prefix)) == int(self.kind.namespaced)
+
+
+STATUS = Subresource("status")
+SCALE = Subresource("scale", body=("autoscaling", "v1", "Scale"))
+ALL = ("all",)
+"""The category of `kubectl get all`."""
+
+
+def stored(
+    kind: Kind,
+    short_names: tuple[str, ...] = (),
+    categories: tuple[str, ...] = (),
+    subresources: tuple[Subresource, ...] = (),
+    field_selectors: tuple[str, ...] = (),
+    prefix: str = "",
+) -> Resource:
+    """Return the row of a kind that follows the rules: its key is its plural, all verbs."""
+    return Resource(
+        kind,
+        kind.kind.lower(),
+        prefix or f"/registry/{kind.plural}/",
+        short_names,
+        categories,
+        subresources,
+        field_selectors,
+    )
