@@ -19,7 +19,6 @@ def validate_update(new: Object, old: Object) -> list[Cause]:
     wrong = _containers(new, old)
     if wrong:
         return wrong
-    wrong += _images(new)
     wrong += _active_deadline(new, old)
     wrong += _tolerations(new.get("tolerations", []), old.get("tolerations", []))
     gates, had = new.get("schedulingGates", []), old.get("schedulingGates", [])
@@ -36,15 +35,6 @@ def validate_update(new: Object, old: Object) -> list[Cause]:
     if _fixed(new, old) != _fixed(old, old):
         wrong.append(fields.forbidden("spec", _FORBIDDEN))
     return wrong
-
-
-def _images(spec: Object) -> list[Cause]:
-    return [
-        fields.required(f"spec.{field}[{index}].image")
-        for field in ("containers", "initContainers")
-        for index, container in enumerate(spec.get(field, ()))
-        if not container.get("image")
-    ]
 
 
 def _node_selector(new: Object, old: Object) -> list[Cause]:
