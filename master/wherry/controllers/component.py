@@ -16,6 +16,7 @@ from wherry.client.election import LeaderElector
 from wherry.client.events import EventRecorder
 from wherry.controllers.caches import InformerSet
 from wherry.controllers.deployment import DeploymentController
+from wherry.controllers.disruption import DisruptionController
 from wherry.controllers.driver import WORKERS, Driver
 from wherry.controllers.endpoints import EndpointSliceController
 from wherry.controllers.endpoints_object import EndpointsController
@@ -148,6 +149,7 @@ class ControllerManager:
             ReplicationControllerController(),
             EndpointSliceController(),
             EndpointsController(),
+            DisruptionController(),
             NamespaceController(),
             GarbageCollector(),
             ServiceAccountController(),

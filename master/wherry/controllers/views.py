@@ -181,6 +181,38 @@ class SigningRequest(View, frozen=True):
     status: SigningRequestStatus = SigningRequestStatus()
 
 
+class DisruptionBudgetSpec(View, frozen=True):
+    """`.spec` of a PodDisruptionBudget: one of two numbers, or percentages."""
+
+    min_available: int | str | None = None
+    max_unavailable: int | str | None = None
+    selector: LabelSelector | None = None
+
+
+class DisruptionBudgetStatus(View, frozen=True):
+    """`.status` of a PodDisruptionBudget; `disrupted_pods` are names and dates of evictions."""
+
+    observed_generation: int = 0
+    disruptions_allowed: int = 0
+    current_healthy: int = 0
+    desired_healthy: int = 0
+    expected_pods: int = 0
+    disrupted_pods: dict[str, str] = {}
+    conditions: list[Condition] = []
+
+
+class DisruptionBudget(View, frozen=True):
+    """A PodDisruptionBudget."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: DisruptionBudgetSpec = DisruptionBudgetSpec()
+    status: DisruptionBudgetStatus = DisruptionBudgetStatus()
+
+    def covers(self, labels: dict[str, str]) -> bool:
+        """Tell whether a pod with these labels is meant; no selector means none (policy/v1)."""
+        return self.spec.selector is not None and self.spec.selector.compiled().matches(labels)
+
+
 class EndpointAddress(View, frozen=True):
     """Entry of an Endpoints subset's addresses."""
 
@@ -261,6 +293,7 @@ VIEWS: dict[Kind, type[View]] = {
     kinds.ENDPOINT_SLICE: EndpointSlice,
     kinds.CONFIG_MAP: ConfigMap,
     kinds.LEASE: Lease,
+    kinds.POD_DISRUPTION_BUDGET: DisruptionBudget,
     kinds.REPLICATION_CONTROLLER: ReplicationController,
     kinds.REPLICA_SET: ReplicaSet,
     kinds.DEPLOYMENT: Deployment,

@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.api.errors import BadRequestError, Cause, ConflictError, InvalidError
+from wherry.api.errors import (
+    BadRequestError,
+    Cause,
+    ConflictError,
+    InvalidError,
+    UnclassifiedError,
+)
 from wherry.api.times import format_time
 from wherry.apiserver.apply import Tracker
 from wherry.apiserver.registry import prepare
@@ -163,14 +169,14 @@ def _of_parent(target: Target, patch: Object) -> Object:
 
 
 def _check_fields(target: Target, patch: Object) -> None:
-    """Refuse fields that the kind does not have, whatever the field validation."""
+    """Refuse fields that the kind does not have, whatever the field validation (upstream: a 500)."""
     unknown = get_schema().unknown_fields(target.resource.kind, patch)
     if not unknown:
         return
     each = [f".{path}: field not declared in schema" for path in unknown[:100]]
     why = each[0] if len(each) == 1 else "errors:\n" + "\n".join(f"  {line}" for line in each)
     kind = target.resource.kind
-    raise BadRequestError(
+    raise UnclassifiedError(
         f"failed to create typed patch object ({target.namespace}/{target.name}; "
         f"{kind.api_version}, Kind={kind.kind}): {why}"
     )
