@@ -22,7 +22,7 @@ from wherry.store import membership
 from wherry.store.entry import Command, Done, Origin, Outcome
 from wherry.store.mvcc import MvccState
 from wherry.store.raft import message as msg
-from wherry.store.raft import replication, snapshot, wal
+from wherry.store.raft import record, replication, snapshot, wal
 from wherry.store.raft.core import RaftCore, Vouch
 from wherry.store.raft.election import Elections
 from wherry.store.raft.match import Append, Matched, Reject
@@ -139,7 +139,7 @@ def _no_directory_sync(world: StoreWorld) -> None:
 
 
 def _log_checksum_unchecked(patch: Patch) -> None:
-    patch.set(wal, "zlib", SimpleNamespace(crc32=lambda *_: 1))
+    patch.set(record, "zlib", SimpleNamespace(crc32=lambda *_: 1))
 
 
 def _snapshot_checksum_unchecked(patch: Patch) -> None:
@@ -147,7 +147,7 @@ def _snapshot_checksum_unchecked(patch: Patch) -> None:
 
 
 def _missing_segment_unnoticed(patch: Patch) -> None:
-    patch.set(wal, "_NEXT_RECORD", b"")
+    patch.set(wal, "NEXT_RECORD", b"")
 
 
 # ---- what Raft demands

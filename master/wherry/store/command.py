@@ -23,7 +23,7 @@ from wherry.store.net import Sockets, parse_cluster
 from wherry.store.peer import NetworkLink
 from wherry.store.raft.disk import Directory
 from wherry.store.raft.machine import Joined, RaftConfig
-from wherry.store.raft.wal import identity
+from wherry.store.raft.record import identity
 from wherry.store.renewal import keep_renewed
 from wherry.store.replica import Replica, cluster_id
 from wherry.store.server import StoreServer

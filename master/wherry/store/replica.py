@@ -241,9 +241,13 @@ class Replica:
         )
 
     async def hand_over(self, within_s: float = 1.0) -> None:
-        """If this member leads, have another one lead before it goes."""
+        """If this member leads, have another one lead before it goes. Alone, it just goes."""
         deadline = self._clock.monotonic() + within_s
-        while self.node.is_leader and self._clock.monotonic() < deadline:
+        while (
+            self.node.is_leader
+            and len(self.node.configuration.voters) > 1
+            and self._clock.monotonic() < deadline
+        ):
             self._led_elsewhere.clear()
             asked = self.node.hand_over()
             with contextlib.suppress(TimeoutError):

@@ -1,6 +1,7 @@
 """Every byte of a log and of a snapshot, flipped: named and refused, or provably harmless."""
 
 import os
+import re
 from pathlib import Path
 from random import Random
 
@@ -11,7 +12,8 @@ from store_sim import SimDisk
 from wherry.api.errors import ConfigError
 from wherry.store.raft import snapshot
 from wherry.store.raft.disk import CorruptError, Directory, DiskError, _File
-from wherry.store.raft.wal import Wal, records
+from wherry.store.raft.record import identity, records
+from wherry.store.raft.wal import Wal
 from wherry.store.tools.inspection import inspect
 
 
@@ -82,6 +84,25 @@ def test_the_oldest_segment_is_missed_unless_a_snapshot_reaches_over_it(tmp_path
     write_member(tmp_path / "e", count=20, segment_bytes=300, snapshot_at=15)
     sorted((tmp_path / "e").glob("*.wal"))[0].unlink()
     assert inspect(tmp_path / "e").damage == []
+
+
+def test_a_snapshot_without_a_log_is_no_new_disk(tmp_path: Path) -> None:
+    """Taken for one, a member of one would begin again with nothing."""
+    write_member(tmp_path / "d", count=6, snapshot_at=5)
+    (segment,) = (tmp_path / "d").glob("*.wal")
+    segment.unlink()
+    said = f"{segment.name} offset 0: the log is missing, but .*\\.snap is there"
+    for _ in range(2):  # the refusal itself leaves nothing that would be taken for a log
+        with pytest.raises(CorruptError, match=said):
+            opened(tmp_path / "d")
+        disk = Directory(tmp_path / "d")
+        with pytest.raises(CorruptError, match=said):
+            identity(disk)
+        disk.close()
+    assert re.match(said, inspect(tmp_path / "d").damage[0])
+    segment.write_bytes(bytes(100))  # reserved, and nothing in it
+    with pytest.raises(CorruptError, match=said):
+        opened(tmp_path / "d")
 
 
 def test_any_flipped_byte_of_a_snapshot_is_named(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_places_of_rules_exist() -> None:
 
 
 def test_every_kind_of_record_is_described() -> None:
-    source = (RAFT / "wal.py").read_text()
+    source = (RAFT / "record.py").read_text()
     names = re.search(r"^((?:[A-Z]+, )+[A-Z]+) = range\(1, ", source, re.MULTILINE)
     assert names is not None
     for number, name in enumerate(names[1].split(", "), start=1):

@@ -228,3 +228,17 @@ def test_without_a_majority_everything_is_unavailable_in_time() -> None:
         await world.stop()
 
     run(main())
+
+
+def test_a_member_of_one_has_nobody_to_hand_over_to() -> None:
+    async def main() -> None:
+        world = StoreWorld(("m1",), Random(1))
+        world.start_all()
+        leader = await ready(world)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await world.replicas[leader].hand_over()
+        assert loop.time() == began, "it stops at once"
+        await world.stop()
+
+    run(main())

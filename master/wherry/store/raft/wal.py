@@ -1,15 +1,4 @@
-"""The log on disk: append-only checksummed records in numbered segments.
-
-    record = crc32(rest) | payload length | type | a | b | payload          little-endian
-
-    META     payload: whose log this is                    first record of every segment, or later
-    HARD     a: term  b: commit index  payload: vote       hard state; the last one counts
-    ENTRY    a: index b: term          payload: command
-    CUT      a: index                                      entries from a on are gone
-    FIRST    a: index                                      entries before a are no longer needed
-    RESET    a: index b: term                              a snapshot took the place of all entries
-    VOTER                                                  no longer `fresh`
-    NEXT                                                   last of a segment: there is another
+"""The log on disk: append-only checksummed records (`record.py`) in numbered segments.
 
 Nothing is ever overwritten: truncation and compaction are records, and whole segments are
 deleted when every entry in them is obsolete. `sync()` is the one barrier: what was said to
@@ -25,16 +14,33 @@ everything. So a wiped member comes back as a learner by itself.
 """
 
 import logging
-import struct
-import zlib
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Final
 
 import msgspec
 
 from wherry.api.errors import ConfigError
 from wherry.store.raft.disk import CorruptError, Disk, DiskFile
+from wherry.store.raft.record import (
+    CUT,
+    ENTRY,
+    FIRST,
+    FORMAT,
+    HARD,
+    HEAD_BYTES,
+    META,
+    NEXT,
+    NEXT_RECORD,
+    RESET,
+    VOTER,
+    Meta,
+    number_of,
+    parts,
+    records,
+    require_new,
+    segment_name,
+    segment_names,
+    torn_bytes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -43,43 +49,7 @@ Entry = tuple[bytes, int, int]
 
 NOOP: Final = b"\x01"
 CONFIGURATION: Final = b"\x11"  # first byte of an entry that says who the members are
-_HEAD: Final = struct.Struct("<IIBQQ")
-HEAD_BYTES: Final = _HEAD.size
-_REST: Final = struct.Struct("<IBQQ")
-_CRC: Final = struct.Struct("<I")
-META, HARD, ENTRY, CUT, FIRST, RESET, VOTER, NEXT = range(1, 9)
 SEGMENT_BYTES: Final = 64 << 20
-MAX_PAYLOAD: Final = 16 << 20
-FORMAT: Final = 1
-
-
-def _parts(kind: int, a: int, b: int, payload: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return a record's bytes, not yet joined."""
-    rest = _REST.pack(len(payload), kind, a, b)
-    return _CRC.pack(zlib.crc32(payload, zlib.crc32(rest))), rest, payload
-
-
-_NEXT_RECORD: Final = b"".join(_parts(NEXT, 0, 0, b""))
-
-
-def _segment_name(number: int) -> str:
-    return f"{number:016d}.wal"
-
-
-def _number(name: str) -> int:
-    return int(name.partition(".")[0])
-
-
-class Meta(msgspec.Struct, frozen=True, array_like=True):
-    """Whose log this is; a directory of another member or cluster is refused."""
-
-    format: int
-    cluster: str
-    member: str
-    fresh: bool
-    id: int = 0  # under which this disk belongs to the cluster; 0: under none yet
-    spare: int = 0  # what a new disk would be called, should another have had its place
-    base: bytes = b""  # the members when this one joined; empty: the flags say it
 
 
 class Wal:
@@ -100,7 +70,7 @@ class Wal:
         """Open or create the log; `fresh`, ids and `base` are what a new one starts with.
 
         Raises:
-            CorruptError: the log is damaged in the middle.
+            CorruptError: the log is damaged in the middle, or gone.
             ConfigError: it belongs to another member or cluster.
         """
         self._disk = disk
@@ -122,6 +92,7 @@ class Wal:
         self._buffer: list[bytes] = []
         self._position = 0
         self._more = False  # the segment read last says that there is another
+        self._claimed = False  # what was read says whose log it is
         names = segment_names(disk.names())
         for name in names:
             if self._segments and not self._more:
@@ -129,9 +100,11 @@ class Wal:
             self._position = self._replay(name, last=name == names[-1])
         if self._more:
             raise CorruptError(
-                f"{_segment_name(_number(names[-1]) + 1)} offset 0: the segment is missing, "
+                f"{segment_name(number_of(names[-1]) + 1)} offset 0: the segment is missing, "
                 f"but {names[-1]} says that there is one"
             )
+        if not self._claimed:
+            require_new(disk.names())
         if names:
             self._file: DiskFile = disk.open_at(names[-1], self._position, segment_bytes)
             if not self._position:  # created, but nothing of it was durable
@@ -202,6 +175,7 @@ class Wal:
                 f"the data directory belongs to member {meta.member!r} of cluster "
                 f"{meta.cluster!r}, not to {self._identity[1]!r} of {self._identity[0]!r}"
             )
+        self._claimed = True
         self.fresh, self.member_id = meta.fresh, meta.id
         self.spare, self.base = meta.spare or self.spare, meta.base
 
@@ -213,7 +187,7 @@ class Wal:
     # ---- writing
 
     def _create(self, number: int) -> DiskFile:
-        name = _segment_name(number)
+        name = segment_name(number)
         file = self._disk.create(name, self._segment_bytes)
         self._segments.append((name, 0))
         self._position = 0
@@ -233,7 +207,7 @@ class Wal:
         self._record(META, payload=msgspec.msgpack.encode(meta))
 
     def _record(self, kind: int, a: int = 0, b: int = 0, payload: bytes = b"") -> None:
-        self._buffer += _parts(kind, a, b, payload)
+        self._buffer += parts(kind, a, b, payload)
 
     def _hard(self) -> None:
         self._written_commit = self.commit
@@ -262,16 +236,16 @@ class Wal:
     def _roll(self) -> None:
         """Go on in another segment; when that is durable, this one says that it goes on there."""
         full = self._file
-        self._file = self._create(_number(self._segments[-1][0]) + 1)
+        self._file = self._create(number_of(self._segments[-1][0]) + 1)
         self._write()
-        full.append(_NEXT_RECORD)
+        full.append(NEXT_RECORD)
         full.sync()
         full.close()
 
     def _link(self, name: str, end: int) -> None:
         """Say in a segment that another follows: a crash came before that could be said."""
         file = self._disk.open_at(name, end)
-        file.append(_NEXT_RECORD)
+        file.append(NEXT_RECORD)
         file.sync()
         file.close()
 
@@ -365,78 +339,3 @@ class Wal:
     def _drop_before(self, index: int) -> None:
         if self.entries:
             del self.entries[: max(0, index - self.entries[0][1])]
-
-
-def segment_names(names: Sequence[str]) -> list[str]:
-    """Return which of a directory's files are the log's segments, in order.
-
-    Raises:
-        CorruptError: one in the middle is missing.
-    """
-    found = [name for name in names if name[:-4].isdecimal() and name.endswith(".wal")]
-    for before, name in pairwise(found):
-        following = _segment_name(_number(before) + 1)
-        if name != following:
-            raise CorruptError(f"{following} offset 0: the segment is missing, but {name} is there")
-    return found
-
-
-def records(data: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """Yield (offset, type, a, b, payload) of a segment's records up to the first bad one."""
-    position = 0
-    view = memoryview(data)
-    while position + _HEAD.size <= len(data):
-        crc, length, kind, a, b = _HEAD.unpack_from(data, position)
-        if crc == 0 and length == 0 and kind == 0:
-            return  # reserved, never written
-        end = position + _HEAD.size + length
-        if end > len(data) or zlib.crc32(view[position + 4 : end]) != crc:
-            return
-        yield position, kind, a, b, data[position + _HEAD.size : end]
-        position = end
-
-
-def identity(disk: Disk) -> Meta | None:
-    """Return whose log is on a disk; None on a new one. Nothing is checked but what is read."""
-    found: Meta | None = None
-    for name in segment_names(disk.names()):
-        for _, kind, _, _, payload in records(disk.read(name)):
-            if kind == META:
-                found = msgspec.msgpack.decode(payload, type=Meta)
-    return found
-
-
-def torn_bytes(name: str, data: bytes, position: int, *, last: bool) -> int:
-    """Return how long the torn record is that begins at `position`, behind the last good one.
-
-    In the last segment only, for a torn write is the last that was ever made; before that only
-    a NEXT may be torn. Everywhere zeros may follow, reserved and never written.
-
-    Raises:
-        CorruptError: it is no torn write.
-    """
-    rest = data[position:].rstrip(b"\0")
-    may_be_torn = last or _NEXT_RECORD.startswith(rest)
-    if rest and (not may_be_torn or _valid_record_in(data, position + 1, position + len(rest))):
-        raise CorruptError(
-            f"{name} offset {position}: bad checksum in the middle of the log; "
-            "this member's disk lost data: remove its data directory, and it will be "
-            "given everything by the other members"
-        )
-    return len(rest)
-
-
-def _valid_record_in(data: bytes, start: int, end: int) -> bool:
-    """Whether any good record begins in [start, end): then what precedes it is not a tail."""
-    view = memoryview(data)
-    for position in range(start, min(end, len(data) - _HEAD.size)):
-        kind = data[position + 8]
-        if not META <= kind <= NEXT:
-            continue
-        crc, length, _, _, _ = _HEAD.unpack_from(data, position)
-        stop = position + _HEAD.size + length
-        if length > MAX_PAYLOAD or stop > len(data):
-            continue
-        if zlib.crc32(view[position + 4 : stop]) == crc:
-            return True
-    return False

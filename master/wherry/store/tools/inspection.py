@@ -21,8 +21,7 @@ from wherry.store.raft import snapshot
 from wherry.store.raft.core import COMMAND
 from wherry.store.raft.disk import CorruptError, Disk, DiskFile
 from wherry.store.raft.node import check_reach
-from wherry.store.raft.snapshot import Header, SnapshotId
-from wherry.store.raft.wal import (
+from wherry.store.raft.record import (
     CUT,
     ENTRY,
     FIRST,
@@ -33,11 +32,13 @@ from wherry.store.raft.wal import (
     RESET,
     VOTER,
     Meta,
-    Wal,
     records,
+    require_new,
     segment_names,
     torn_bytes,
 )
+from wherry.store.raft.snapshot import Header, SnapshotId
+from wherry.store.raft.wal import Wal
 from wherry.store.tools.files import ReadOnly
 
 KINDS: Final = {
@@ -128,6 +129,8 @@ def inspect(path: Path) -> Inspection:
         found.files.append(_segment(disk, name, found, last=name == segments[-1]))
     for name in images:
         found.files.append(image(disk, name))
+    if not segments:
+        _log_is_gone(found, names)
     _open(found, segments, path)
     _reach(found, disk)
     return found
@@ -204,6 +207,13 @@ def _open(found: Inspection, segments: list[str], path: Path) -> None:
             _disk(path), cluster=found.meta.cluster, member=found.meta.member, fresh=True
         )
     except ConfigError as error:
+        found.problems.append(str(error))
+
+
+def _log_is_gone(found: Inspection, names: list[str]) -> None:
+    try:
+        require_new(names)
+    except CorruptError as error:
         found.problems.append(str(error))
 
 

@@ -76,12 +76,7 @@ def build(
     disk = Directory(path)
     try:
         base = membership.encode(founded.configuration)
-        header = snapshot.Header(origin.index, origin.term, founded.cluster, base, origin.index)
-        writer = snapshot.Writer(disk, header)
-        for chunk in _chunks(origin.state, founded.cluster, bump):
-            writer.add(chunk)
-        writer.finish()
-        wal = Wal(
+        wal = Wal(  # before the snapshot: one without a log says that the log was lost
             disk,
             cluster=founded.cluster,
             member=member,
@@ -89,6 +84,11 @@ def build(
             base=base,
             segment_bytes=_SEGMENT_BYTES,
         )
+        header = snapshot.Header(origin.index, origin.term, founded.cluster, base, origin.index)
+        writer = snapshot.Writer(disk, header)
+        for chunk in _chunks(origin.state, founded.cluster, bump):
+            writer.add(chunk)
+        writer.finish()
         me = founded.configuration.named(member)
         if me is not None and not fresh:
             wal.identify(me.id)  # a fresh one gets its id when it votes, as in any new cluster

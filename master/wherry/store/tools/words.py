@@ -34,20 +34,19 @@ from wherry.store.operation import (
     UpdateOp,
 )
 from wherry.store.raft.core import COMMAND
-from wherry.store.raft.wal import (
-    CONFIGURATION,
+from wherry.store.raft.record import (
     CUT,
     ENTRY,
     FIRST,
     HARD,
     META,
     NEXT,
-    NOOP,
     RESET,
     VOTER,
     Meta,
     records,
 )
+from wherry.store.raft.wal import CONFIGURATION, NOOP
 from wherry.store.tools.inspection import KINDS
 
 _MAX_OPS: Final = 4  # of a transaction, that are named one by one
