@@ -222,6 +222,8 @@ class RaftCore(Reconfiguration, Generic[R]):
             case msg.Payload():
                 raise AssertionError("payloads are for the layer above")
         self._notice()
+        if isinstance(message, msg.Ack):
+            self._finish_reads()  # what it confirms need not wait for a round
         return not self._sign_of_life(message) or self._position(node) != before
 
     def _position(self, node: Member) -> tuple[str | None, int, int, int]:
@@ -231,8 +233,7 @@ class RaftCore(Reconfiguration, Generic[R]):
     def _sign_of_life(self, message: msg.Message) -> bool:
         """Whether a message asks for no round; then a heartbeat is answered at once."""
         if isinstance(message, msg.Ack):
-            waited_for = message.reset or self._confirming or self._successor
-            return self.is_leader and not waited_for
+            return self.is_leader and not (message.reset or self._successor)
         if not isinstance(message, msg.Append) or message.entries:
             return False
         quiet = self._wal.durable and not self._wal.fresh and self.commit == self.applied
