@@ -21,8 +21,10 @@ class Reviews:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    async def answer(self, kind: str, obj: dict[str, Any], user: User) -> dict[str, Any]:
-        """Return the review with its status.
+    async def answer(
+        self, kind: str, obj: dict[str, Any], user: User, namespace: str = ""
+    ) -> dict[str, Any]:
+        """Return the review with its status; `namespace` is that of a local one's path.
 
         Raises:
             BadRequestError: the review cannot be read.
@@ -35,6 +37,9 @@ class Reviews:
             case "SelfSubjectAccessReview":
                 status = self._access(kind, spec, user)
             case "SubjectAccessReview":
+                status = self._access(kind, spec, _subject(spec))
+            case "LocalSubjectAccessReview":
+                _check_local(spec, namespace)
                 status = self._access(kind, spec, _subject(spec))
             case "SelfSubjectRulesReview":
                 resources, others = self._gate.rules(user, str(spec.get("namespace") or ""))
@@ -80,6 +85,19 @@ def _attributes(kind: str, spec: dict[str, Any]) -> Attributes:
         f'{kind}.{AUTHORIZATION} "" is invalid: spec.resourceAttributes: Invalid value: exactly one '
         "of nonResourceAttributes or resourceAttributes must be specified",
         kind=kind,
+        group=AUTHORIZATION,
+    )
+
+
+def _check_local(spec: dict[str, Any], namespace: str) -> None:
+    about = spec.get("resourceAttributes")
+    if isinstance(about, dict) and about.get("namespace") == namespace:
+        return
+    where = about.get("namespace", "") if isinstance(about, dict) else ""
+    raise InvalidError(
+        f'LocalSubjectAccessReview.{AUTHORIZATION} "" is invalid: '
+        f'spec.resourceAttributes.namespace: Invalid value: "{where}": must match metadata.namespace',
+        kind="LocalSubjectAccessReview",
         group=AUTHORIZATION,
     )
 

@@ -26,6 +26,7 @@ from wherry.apiserver.registry import Registry
 from wherry.apiserver.rest.documents import Documents
 from wherry.apiserver.rest.door import RestDoor
 from wherry.apiserver.tunnel.agent import Dialer, TlsDialer
+from wherry.apiserver.versions import Versions
 from wherry.pki.tls import TlsFiles, client_context, server_context
 from wherry.process.reload import CertificateReload
 from wherry.store.kv import Range, Store
@@ -118,8 +119,9 @@ class ApiServer:
         metrics = metrics or Metrics()
         documents = Documents(get_discovery(), get_openapi(), clock=clock, checks=self.checks)
         agents = config.agent_tls
+        verbs = Versions(registry, clock=clock)
         door = RestDoor(
-            registry,
+            verbs,
             gate,
             documents,
             dialer=dialer
@@ -139,7 +141,7 @@ class ApiServer:
             limits=config.limits,
             reuse_port=config.reuse_port,
         )
-        service = ClusterService(registry, gate, clock=clock, metrics=metrics)
+        service = ClusterService(verbs, gate, clock=clock, metrics=metrics)
         self.grpc = GrpcServer(
             service,
             host=config.bind_address,

@@ -161,8 +161,9 @@ class RestDoor:
     async def _other(
         self, path: str, parts: Sequence[str], request: Request, query: Query, user: User
     ) -> Response:
-        if len(parts) == 4 and (row := _REVIEWS.get((parts[1], parts[2], parts[3]))):
-            return await self._review(row, request, user)
+        if (row := _review_row(parts)) is not None:
+            namespace = parts[4] if row.kind.namespaced else ""
+            return await self._review(row, namespace, request, user)
         if request.method not in ("GET", "HEAD"):
             if parts[0] in ("api", "apis"):
                 raise NotFoundError("the server could not find the requested resource")
@@ -181,16 +182,26 @@ class RestDoor:
                 raise
             return Response(404, b"404 page not found\n", TEXT)
 
-    async def _review(self, row: Resource, request: Request, user: User) -> Response:
+    async def _review(
+        self, row: Resource, namespace: str, request: Request, user: User
+    ) -> Response:
         if request.method != "POST":
             raise MethodNotAllowedError(
                 "the server does not allow this method on the requested resource"
             )
-        authorize(self._gate, user, Action("create", row).attributes)
+        authorize(self._gate, user, Action("create", row, namespace).attributes)
         content_type = request.headers.get("content-type", "")
         obj, _ = decode_object(request.body, content_type, row.kind)
-        answered = await self._reviews.answer(row.kind.kind, obj, user)
+        answered = await self._reviews.answer(row.kind.kind, obj, user, namespace)
         return Response(201, orjson.dumps(answered), headers=[NO_CACHE])
+
+
+def _review_row(parts: Sequence[str]) -> Resource | None:
+    """Return the review that a path asks: `/apis/G/V/[namespaces/NS/]PLURAL`."""
+    if len(parts) not in (4, 6) or (len(parts) == 6 and parts[3] != "namespaces"):
+        return None
+    row = _REVIEWS.get((parts[1], parts[2], parts[-1]))
+    return row if row is not None and row.kind.namespaced == (len(parts) == 6) else None
 
 
 def _duration(text: str) -> float | None:
