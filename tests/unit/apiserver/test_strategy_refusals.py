@@ -29,9 +29,6 @@ GOOD: dict[str, dict[str, Any]] = {
     "apps/v1/DaemonSet": {"spec": SELECTED},
     "apps/v1/StatefulSet": {"spec": {**SELECTED, "serviceName": "db"}},
     "apps/v1/ControllerRevision": {"revision": 1, "data": {}},
-    "autoscaling/v1/HorizontalPodAutoscaler": {
-        "spec": {"scaleTargetRef": TARGET, "maxReplicas": 3}
-    },
     "autoscaling/v2/HorizontalPodAutoscaler": {
         "spec": {"scaleTargetRef": TARGET, "maxReplicas": 3}
     },
@@ -72,13 +69,13 @@ GOOD: dict[str, dict[str, Any]] = {
     "v1/Service": {"spec": {"ports": [{"port": 80}]}},
     "v1/Secret": {"data": {"a": "eA=="}},
     "discovery.k8s.io/v1/EndpointSlice": {"addressType": "IPv4", "endpoints": []},
-    "events.k8s.io/v1/Event": {
+    "v1/Event": {
         "eventTime": "2026-11-20T10:00:00.000000Z",
-        "reportingController": "a/b",
+        "reportingComponent": "a/b",
         "reportingInstance": "i",
         "action": "Bind",
         "reason": "Bound",
-        "regarding": {"namespace": "default"},
+        "involvedObject": {"namespace": "default"},
     },
     "storage.k8s.io/v1/CSIDriver": {"spec": {}},
     "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration": {
@@ -116,11 +113,11 @@ def stored(address: str, change: dict[str, Any] | None = None) -> dict[str, Any]
     """Return an object as it is when it was created."""
     obj = copy.deepcopy(GOOD[address])
     meta = {"name": "x", "namespace": "default", "uid": "u-1", **obj.get("metadata", {})}
-    obj = merge_patch({**obj, "metadata": meta}, copy.deepcopy(change or {}))
+    made: dict[str, Any] = merge_patch({**obj, "metadata": meta}, copy.deepcopy(change or {}))
     strategy = strategy_for(kind_of(address))
-    strategy.prepare_create(obj)
-    strategy.default(obj)
-    return obj
+    strategy.prepare_create(made)
+    strategy.default(made)
+    return made
 
 
 def refused(address: str, change: dict[str, Any]) -> list[str]:
@@ -481,7 +478,7 @@ def spec(**fields: Any) -> dict[str, Any]:
             ["data[username]: Required value", "data[password]: Required value"],
         ),
         (
-            "events.k8s.io/v1/Event",
+            "v1/Event",
             {"reportingInstance": None, "type": "Loud"},
             [
                 "reportingInstance: Required value",

@@ -1,17 +1,14 @@
 """Strategies: what is special about each kind. Pure; see `base.Strategy`.
 
 A kind that is not in the table has no rules of its own: its metadata is checked, and its
-types by the schema.
+types by the schema. A version that is stored as another (`versions`) has that one's.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
 from wherry.api.kinds import Kind
-from wherry.apiserver.strategy.autoscaling import (
-    HorizontalPodAutoscalerStrategy,
-    HorizontalPodAutoscalerV1Strategy,
-)
+from wherry.apiserver.strategy.autoscaling import HorizontalPodAutoscalerStrategy
 from wherry.apiserver.strategy.base import Strategy
 from wherry.apiserver.strategy.batch import CronJobStrategy, JobStrategy
 from wherry.apiserver.strategy.certificate import CertificateSigningRequestStrategy
@@ -24,7 +21,7 @@ from wherry.apiserver.strategy.cluster import (
 from wherry.apiserver.strategy.config import ConfigMapStrategy, SecretStrategy
 from wherry.apiserver.strategy.disruption import PodDisruptionBudgetStrategy
 from wherry.apiserver.strategy.endpoints import EndpointSliceStrategy, EndpointsStrategy
-from wherry.apiserver.strategy.event import EventStrategy, EventV1Strategy
+from wherry.apiserver.strategy.event import EventStrategy
 from wherry.apiserver.strategy.flow_control import (
     FlowSchemaStrategy,
     PriorityLevelConfigurationStrategy,
@@ -99,14 +96,12 @@ STRATEGIES: Final[Mapping[tuple[str, str], Strategy]] = {
     ("apps/v1", "Deployment"): DeploymentStrategy(),
     ("apps/v1", "ReplicaSet"): ReplicaSetStrategy(),
     ("apps/v1", "StatefulSet"): StatefulSetStrategy(),
-    ("autoscaling/v1", "HorizontalPodAutoscaler"): HorizontalPodAutoscalerV1Strategy(),
     ("autoscaling/v2", "HorizontalPodAutoscaler"): HorizontalPodAutoscalerStrategy(),
     ("batch/v1", "CronJob"): CronJobStrategy(),
     ("batch/v1", "Job"): JobStrategy(),
     ("certificates.k8s.io/v1", "CertificateSigningRequest"): CertificateSigningRequestStrategy(),
     ("coordination.k8s.io/v1", "Lease"): LeaseStrategy(),
     ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSliceStrategy(),
-    ("events.k8s.io/v1", "Event"): EventV1Strategy(),
     ("node.k8s.io/v1", "RuntimeClass"): RuntimeClassStrategy(),
     ("policy/v1", "PodDisruptionBudget"): PodDisruptionBudgetStrategy(),
     ("scheduling.k8s.io/v1", "PriorityClass"): PriorityClassStrategy(),

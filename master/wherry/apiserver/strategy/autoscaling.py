@@ -1,4 +1,4 @@
-"""HorizontalPodAutoscaler, v1 and v2: autoscaling `ValidateHorizontalPodAutoscaler`."""
+"""HorizontalPodAutoscaler: autoscaling `ValidateHorizontalPodAutoscaler`. v1 is stored as v2."""
 
 from typing import Any
 
@@ -44,40 +44,11 @@ def _cpu_by_default(spec: Object) -> None:
             rules["policies"] = [dict(policy) for policy in policies]
 
 
-def _cpu_by_default_v1(spec: Object) -> None:
-    spec.setdefault("targetCPUUtilizationPercentage", 80)
-
-
-_V1 = Defaults(made={"spec": Defaults(absent={"minReplicas": 1}, then=_cpu_by_default_v1)})
-_V2 = Defaults(made={"spec": Defaults(absent={"minReplicas": 1}, then=_cpu_by_default)})
-
-
-class HorizontalPodAutoscalerV1Strategy(Strategy):
-    """The old form: one number, the CPU's."""
-
-    generation = True
-
-    def prepare_create(self, obj: Object) -> None:
-        """Begin with nothing counted."""
-        obj["status"] = {"currentReplicas": 0, "desiredReplicas": 0}
-
-    def default(self, obj: Object) -> None:
-        """Fill in one replica and 80 %."""
-        _V1.apply(obj)
-
-    def validate(self, obj: Object) -> list[Cause]:
-        """Check the range and the target."""
-        spec = obj["spec"]
-        wrong = _range(spec)
-        percent = spec.get("targetCPUUtilizationPercentage", 80)
-        if percent < 1:
-            at = "spec.targetCPUUtilizationPercentage"
-            wrong.append(fields.invalid(at, percent, POSITIVE))
-        return wrong
+_DEFAULTS = Defaults(made={"spec": Defaults(absent={"minReplicas": 1}, then=_cpu_by_default)})
 
 
 class HorizontalPodAutoscalerStrategy(Strategy):
-    """The form of today: any metrics, and how fast to follow them."""
+    """How many pods, by what metrics, and how fast to follow them."""
 
     generation = True
 
@@ -87,7 +58,7 @@ class HorizontalPodAutoscalerStrategy(Strategy):
 
     def default(self, obj: Object) -> None:
         """Fill in one replica, 80 % of CPU and how fast to scale."""
-        _V2.apply(obj)
+        _DEFAULTS.apply(obj)
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check the range, every metric and the behaviour."""
