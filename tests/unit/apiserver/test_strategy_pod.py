@@ -418,3 +418,304 @@ def test_what_may_change(change: dict[str, Any], expected: list[str] | None) -> 
         assert wrong
     else:
         assert wrong == expected
+
+
+@pytest.mark.parametrize(
+    ("obj", "expected"),
+    [
+        (
+            pod(dnsPolicy="None"),
+            ["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
+        ),
+        (
+            pod(
+                dnsConfig={
+                    "nameservers": ["1.1.1.1", "here", "::1", "8.8.8.8"],
+                    "searches": ["_a.b."],
+                }
+            ),
+            [
+                'spec.dnsConfig.nameservers: Invalid value: ["1.1.1.1","here","::1","8.8.8.8"]: must '
+                "not have more than 3 nameservers",
+                'spec.dnsConfig.nameservers[1]: Invalid value: "here": must be a valid IP address, '
+                "(e.g. 10.9.8.7 or 2001:db8::ffff)",
+            ],
+        ),
+        (
+            pod(securityContext={"runAsUser": -1, "supplementalGroups": [1 << 31], "fsGroup": 1}),
+            [
+                "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and "
+                "2147483647, inclusive",
+                "spec.securityContext.supplementalGroups[0]: Invalid value: 2147483648: must be "
+                "between 0 and 2147483647, inclusive",
+            ],
+        ),
+        (
+            pod(securityContext={"seccompProfile": {"type": "Localhost"}}),
+            [
+                "spec.securityContext.seccompProfile.localhostProfile: Required value: must be set "
+                "when seccomp type is Localhost"
+            ],
+        ),
+        (
+            one(securityContext={"privileged": True, "allowPrivilegeEscalation": False}),
+            [
+                f'{C}.securityContext: Invalid value: {{"privileged":true,'
+                '"allowPrivilegeEscalation":false}: cannot set `allowPrivilegeEscalation` to false '
+                "and `privileged` to true"
+            ],
+        ),
+        (
+            one(resources={"requests": {"gpu": "1"}}),
+            [
+                f'{C}.resources.requests[gpu]: Invalid value: "gpu": must be a standard resource '
+                "type or fully qualified",
+                f'{C}.resources.requests[gpu]: Invalid value: "gpu": must be a standard resource '
+                "for containers",
+            ],
+        ),
+        (
+            one(resources={"limits": {"x.y/gpu": "1"}, "requests": {"x.y/gpu": "2"}}),
+            [
+                f'{C}.resources.requests: Invalid value: "2": must be equal to x.y/gpu limit of 1',
+            ],
+        ),
+        (
+            one(resources={"limits": {"hugepages-2Mi": "4Mi"}}),
+            [f"{C}.resources: Forbidden: HugePages require cpu or memory"],
+        ),
+        (
+            one(lifecycle={"preStop": {"sleep": {"seconds": 31}}}),
+            [
+                f"{C}.lifecycle.preStop.sleep.seconds: Invalid value: 31: must be non-negative and "
+                "less than terminationGracePeriodSeconds (30)"
+            ],
+        ),
+        (
+            one(readinessProbe={"httpGet": {"port": "web"}, "terminationGracePeriodSeconds": 5}),
+            [
+                f"{C}.readinessProbe.terminationGracePeriodSeconds: Invalid value: 5: must not be "
+                "set for readinessProbes"
+            ],
+        ),
+        (
+            one(livenessProbe={"httpGet": {"port": 0, "httpHeaders": [{"name": "A B"}]}}),
+            [
+                f"{C}.livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, "
+                "inclusive",
+                f'{C}.livenessProbe.httpGet.httpHeaders[0].name: Invalid value: "A B": a valid HTTP '
+                "header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex "
+                "used for validation is '[-A-Za-z0-9]+')",
+            ],
+        ),
+        (
+            pod(initContainers=[{"name": "d", "image": "i", "livenessProbe": {}}]),
+            [
+                "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init "
+                "containers without restartPolicy=Always"
+            ],
+        ),
+        (
+            pod(initContainers=[{"name": "c", "image": "i", "restartPolicy": "Never"}]),
+            [
+                'spec.initContainers[0].restartPolicy: Unsupported value: "Never": supported '
+                'values: "Always"',
+                'spec.initContainers[0].name: Duplicate value: "c"',
+            ],
+        ),
+        (
+            one(
+                env=[
+                    {"name": "a=b"},
+                    {"name": "1A"},
+                    {
+                        "name": "C",
+                        "valueFrom": {
+                            "resourceFieldRef": {"resource": "limits.cpu", "divisor": "2"}
+                        },
+                    },
+                ]
+            ),
+            [
+                f'{C}.env[0].name: Invalid value: "a=b": a valid environment variable name must '
+                "consist only of printable ASCII characters other than '='",
+                f'{C}.env[2].valueFrom.resourceFieldRef.divisor: Invalid value: "limits.cpu": only '
+                "divisor's values 1m and 1 are supported with the cpu resource",
+            ],
+        ),
+        (
+            pod(
+                containers=[
+                    {
+                        "name": "c",
+                        "image": "i",
+                        "volumeMounts": [
+                            {"name": "v", "mountPath": "/x", "mountPropagation": "Bidirectional"}
+                        ],
+                        "volumeDevices": [{"name": "v", "devicePath": "/x"}],
+                    }
+                ],
+                volumes=[{"name": "v"}],
+            ),
+            [
+                f'{C}.volumeMounts[0].mountPath: Invalid value: "/x": must not already exist as a '
+                "path in volumeDevices",
+                f"{C}.volumeMounts[0].mountPropagation: Forbidden: Bidirectional mount propagation "
+                "is available only to privileged containers",
+                f'{C}.volumeDevices[0].name: Invalid value: "v": can only use volume source type of '
+                "PersistentVolumeClaim or Ephemeral for block mode",
+                f'{C}.volumeDevices[0].name: Invalid value: "v": must not already exist in '
+                "volumeMounts",
+                f'{C}.volumeDevices[0].devicePath: Invalid value: "/x": must not already exist as a '
+                "path in volumeMounts",
+            ],
+        ),
+        (
+            pod(
+                volumes=[
+                    {"name": "n", "nfs": {"path": "p"}},
+                    {"name": "h", "hostPath": {"path": "/a/../b", "type": "Door"}},
+                    {"name": "i", "iscsi": {"targetPortal": "p", "iqn": "x", "lun": 300}},
+                    {"name": "e", "ephemeral": {}},
+                    {"name": "c", "csi": {}},
+                ]
+            ),
+            [
+                "spec.volumes[0].nfs.server: Required value",
+                'spec.volumes[0].nfs.path: Invalid value: "p": must be an absolute path',
+                "spec.volumes[1].hostPath.path: Invalid value: \"/a/../b\": must not contain '..'",
+                'spec.volumes[1].hostPath.type: Unsupported value: "Door": supported values: "", '
+                '"BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", '
+                '"FileOrCreate", "Socket"',
+                'spec.volumes[2].iscsi.iqn: Invalid value: "x": must be valid format',
+                "spec.volumes[2].iscsi.lun: Invalid value: 300: must be between 0 and 255, inclusive",
+                "spec.volumes[3].ephemeral.volumeClaimTemplate: Required value",
+                "spec.volumes[4].csi.driver: Required value",
+            ],
+        ),
+        (
+            pod(
+                volumes=[
+                    {
+                        "name": "p",
+                        "projected": {
+                            "sources": [
+                                {},
+                                {"configMap": {"name": "a", "items": [{"key": "k", "path": "x"}]}},
+                                {"serviceAccountToken": {"path": "x", "expirationSeconds": 5}},
+                            ]
+                        },
+                    }
+                ]
+            ),
+            [
+                "spec.volumes[0].projected.sources[0]: Required value: must specify a volume type",
+                "spec.volumes[0].projected.sources[2].serviceAccountToken.expirationSeconds: Invalid "
+                "value: 5: may not specify a duration less than 10 minutes",
+                'spec.volumes[0].projected: Invalid value: "x": conflicting duplicate paths',
+            ],
+        ),
+        (
+            pod(
+                topologySpreadConstraints=[
+                    {
+                        "maxSkew": 0,
+                        "topologyKey": "z",
+                        "whenUnsatisfiable": "ScheduleAnyway",
+                        "minDomains": 2,
+                    },
+                    {"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "ScheduleAnyway"},
+                ]
+            ),
+            [
+                "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than "
+                "zero",
+                "spec.topologySpreadConstraints[0].minDomains: Invalid value: 2: can only use "
+                "minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway",
+                "spec.topologySpreadConstraints[1].{topologyKey, whenUnsatisfiable}: Duplicate "
+                'value: "{z, ScheduleAnyway}"',
+            ],
+        ),
+        (
+            pod(hostAliases=[{"ip": "x", "hostnames": ["a_b"]}], readinessGates=[{}]),
+            [
+                'spec.readinessGates[0].conditionType: Invalid value: "": name part must be non-empty',
+                f'spec.readinessGates[0].conditionType: Invalid value: "": {NAME_PART}',
+                'spec.hostAliases[0].ip: Invalid value: "x": must be a valid IP address, (e.g. '
+                "10.9.8.7 or 2001:db8::ffff)",
+                'spec.hostAliases[0].hostnames[0]: Invalid value: "a_b": a lowercase RFC 1123 '
+                "subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
+                "start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+                "validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
+            ],
+        ),
+        (
+            pod(hostPID=True, shareProcessNamespace=True, activeDeadlineSeconds=0),
+            [
+                "spec.securityContext.shareProcessNamespace: Invalid value: true: "
+                "ShareProcessNamespace and HostPID cannot both be enabled",
+                "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, "
+                "inclusive",
+            ],
+        ),
+        (
+            pod(ephemeralContainers=[{"name": "d", "image": "i", "ports": [{"containerPort": 1}]}]),
+            [
+                "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral "
+                "Container",
+                "spec.ephemeralContainers: Forbidden: cannot be set on create",
+            ],
+        ),
+        (
+            pod(nodeName="n", schedulingGates=[{"name": "a.b/c"}, {"name": "a.b/c"}]),
+            [
+                'spec.schedulingGates[1]: Duplicate value: "a.b/c"',
+                "spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared",
+            ],
+        ),
+    ],
+)
+def test_refusals_of_new_pods(obj: dict[str, Any], expected: list[str]) -> None:
+    causes = POD.validate(obj) + POD.validate_create(obj)
+    assert [f"{c.field}: {c.message}" for c in causes] == expected
+
+
+def test_a_gated_pod_may_be_held_to_fewer_nodes_and_let_go() -> None:
+    gates = [{"name": "a/b"}, {"name": "a/c"}]
+    old = pod(schedulingGates=gates, nodeSelector={"a": "b"})
+
+    def said_of(**change: Any) -> list[str]:
+        new = merge_patch(old, {"spec": change})
+        return [f"{c.field}: {c.message}" for c in POD.validate_update(new, old)]
+
+    assert said_of(nodeSelector={"c": "d"}, schedulingGates=gates[:1]) == []
+    assert said_of(nodeSelector={"a": "c"}) == [
+        'spec.nodeSelector: Invalid value: {"a":"c"}: only additions are allowed (no mutations or '
+        "deletions)"
+    ]
+    assert said_of(schedulingGates=[{"name": "a/d"}]) == [
+        "spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate "
+        "'a/d'"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "refused"),
+    [
+        ("Never", 0, True),
+        ("Never", 1, True),
+        ("OnFailure", 0, True),
+        ("OnFailure", 1, False),
+        ("Always", 0, False),
+    ],
+)
+def test_what_has_ended_stays_ended(policy: str, code: int, refused: bool) -> None:
+    ended = {"name": "c", "state": {"terminated": {"exitCode": code}}}
+    old = {**pod(restartPolicy=policy), "status": {"containerStatuses": [ended]}}
+    new = {**old, "status": {"containerStatuses": [{"name": "c", "state": {"running": {}}}]}}
+    said_of = [f"{c.field}: {c.message}" for c in POD.validate_status(new, old)]
+    text = (
+        "status.containerStatuses[0].state: Forbidden: may not be transitioned to non-terminated "
+        "state"
+    )
+    assert said_of == ([text] if refused else [])

@@ -42,7 +42,8 @@ def validate_pod_security(path: str, spec: Object) -> list[Cause]:
         return wrong
     wrong += check_id(at, context, "fsGroup", "runAsUser", "runAsGroup")
     for index, group in enumerate(context.get("supplementalGroups", ())):
-        wrong += check_id(f"{at}.supplementalGroups", {f"[{index}]": group}, f"[{index}]")
+        entry = f"supplementalGroups[{index}]"
+        wrong += check_id(at, {entry: group}, entry)
     wrong += _sysctls(f"{at}.sysctls", context.get("sysctls", []))
     for field, allowed in _POD_CHOICES.items():
         wrong += option(at, context, field, allowed)
