@@ -22,10 +22,12 @@ from wherry.apiserver.tokens import DEFAULT_ISSUER, TokenConfig
 from wherry.apiserver.workers import SIBLING, siblings
 from wherry.pki.tls import TlsFiles
 from wherry.process.command import process_command
+from wherry.process.memory import keep_freed
 from wherry.process.run import ProcessOptions, Runtime, run
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+_KEPT_BYTES = 32 << 20  # freed memory: a list of 5,000 pods and what was copied of it
 _DNS_ADDRESS = 10
 """Which address of the service range is the cluster DNS, by convention."""
 
@@ -99,6 +101,8 @@ def command(process: ProcessOptions, **flags: Any) -> None:
 
     if given.workers > 1 and 0 in (given.secure_port, given.grpc_port):
         raise click.UsageError("--workers needs ports that are known: none of them may be 0")
+
+    keep_freed(_KEPT_BYTES)
 
     async def main(runtime: Runtime) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -48,6 +48,10 @@ class Machine(Protocol):
         """Return what is left now."""
         ...
 
+    def cpu_usage_ns(self) -> int | None:
+        """Return the cpu time used since the machine is up; None: that of its containers counts."""
+        ...
+
     def dns(self) -> DnsSettings:
         """Return the machine's own resolver settings."""
         ...
@@ -76,6 +80,10 @@ class HollowMachine:
     def pressure(self) -> Pressure:
         """Return that everything is left."""
         return Pressure(self._info.memory_bytes, 0.0, 1 << 15)
+
+    def cpu_usage_ns(self) -> int | None:
+        """Return None: there is nothing but containers."""
+        return None
 
     def dns(self) -> DnsSettings:
         """Return no settings."""
@@ -119,12 +127,28 @@ class LinuxMachine:
         most = int(_text("/proc/sys/kernel/pid_max") or "32768")
         return Pressure(_meminfo("MemAvailable"), disk.used / disk.total, most - running)
 
+    def cpu_usage_ns(self) -> int | None:
+        """Read /proc/stat: all that is not idle."""
+        return cpu_ns_of_stat(_text("/proc/stat"), os.sysconf("SC_CLK_TCK"))
+
     def dns(self) -> DnsSettings:
         """Read resolv.conf."""
         try:
             return parse_resolv_conf(self._resolv_conf.read_text())
         except OSError:
             return DnsSettings()
+
+
+def cpu_ns_of_stat(text: str, ticks_per_s: int) -> int | None:
+    """Return the busy time in the first line of /proc/stat, None where it is not as expected.
+
+    user nice system idle iowait irq softirq steal; a guest's time is in user's already.
+    """
+    words = text.partition("\n")[0].split()
+    if words[:1] != ["cpu"] or len(words) < 9:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, words[1:9])
+    return (user + nice + system + irq + softirq + steal) * 1_000_000_000 // ticks_per_s
 
 
 def parse_resolv_conf(text: str) -> DnsSettings:

@@ -2,7 +2,8 @@
 
     GET  /containerLogs/{namespace}/{pod}/{container}  ?follow previous tailLines ...
     any  /exec/... /attach/... /portForward/{namespace}/{pod}  upgrades, passed on unchanged
-    GET  /pods /stats/summary /metrics /healthz
+    GET  /pods /stats/summary /metrics/resource  ?node, where one process is several
+    GET  /metrics /healthz
 
 Only the API server (CN system:apiserver) and administrators (O system:masters) get in.
 Refusals are Kubernetes Status objects.
@@ -19,15 +20,17 @@ from prometheus_client import REGISTRY, generate_latest
 from wherry.agent.agent import Agent
 from wherry.agent.http1 import Answer, Reply, Request, Stream, Takeover
 from wherry.agent.logs import LogOptions
+from wherry.agent.machine import MachineInfo, Pressure
 from wherry.agent.pod_worker import PodWorker
 from wherry.agent.runtime import (
     ContainerRecord,
     ContainerState,
-    ContainerStats,
     RuntimeRefusedError,
 )
 from wherry.agent.streaming import splice
+from wherry.agent.summary import resource_metrics, summary
 from wherry.agent.sync import restarts
+from wherry.agent.usage import Usage, UsageMeter
 from wherry.api.clock import Clock
 from wherry.api.errors import (
     BadRequestError,
@@ -40,11 +43,12 @@ from wherry.api.errors import (
     StatusError,
     UnavailableError,
 )
-from wherry.api.times import format_time, parse_time
+from wherry.api.times import parse_time
 
 log = logging.getLogger(__name__)
 API_SERVER: Final = "system:apiserver"
 MASTERS: Final = "system:masters"
+_PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class AgentServer:
@@ -58,6 +62,7 @@ class AgentServer:
     def __init__(self, agents: Sequence[Agent], clock: Clock) -> None:
         self._agents = agents
         self._clock = clock
+        self._meters = {a.name: UsageMeter(a.runtime, a.machine, clock) for a in agents}
 
     async def handle(self, request: Request) -> Answer:
         """Answer one request."""
@@ -81,12 +86,15 @@ class AgentServer:
             case ["healthz"]:
                 return Reply(200, b"ok")
             case ["metrics"]:
-                kind = "text/plain; version=0.0.4; charset=utf-8"
-                return Reply(200, generate_latest(REGISTRY), kind)
+                return Reply(200, generate_latest(REGISTRY), _PROMETHEUS)
             case ["pods"]:
                 return _json({"kind": "PodList", "apiVersion": "v1", "items": self._pods()})
             case ["stats", "summary"]:
-                return _json(await self._summary())
+                agent = self._node(request)
+                return _json(summary(agent.name, *await self._used(agent)))
+            case ["metrics", "resource"]:
+                text = resource_metrics(*await self._used(self._node(request)))
+                return Reply(200, text.encode(), _PROMETHEUS)
             case [_, namespace, pod, *rest]:
                 return await self._pod_route(request, parts[0], namespace, pod, rest)
             case _:
@@ -191,52 +199,21 @@ class AgentServer:
             for pod in agent.pods()
         ]
 
-    async def _summary(self) -> dict[str, Any]:
-        agent = self._agents[0]
-        stats = await agent.runtime.stats()
-        info, pressure = agent.machine.info(), agent.machine.pressure()
-        now = format_time(self._clock.now())
-        by_pod: dict[str, list[ContainerStats]] = {}
-        for entry in stats:
-            by_pod.setdefault(entry.pod.uid, []).append(entry)
-        node = {
-            "nodeName": agent.name,
-            "cpu": {"time": now, "usageCoreNanoSeconds": sum(s.cpu_usage_ns for s in stats)},
-            "memory": {
-                "time": now,
-                "availableBytes": pressure.memory_available_bytes,
-                "workingSetBytes": info.memory_bytes - pressure.memory_available_bytes,
-            },
-            "fs": {
-                "time": now,
-                "capacityBytes": info.disk_bytes,
-                "usedBytes": int(info.disk_bytes * pressure.disk_used_share),
-            },
-        }
-        return {"node": node, "pods": [_pod_stats(entries) for entries in by_pod.values()]}
+    def _node(self, request: Request) -> Agent:
+        """Return the agent that is meant; without a name, the only one or the first."""
+        name = request.text("node")
+        for agent in self._agents:
+            if name in ("", agent.name):
+                return agent
+        raise NotFoundError(f'nodes "{name}" not found', name=name, kind="nodes")
+
+    async def _used(self, agent: Agent) -> tuple[Usage, MachineInfo, Pressure]:
+        used = await self._meters[agent.name].measure()
+        return used, agent.machine.info(), agent.machine.pressure()
 
 
 def _no_such_path() -> NotFoundError:
     return NotFoundError("the server could not find the requested resource")
-
-
-def _pod_stats(entries: list[ContainerStats]) -> dict[str, Any]:
-    pod = entries[0].pod
-    return {
-        "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
-        "containers": [
-            {
-                "name": e.name,
-                "cpu": {"time": format_time(e.at), "usageCoreNanoSeconds": e.cpu_usage_ns},
-                "memory": {
-                    "time": format_time(e.at),
-                    "workingSetBytes": e.memory_working_set_bytes,
-                },
-                "rootfs": {"time": format_time(e.at), "usedBytes": e.rootfs_used_bytes},
-            }
-            for e in entries
-        ],
-    }
 
 
 def log_options(request: Request, now: float) -> LogOptions:

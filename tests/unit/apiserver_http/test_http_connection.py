@@ -365,6 +365,24 @@ def test_a_waiting_stream_is_pushed_to_until_its_client_is_slow_or_gone() -> Non
     scenario(handler, story)
 
 
+def test_a_large_body_is_sent_at_the_pace_of_its_client() -> None:
+    body = bytes(range(256)) * 2000
+
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.pause_writing()
+        connection.data_received(GET % b"/list")
+        await settle()
+        assert len(wire.sent) < 150_000
+        connection.resume_writing()
+        await settle()
+        assert wire.sent.partition(b"\r\n\r\n")[2] == body
+
+    async def handler(request: Request) -> Reply:
+        return Response(body=body)
+
+    scenario(handler, story)
+
+
 @pytest.mark.parametrize(
     ("sent", "patience_s"),
     [

@@ -44,6 +44,7 @@ from wherry.apiserver.http.parser import RequestParser
 log = logging.getLogger(__name__)
 
 _INBOX_BYTES = 256 * 1024
+_SLICE_BYTES = 128 * 1024
 _GZIP_SLICE = 128 * 1024
 _LINGER_S = 1.0
 
@@ -264,7 +265,7 @@ class Connection(asyncio.Protocol):
 
     async def _refuse(self, response: Response) -> None:
         """Answer a request that could not be read; wait a little, or the answer is lost to a reset."""
-        await self._write(self._render(response, response.body, close=True))
+        await self._send(self._render(response, response.body, close=True), response.body)
         try:
             async with asyncio.timeout(_LINGER_S):
                 while not self._lost:
@@ -287,7 +288,7 @@ class Connection(asyncio.Protocol):
             body = await compress(body)
             extra = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
         head = self._render(reply, body, close=close, extra=extra, http_1_0=request.http_1_0)
-        await self._write(head[: -len(body)] if request.method == "HEAD" and body else head)
+        await self._send(head, b"" if request.method == "HEAD" else body)
         return not close
 
     def _closing(self, request: Request) -> bool:
@@ -334,7 +335,7 @@ class Connection(asyncio.Protocol):
             headers.append(("Connection", "close"))
         elif http_1_0:
             headers.append(("Connection", "keep-alive"))
-        return render_head(response.status, response.content_type, headers) + body
+        return render_head(response.status, response.content_type, headers)
 
     async def _stream(self, request: Request, stream: Stream) -> bool:
         """Send pieces as they come. Ends the connection when the stream breaks in the middle."""
@@ -394,7 +395,14 @@ class Connection(asyncio.Protocol):
         except Exception:
             log.exception("an upgraded connection broke off")
 
-    async def _write(self, data: bytes) -> None:
+    async def _send(self, head: bytes, body: bytes) -> None:
+        """Write an answer, a large body in slices: TLS would copy all of it twice, and keep a buffer."""
+        await self._write(head + body[:_SLICE_BYTES])
+        rest = memoryview(body)
+        for at in range(_SLICE_BYTES, len(body), _SLICE_BYTES):
+            await self._write(rest[at : at + _SLICE_BYTES])
+
+    async def _write(self, data: bytes | memoryview) -> None:
         if self._lost:
             raise ConnectionResetError("the client has closed the connection")
         self._transport.write(data)
