@@ -51,9 +51,10 @@ def parse_quantity(text: str) -> Fraction:
             text, expected="a number with an optional suffix such as m, k, Ki, Mi, Gi"
         )
     suffix = found["suffix"]
-    if suffix[:1] in ("e", "E") and len(suffix) > 1:
-        return Fraction(found["number"]) * Fraction(10) ** int(suffix[1:])
-    return Fraction(found["number"]) * _SUFFIX[suffix]
+    factor = _SUFFIX.get(suffix)
+    if factor is None:
+        factor = Fraction(10) ** int(suffix[1:])
+    return Fraction(found["number"]) * factor
 
 
 def cpu_millicores(text: str) -> int:

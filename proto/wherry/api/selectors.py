@@ -16,7 +16,10 @@ _EQUALITY = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE}
 _COMPARISON = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>[<>])\s*(?P<value>-?[0-9]+)")
 _EXISTS = re.compile(rf"(?P<no>!?)\s*(?P<key>{_KEY})")
 _VALUE_ONLY = re.compile(_VALUE)
-_COMMA = re.compile(r",(?![^(]*\))")
+_FIELD_TERM = re.compile(
+    r"(?P<path>(?:[^=!,\\]|!(?!=))+)(?P<op>!=|==|=)(?P<value>(?:[^\\,=]|\\[\\,=])*)"
+)
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +73,21 @@ def parse_labels(text: str) -> LabelSelector:
     Raises:
         InvalidSelectorError: with the part that cannot be read.
     """
-    parts = (p.strip() for p in _COMMA.split(text)) if text.strip() else ()
+    parts = (p.strip() for p in _split(text)) if text.strip() else ()
     return LabelSelector(tuple(_requirement(p, text) for p in parts))
+
+
+def _split(text: str) -> Iterable[str]:
+    """Split at commas outside of parentheses, in time that grows with the text alone."""
+    held: list[str] = []
+    for piece in text.split(","):
+        held.append(piece)
+        if piece.rfind("(") > piece.rfind(")") or (len(held) > 1 and ")" not in piece):
+            continue
+        yield ",".join(held)
+        held = []
+    if held:
+        yield ",".join(held)
 
 
 def _requirement(part: str, text: str) -> Requirement:
@@ -137,17 +153,21 @@ class FieldSelector:
 
 
 def parse_fields(text: str) -> FieldSelector:
-    """Parse `metadata.name=x,status.phase!=Failed`.
+    r"""Parse `metadata.name=x,status.phase!=Failed`; in values `\\`, `\,` and `\=` are escapes.
 
     Raises:
-        InvalidSelectorError: a term has no operator.
+        InvalidSelectorError: a term has no operator, or its value cannot be read.
     """
     terms = []
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        path, op, value = (
-            re.split(r"(!=|==|=)", part, maxsplit=1) if "=" in part else (part, "", "")
-        )
-        if not op or not path:
+    for part in filter(None, (p.strip() for p in _field_parts(text))):
+        found = _FIELD_TERM.fullmatch(part)
+        if found is None:
             raise InvalidSelectorError(f"invalid selector: {text!r}; can't understand {part!r}")
-        terms.append(FieldTerm(path.strip(), value.strip(), negate=op == "!="))
+        value = _ESCAPED.sub(r"\1", found["value"])
+        terms.append(FieldTerm(found["path"].strip(), value, negate=found["op"] == "!="))
     return FieldSelector(tuple(terms))
+
+
+def _field_parts(text: str) -> Iterable[str]:
+    """Split at commas that are not escaped."""
+    return re.findall(r"(?:[^\\,]|\\.|\\$)+", text)

@@ -61,6 +61,13 @@ def test_in_and_not_in_are_opposites(labels: dict[str, str], key: str, values: l
     assert inside is not outside
 
 
+def test_a_selector_of_a_whole_url_is_read_in_its_length() -> None:
+    selector = parse_labels(",".join(f"k{n} in (a,b)" for n in range(1000)))
+    assert len(selector.requirements) == 1000
+    with pytest.raises(InvalidSelectorError):
+        parse_labels("," * 16_000)
+
+
 @pytest.mark.parametrize(
     ("text", "holds"),
     [
@@ -80,3 +87,73 @@ def test_fields(text: str, holds: bool) -> None:
 def test_fields_refuses_a_term_without_operator() -> None:
     with pytest.raises(InvalidSelectorError, match=r"metadata\.name"):
         parse_fields("metadata.name")
+
+
+Term = tuple[str, str, list[str]]
+terms: st.SearchStrategy[Term] = st.one_of(
+    st.tuples(st.sampled_from(["=", "==", "!="]), word, word.map(lambda value: [value])),
+    st.tuples(st.sampled_from(["in", "notin"]), word, st.lists(word, min_size=1, max_size=3)),
+    st.tuples(st.sampled_from(["exists", "missing"]), word, st.just([])),
+    st.tuples(st.sampled_from(["<", ">"]), word, st.integers(0, 9).map(lambda n: [str(n)])),
+)
+
+
+def written(term: Term) -> str:
+    operator, key, values = term
+    match operator:
+        case "in" | "notin":
+            return f"{key} {operator} ({','.join(values)})"
+        case "exists":
+            return key
+        case "missing":
+            return f"!{key}"
+        case _:
+            return f"{key}{operator}{values[0]}"
+
+
+def holds(term: Term, labels: dict[str, str]) -> bool:
+    """The documented meaning, one operator at a time."""
+    operator, key, values = term
+    found = labels.get(key)
+    match operator:
+        case "=" | "==" | "in":
+            return found in values
+        case "!=" | "notin":
+            return found not in values
+        case "exists":
+            return found is not None
+        case "missing":
+            return found is None
+        case "<":
+            return found is not None and found.isdigit() and int(found) < int(values[0])
+        case _:
+            return found is not None and found.isdigit() and int(found) > int(values[0])
+
+
+@given(
+    st.dictionaries(word, word | st.integers(0, 9).map(str), max_size=4),
+    st.lists(terms, max_size=4),
+)
+def test_label_selectors_mean_all_of_their_terms(
+    labels: dict[str, str], chosen: list[Term]
+) -> None:
+    selector = parse_labels(",".join(map(written, chosen)))
+    assert selector.matches(labels) is all(holds(term, labels) for term in chosen)
+
+
+paths = st.sampled_from(["metadata.name", "spec.nodeName", "status.phase"])
+field_terms = st.tuples(paths, st.sampled_from(["=", "==", "!="]), st.text("ab,=\\", max_size=3))
+
+
+@given(st.dictionaries(paths, st.text("ab,=\\", max_size=3)), st.lists(field_terms, max_size=3))
+def test_field_selectors_mean_all_of_their_terms_whatever_stands_in_values(
+    values: dict[str, str], chosen: list[tuple[str, str, str]]
+) -> None:
+    def escaped(value: str) -> str:
+        return value.replace("\\", "\\\\").replace(",", "\\,").replace("=", "\\=")
+
+    text = ",".join(f"{path}{operator}{escaped(value)}" for path, operator, value in chosen)
+    expected = all(
+        (values.get(path, "") == value) is (operator != "!=") for path, operator, value in chosen
+    )
+    assert parse_fields(text).matches(lambda path: values.get(path, "")) is expected
