@@ -148,6 +148,7 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
             bind_address=_address(flags.bind_address, "--bind-address"),
             secure_port=flags.secure_port,
             grpc_port=flags.grpc_port,
+            advertise_address=flags.advertise_address,
             reuse_port=flags.workers > 1,
         ),
         store,

@@ -25,8 +25,9 @@ from wherry.apiserver.openapi import get_openapi
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.rest.documents import Documents
 from wherry.apiserver.rest.door import RestDoor
+from wherry.apiserver.tokens import TokenIssuer
 from wherry.apiserver.tunnel.agent import Dialer, TlsDialer
-from wherry.apiserver.versions import Versions
+from wherry.apiserver.versions.versions import Versions
 from wherry.pki.tls import TlsFiles, client_context, server_context
 from wherry.process.reload import CertificateReload
 from wherry.store.kv import Range, Store
@@ -50,6 +51,7 @@ class ServerConfig:
         secure_port: REST; 0 lets the system choose.
         grpc_port: gRPC; 0 lets the system choose.
         limits: Bounds of the REST door.
+        advertise_address: Address under which others reach us; "" is `bind_address`.
         reuse_port: Share both ports with other processes: see `workers.py`.
     """
 
@@ -59,6 +61,7 @@ class ServerConfig:
     secure_port: int = 6443
     grpc_port: int = 6444
     limits: Limits = field(default_factory=Limits)
+    advertise_address: str = ""
     reuse_port: bool = False
 
 
@@ -117,7 +120,15 @@ class ApiServer:
         self._bootstrap = bootstrap
         self._store_failure = "not asked yet"
         metrics = metrics or Metrics()
-        documents = Documents(get_discovery(), get_openapi(), clock=clock, checks=self.checks)
+        tokens = registry.config.tokens
+        documents = Documents(
+            get_discovery(),
+            get_openapi(),
+            clock=clock,
+            checks=self.checks,
+            issuer=TokenIssuer(tokens) if tokens.signing_key is not None else None,
+            address=f"{config.advertise_address or config.bind_address}:{config.secure_port}",
+        )
         agents = config.agent_tls
         verbs = Versions(registry, clock=clock)
         door = RestDoor(

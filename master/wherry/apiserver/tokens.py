@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from jwt.algorithms import ECAlgorithm
 
 from wherry.api.errors import ConfigError
 
@@ -113,6 +114,26 @@ class TokenIssuer:
             "sub": f"system:serviceaccount:{namespace}:{name}",
         }
         return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._key_id})
+
+    @property
+    def url(self) -> str:
+        """Return the issuer's name, which is where its configuration should be found."""
+        return self._config.issuer
+
+    def configuration(self, address: str) -> dict[str, Any]:
+        """Return `/.well-known/openid-configuration`; `address` is our `host:port`."""
+        return {
+            "issuer": self._config.issuer,
+            "jwks_uri": f"https://{address}/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [ALGORITHM],
+        }
+
+    def keys(self) -> dict[str, Any]:
+        """Return the JSON web key set with which our tokens are verified."""
+        jwk = ECAlgorithm.to_jwk(self._public, as_dict=True)
+        return {"keys": [{"use": "sig", "kid": self._key_id, "alg": ALGORITHM, **jwk}]}
 
     def verify(self, token: str, *, now: float, audiences: Sequence[str] = ()) -> Identity:
         """Check signature, issuer, audience and times.

@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import jwt
 import orjson
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from open_gate import OpenGate
 from prometheus_client import CollectorRegistry
 from verbs_stub import StubVerbs, event
@@ -18,6 +21,7 @@ from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.openapi import get_openapi
 from wherry.apiserver.rest.documents import Documents
 from wherry.apiserver.rest.door import RestDoor
+from wherry.apiserver.tokens import DEFAULT_ISSUER, TokenConfig, TokenIssuer
 from wherry.apiserver.tunnel.agent import AgentAddress, AgentConnection
 from wherry.apiserver.verbs import User
 from wherry.client.api import EventType
@@ -53,7 +57,7 @@ class NoAgents:
 
 
 class World:
-    def __init__(self) -> None:
+    def __init__(self, issuer: TokenIssuer | None = None) -> None:
         self.verbs = StubVerbs()
         self.verbs.objects["pods", "a", "p"] = POD
         self.verbs.objects["configmaps", "a", "m"] = MAP
@@ -63,7 +67,12 @@ class World:
         clock, registry = StoppedClock(), CollectorRegistry()
         self.registry = registry
         documents = Documents(
-            get_discovery(), get_openapi(), clock=clock, checks=lambda: self.broken
+            get_discovery(),
+            get_openapi(),
+            clock=clock,
+            checks=lambda: self.broken,
+            issuer=issuer,
+            address="10.0.0.1:6443",
         )
         self.door = RestDoor(
             self.verbs,
@@ -337,12 +346,63 @@ def test_readiness_says_what_is_wrong() -> None:
         assert (await world.get("/readyz")).body == b"ok"
         world.broken["store"] = "no quorum"
         down = await world.get("/readyz")
-        assert down.status == 503
-        assert b"[-]store failed: no quorum" in down.body
+        assert (down.status, down.content_type) == (500, "text/plain; charset=utf-8")
+        text = b"[+]ping ok\n[-]store failed: reason withheld\nreadyz check failed\n"
+        assert down.body == (await world.get("/readyz?verbose")).body == text
         assert (await world.get("/livez")).body == b"ok"
-        assert b"[+]ping ok" in (await world.get("/healthz?verbose")).body
+        verbose = b"[+]ping ok\nhealthz check passed\n"
+        assert (await world.get("/healthz?verbose")).body == verbose
+        assert (await world.get("/readyz?exclude=store")).body == b"ok"
+        without = await world.get("/readyz?verbose&exclude=store&exclude=moon")
+        assert without.body == (
+            b"[+]ping ok\n[+]store excluded: ok\nwarn: some health checks cannot be excluded: "
+            b'no matches for "moon"\nreadyz check passed\n'
+        )
+        one = await world.get("/readyz/store")
+        assert (one.status, one.body) == (500, b"internal server error: reason withheld\n")
+        assert (await world.get("/readyz/ping")).body == b"ok"
+        assert (await world.get("/readyz/moon")).status == 404
+        assert (await world.get("/readyz/store/x")).status == 404
 
     in_world(story)
+
+
+def test_strangers_can_verify_tokens_with_what_is_published() -> None:
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    issuer = TokenIssuer(TokenConfig(key, issuer="https://cluster.example"))
+
+    async def story(world: World) -> None:
+        found = await world.get("/.well-known/openid-configuration")
+        assert ("Cache-Control", "public, max-age=3600") in found.headers
+        assert content(found) == {
+            "issuer": "https://cluster.example",
+            "jwks_uri": "https://10.0.0.1:6443/openid/v1/jwks",
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        }
+        published = await world.get("/openid/v1/jwks")
+        assert published.content_type == "application/jwk-set+json"
+        keys = jwt.PyJWKSet.from_dict(content(published))
+        token = issuer.issue("ns", "sa", "u", now=NOW, lifetime_s=600, token_id="t")
+        used = keys[jwt.get_unverified_header(token)["kid"]]
+        claims = jwt.decode(
+            token,
+            used.key,
+            algorithms=["ES256"],
+            audience=DEFAULT_ISSUER,
+            options={"verify_exp": False, "verify_nbf": False, "verify_iat": False},
+        )
+        assert claims["sub"] == "system:serviceaccount:ns:sa"
+
+    async def without(world: World) -> None:
+        assert (await world.get("/.well-known/openid-configuration")).status == 404
+        assert (await world.get("/openid/v1/jwks")).status == 404
+
+    asyncio.run(story(World(issuer)))
+    in_world(without)
 
 
 def review(kind: str, spec: Any, group: str = "authorization.k8s.io") -> tuple[str, Any]:

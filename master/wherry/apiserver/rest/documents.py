@@ -1,4 +1,4 @@
-"""What is served besides objects: discovery, OpenAPI, version, health, metrics."""
+"""What is served besides objects: discovery, OpenAPI, version, health, metrics, token keys."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,9 +13,11 @@ from wherry.api.clock import Clock
 from wherry.api.errors import NotAcceptableError, NotFoundError
 from wherry.apiserver.discovery import Discovery, aggregated_version
 from wherry.apiserver.document import Document
-from wherry.apiserver.http.message import TEXT, Request, Response
+from wherry.apiserver.http.message import Request, Response
 from wherry.apiserver.openapi import OpenApi
+from wherry.apiserver.rest.health import health, single
 from wherry.apiserver.rest.query import Query
+from wherry.apiserver.tokens import TokenIssuer
 
 VERSION: Final = {
     "major": version.MAJOR,
@@ -38,15 +40,23 @@ PUBLIC: Final = frozenset({"healthz", "livez", "readyz", "version"})
 """First segments of paths that need no identity (`system:public-info-viewer`)."""
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _YEAR_S = 365 * 24 * 3600
+_CONFIGURATION = "/.well-known/openid-configuration"
+_KEYS = "/openid/v1/jwks"
+_KEYS_TYPE = "application/jwk-set+json"
 _PATHS = (
+    _CONFIGURATION,
     "/api",
     "/apis",
     "/healthz",
+    "/healthz/ping",
     "/livez",
+    "/livez/ping",
     "/metrics",
     "/openapi/v2",
     "/openapi/v3",
+    _KEYS,
     "/readyz",
+    "/readyz/ping",
     "/version",
 )
 D = TypeVar("D")
@@ -61,15 +71,26 @@ class Documents:
         openapi: OpenAPI documents; they are computed at first use, beside the event loop.
         clock: For `Expires`.
         checks: Readiness: by name what is wrong, "" if nothing is.
+        issuer: Whose tokens can be verified by what is published here; None: nobody's.
+        address: `host:port` under which strangers reach us.
     """
 
     def __init__(
-        self, discovery: Discovery, openapi: OpenApi, *, clock: Clock, checks: Checks
+        self,
+        discovery: Discovery,
+        openapi: OpenApi,
+        *,
+        clock: Clock,
+        checks: Checks,
+        issuer: TokenIssuer | None = None,
+        address: str = "",
     ) -> None:
         self._discovery = discovery
         self._openapi = openapi
         self._clock = clock
         self._checks = checks
+        self._issuer = issuer
+        self._address = address
         self._computing = asyncio.Lock()
 
     async def answer(self, parts: Sequence[str], request: Request, query: Query) -> Response:
@@ -79,12 +100,12 @@ class Documents:
             NotFoundError: nothing is there.
         """
         match list(parts):
-            case [""]:
-                return Response(body=orjson.dumps({"paths": _PATHS}))
-            case ["version"]:
-                return Response(body=orjson.dumps(VERSION))
-            case ["healthz" | "livez" | "readyz" as check, *_]:
-                return self._health(check, query)
+            case ["" | "version" as name]:
+                return Response(body=orjson.dumps(VERSION if name else {"paths": _PATHS}))
+            case ["healthz" | "livez" | "readyz" as name, *rest]:
+                return self._health(name, rest, query)
+            case [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"]:
+                return self._issuer_document("/" + "/".join(parts))
             case ["metrics"]:
                 return Response(body=generate_latest(REGISTRY), content_type=_METRICS)
             case ["openapi", *rest]:
@@ -94,15 +115,24 @@ class Documents:
             case _:
                 raise _nothing_here()
 
-    def _health(self, check: str, query: Query) -> Response:
-        checks = {"ping": "", **(self._checks() if check == "readyz" else {})}
-        failed = any(checks.values())
-        if not failed and not query.flag("verbose"):
-            return Response(body=b"ok", content_type=TEXT)
-        lines = [f"[-]{n} failed: {why}" if why else f"[+]{n} ok" for n, why in checks.items()]
-        lines.append(f"{check} check {'failed' if failed else 'passed'}")
-        body = "\n".join([*lines, ""]).encode()
-        return Response(503 if failed else 200, body, TEXT)
+    def _health(self, name: str, rest: Sequence[str], query: Query) -> Response:
+        checks = {"ping": "", **(self._checks() if name == "readyz" else {})}
+        if not rest:
+            return health(name, checks, query)
+        if len(rest) > 1:
+            raise _nothing_here()
+        return single(rest[0], checks)
+
+    def _issuer_document(self, path: str) -> Response:
+        """Answer what strangers verify ServiceAccount tokens with (OpenID Connect discovery)."""
+        if self._issuer is None or not self._issuer.url.startswith("https://"):
+            raise _nothing_here()
+        headers = [("Cache-Control", "public, max-age=3600")]
+        if path == _KEYS:
+            return Response(200, orjson.dumps(self._issuer.keys()), _KEYS_TYPE, headers)
+        return Response(
+            body=orjson.dumps(self._issuer.configuration(self._address)), headers=headers
+        )
 
     def _discover(self, parts: Sequence[str], request: Request) -> Response:
         version = aggregated_version(request.headers.get("accept", ""))
