@@ -158,8 +158,8 @@ def spec(**fields: Any) -> dict[str, Any]:
             DS,
             spec(updateStrategy={"rollingUpdate": {"maxUnavailable": 0}}),
             [
-                "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0 "
-                "when maxSurge is 0"
+                "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when "
+                "maxSurge is 0"
             ],
         ),
         (
@@ -466,6 +466,14 @@ def spec(**fields: Any) -> dict[str, Any]:
         ),
         (
             "v1/Service",
+            spec(type="LoadBalancer", ports=[{"port": 10250}]),
+            [
+                "spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it "
+                "is used by kubelet"
+            ],
+        ),
+        (
+            "v1/Service",
             spec(ipFamilies=["IPv4", "IPv4", "IPv5"]),
             [
                 'spec.ipFamilies[1]: Duplicate value: "IPv4"',
@@ -590,3 +598,30 @@ def test_what_may_not_change(address: str, change: dict[str, Any], expected: lis
     assert len(said) == len(expected), said
     for text, begin in zip(said, expected, strict=True):
         assert text.startswith(begin), text
+
+
+@pytest.mark.parametrize(
+    ("phase", "capacity", "size", "expected"),
+    [
+        ("Bound", "1Gi", "2Gi", ""),
+        ("Bound", "512Mi", "600Mi", ""),
+        (
+            "Bound",
+            "1Gi",
+            "512Mi",
+            "spec.resources.requests.storage: Forbidden: field can not be less than status.capacity",
+        ),
+        ("Pending", "0", "2Gi", "spec: Forbidden: spec is immutable after creation except"),
+    ],
+)
+def test_a_claim_grows_once_it_is_bound(
+    phase: str, capacity: str, size: str, expected: str
+) -> None:
+    address = "v1/PersistentVolumeClaim"
+    old = {**stored(address), "status": {"phase": phase, "capacity": {"storage": capacity}}}
+    new = merge_patch(old, spec(resources={"requests": {"storage": size}}))
+    said = [
+        f"{c.field}: {c.message}" for c in strategy_for(kind_of(address)).validate_update(new, old)
+    ]
+    assert len(said) == bool(expected)
+    assert "".join(said).startswith(expected)

@@ -177,7 +177,7 @@ def _target(path: str, target: Object) -> list[Cause]:
     kind = target.get("type", "")
     if not kind:
         wrong.append(fields.required(f"{path}.type", "must specify a metric target type"))
-    elif kind not in _TARGETS:
+    if kind not in _TARGETS:
         detail = "must be either Utilization, Value, or AverageValue"
         wrong.append(fields.invalid(f"{path}.type", kind, detail))
     wrong += [

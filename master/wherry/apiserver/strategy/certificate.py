@@ -172,12 +172,14 @@ def _usages(usages: Sequence[str]) -> list[Cause]:
     if not usages:
         return [fields.required("spec.usages", "usages must be provided")]
     wrong: list[Cause] = []
+    seen: set[str] = set()
     for index, usage in enumerate(usages):
         path = f"spec.usages[{index}]"
         if usage not in _USAGES:
             wrong.append(fields.unsupported(path, usage, _USAGES))
-        elif usage in usages[:index]:
+        elif usage in seen:
             wrong.append(fields.duplicate(path, usage))
+        seen.add(usage)
     return wrong
 
 

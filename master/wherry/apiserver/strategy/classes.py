@@ -1,7 +1,5 @@
 """PriorityClass and RuntimeClass: what a pod names, and the server looks up."""
 
-from typing import Any
-
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
@@ -9,10 +7,11 @@ from wherry.apiserver.strategy.formats import need, option, quantities, unchange
 from wherry.apiserver.strategy.pod.scheduling import validate_toleration
 
 _HIGHEST_OF_USERS = 1_000_000_000
-_SYSTEM_CLASSES: dict[str, Any] = {
+_SYSTEM_CLASSES: dict[str, int] = {
     "system-node-critical": 2_000_001_000,
     "system-cluster-critical": 2_000_000_000,
 }
+_RESERVED = "priority class names with 'system-' prefix are reserved for system use only"
 _PREEMPTION = ("Never", "PreemptLowerPriority")
 
 
@@ -31,14 +30,9 @@ class PriorityClassStrategy(Strategy):
         name, value = obj["metadata"].get("name", ""), obj["value"]
         wrong: list[Cause] = []
         if name.startswith("system-"):
-            if _SYSTEM_CLASSES.get(name) != value:
-                detail = (
-                    "priority class names with 'system-' prefix are reserved for system use only. "
-                    f"error: {name} is not a known system priority class"
-                    if name not in _SYSTEM_CLASSES
-                    else "priority class names with 'system-' prefix are reserved for system use "
-                    f"only. error: value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
-                )
+            why = _not_systems(name, value, default=obj.get("globalDefault", False))
+            if why:
+                detail = f"{_RESERVED}. error: {why}"
                 wrong.append(fields.forbidden("metadata.name", detail))
         elif value > _HIGHEST_OF_USERS:
             detail = f"maximum allowed value of a user defined priority is {_HIGHEST_OF_USERS}"
@@ -51,6 +45,14 @@ class PriorityClassStrategy(Strategy):
         if new["value"] != old.get("value", 0):
             wrong.append(fields.forbidden("value", "may not be changed in an update."))
         return wrong + unchanged("", new, old, "preemptionPolicy")
+
+
+def _not_systems(name: str, value: int, *, default: bool) -> str:
+    if name not in _SYSTEM_CLASSES:
+        return f"{name} is not a known system priority class"
+    if value != _SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
+    return f"globalDefault of {name} PriorityClass must be false" if default else ""
 
 
 class RuntimeClassStrategy(Strategy):

@@ -23,7 +23,9 @@ _FIELDS = (
 _DESCRIPTORS = frozenset(
     ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 )
-_DURATION = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0")
+_NUMBER = re.compile(r"\+?[0-9]+")
+_LONGEST_NUMBER = 18
+_DURATION = re.compile(r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0")
 
 
 def refuse_schedule(text: str) -> str:
@@ -99,8 +101,14 @@ def _bounds(
 
 
 def _refuse_number(text: str, names: dict[str, int]) -> str:
-    if text.lower() in names or (text.isascii() and text.isdigit()):
+    if text.lower() in names:
         return ""
+    if _NUMBER.fullmatch(text):
+        if len(text) <= _LONGEST_NUMBER:
+            return ""
+        return (
+            f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": value out of range'
+        )
     if re.fullmatch(r"-[0-9]+", text):
         return f"negative number ({text}) not allowed: {text}"
     return f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'

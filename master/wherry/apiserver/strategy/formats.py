@@ -25,6 +25,8 @@ _CIDR_TEXT: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::
 _ID_TEXT: Final = f"must be between 0 and {_MOST_INT32}, inclusive"
 _PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 _PERCENT = re.compile(r"[0-9]+%")
+_LONG: Final = 12
+"""Characters of a percentage: longer numbers are too large, and cost time to read."""
 _PERCENT_TEXT: Final = (
     "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or "
     "'93%', regex used for validation is '[0-9]+%')"
@@ -107,14 +109,14 @@ def check_int_or_percent(path: str, value: Any, most_percent: int | None = None)
         return [] if value >= 0 else [fields.invalid(path, value, NOT_NEGATIVE)]
     if not _PERCENT.fullmatch(value):
         return [fields.invalid(path, value, _PERCENT_TEXT)]
-    if most_percent is not None and int(value[:-1]) > most_percent:
+    if most_percent is not None and (len(value) > _LONG or int(value[:-1]) > most_percent):
         return [fields.invalid(path, value, f"must not be greater than {most_percent}%")]
     return []
 
 
 def is_zero(value: Any) -> bool:
     """Tell whether a number or percentage that was checked is none at all."""
-    return int(str(value).removesuffix("%")) == 0
+    return value == 0 or (isinstance(value, str) and value.strip("0") == "%")
 
 
 # -- ports ----------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def _owners(owners: list[dict[str, Any]]) -> list[Cause]:
     """Check owners. Upstream's paths have no index here."""
     path = "metadata.ownerReferences"
     wrong: list[Cause] = []
-    first = ""
+    first, several = "", False
     for owner in owners:
         version, kind = owner.get("apiVersion", ""), owner.get("kind", "")
         if not version.rpartition("/")[2]:
@@ -65,12 +65,13 @@ def _owners(owners: list[dict[str, Any]]) -> list[Cause]:
             wrong.append(fields.invalid(path, owner, detail))
         if owner.get("controller"):
             name = f"{kind}/{owner.get('name', '')}"
-            if first:
+            if first and not several:
                 detail = (
                     "Only one reference can have Controller set to true. Found "
                     f'"true" in references for {first} and {name}'
                 )
                 wrong.append(fields.invalid(path, owners, detail))
+                several = True  # Said once: the text holds all owners.
             first = first or name
     return wrong
 
@@ -95,7 +96,7 @@ def validate_metadata_update(new: dict[str, Any], old: dict[str, Any]) -> list[C
     """Return what may not be changed and was; missing immutable fields were carried over before."""
     wrong: list[Cause] = []
     if old.get("deletionTimestamp"):
-        had = old.get("finalizers", ())
+        had = set(old.get("finalizers", ()))
         added = sorted({f for f in new.get("finalizers", ()) if f not in had})
         if added:
             shown = ", ".join(f'"{f}"' for f in added)

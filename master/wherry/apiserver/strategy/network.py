@@ -95,8 +95,8 @@ def _path(path: str, each: Object) -> list[Cause]:
     kind = each.get("pathType")
     wrong: list[Cause] = []
     if kind is None:
-        wrong.append(fields.required(f"{path}.pathType", "pathType must be specified"))
-    elif kind in ("Exact", "Prefix"):
+        return [fields.required(f"{path}.pathType", "pathType must be specified")]
+    if kind in ("Exact", "Prefix"):
         if not where.startswith("/"):
             wrong.append(fields.invalid(at, where, "must be an absolute path"))
         wrong += [

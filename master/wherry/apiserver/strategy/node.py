@@ -53,11 +53,12 @@ class NodeStrategy(Strategy):
         """Check addresses and resources."""
         status = new.get("status", {})
         wrong: list[Cause] = []
-        seen: list[Object] = []
+        seen: set[tuple[str, str]] = set()
         for index, address in enumerate(status.get("addresses", ())):
-            if address in seen:
+            key = (address.get("type", ""), address.get("address", ""))
+            if key in seen:
                 wrong.append(fields.duplicate(f"status.addresses[{index}]", address))
-            seen.append(address)
+            seen.add(key)
         for field in ("capacity", "allocatable"):
             for name in status.get(field, {}):
                 wrong += check_resource_name(f"status.{field}[{name}]", name)

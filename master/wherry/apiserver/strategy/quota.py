@@ -101,14 +101,13 @@ _DIVISIBLE = ("cpu", "memory", "ephemeral-storage")
 
 
 def _scopes(path: str, scopes: list[str]) -> list[Cause]:
-    wrong = [
-        fields.invalid(path, scopes, "unsupported scope") for each in scopes if each not in _SCOPES
-    ]
-    return wrong + [
-        fields.invalid(path, scopes, "conflicting scopes")
-        for pair in _OPPOSITES
-        if pair <= set(scopes)
-    ]
+    given = set(scopes)
+    wrong: list[Cause] = []
+    if not given <= set(_SCOPES):
+        wrong.append(fields.invalid(path, scopes, "unsupported scope"))
+    if any(pair <= given for pair in _OPPOSITES):
+        wrong.append(fields.invalid(path, scopes, "conflicting scopes"))
+    return wrong
 
 
 def _scope_expression(path: str, each: Object) -> list[Cause]:

@@ -183,7 +183,7 @@ def _ports(spec: Object) -> list[Cause]:
         wrong += _port(at, port)
         if spec["type"] == "LoadBalancer" and port.get("port") == _KUBELET_PORT:
             detail = "may not expose port 10250 externally since it is used by kubelet"
-            wrong.append(fields.invalid(f"{at}.port", _KUBELET_PORT, detail))
+            wrong.append(fields.invalid(at, _KUBELET_PORT, detail))
         key = (port.get("protocol", ""), port.get("port", 0))
         if key in taken:
             shown = {"protocol": key[0], "port": key[1]}
@@ -262,12 +262,14 @@ def _affinity(spec: Object) -> list[Cause]:
 def _families(spec: Object) -> list[Cause]:
     families = spec.get("ipFamilies", [])
     wrong: list[Cause] = []
+    seen: set[str] = set()
     for index, family in enumerate(families):
         path = f"spec.ipFamilies[{index}]"
         if family not in _FAMILIES:
             wrong.append(fields.unsupported(path, family, _FAMILIES))
-        elif family in families[:index]:
+        elif family in seen:
             wrong.append(fields.duplicate(path, family))
+        seen.add(family)
     return wrong + option("spec", spec, "ipFamilyPolicy", _FAMILY_POLICIES)
 
 

@@ -1,6 +1,7 @@
 """PersistentVolumeClaim, PersistentVolume and StorageClass."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any, Final
 
 from wherry.api.errors import Cause
@@ -80,16 +81,24 @@ class PersistentVolumeClaimStrategy(Strategy):
             may |= {"storageClassName"}
         changed = {k for k in {*was, *is_} - may if was.get(k) != is_.get(k)}
         wrong = [fields.forbidden("spec", _CLAIM_IS_FIXED)] if changed else []
-        before = amount_of(was.get("resources", {}).get("requests", {}).get("storage", "0"))
-        shown = is_.get("resources", {}).get("requests", {}).get("storage", "0")
-        at = "spec.resources.requests.storage"
-        if amount_of(shown) != before:
-            if old.get("status", {}).get("phase") != "Bound":
-                wrong.append(fields.forbidden("spec", _CLAIM_IS_FIXED))
-            elif amount_of(shown) < before:
-                detail = "field can not be less than status.capacity"
-                wrong.append(fields.forbidden(at, detail))
-        return wrong
+        return wrong + _resized(is_, was, old.get("status", {}))
+
+
+def _resized(is_: Object, was: Object, status: Object) -> list[Cause]:
+    """Let a bound claim grow, and one that could not grow ask for less, but not for less than there is."""
+    size, before = _size(is_), _size(was)
+    if size == before:
+        return []
+    if status.get("phase") != "Bound":
+        return [fields.forbidden("spec", _CLAIM_IS_FIXED)]
+    if size < before and size <= amount_of(status.get("capacity", {}).get("storage", "0")):
+        detail = "field can not be less than status.capacity"
+        return [fields.forbidden("spec.resources.requests.storage", detail)]
+    return []
+
+
+def _size(spec: Object) -> Fraction:
+    return amount_of(spec.get("resources", {}).get("requests", {}).get("storage", "0"))
 
 
 class PersistentVolumeStrategy(Strategy):

@@ -220,7 +220,7 @@ def _daemon_update(path: str, strategy: Object) -> list[Cause]:
         return wrong
     if is_zero(unavailable) and is_zero(surge):
         detail = "cannot be 0 when maxSurge is 0"
-        wrong.append(fields.invalid(f"{at}.maxUnavailable", unavailable, detail))
+        wrong.append(fields.required(f"{at}.maxUnavailable", detail))
     elif not is_zero(unavailable) and not is_zero(surge):
         detail = "may not be set when maxUnavailable is non-zero"
         wrong.append(fields.invalid(f"{at}.maxSurge", surge, detail))

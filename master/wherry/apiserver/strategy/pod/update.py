@@ -21,14 +21,14 @@ def validate_update(new: Object, old: Object) -> list[Cause]:
         return wrong
     wrong += _active_deadline(new, old)
     wrong += _tolerations(new.get("tolerations", []), old.get("tolerations", []))
-    gates, had = new.get("schedulingGates", []), old.get("schedulingGates", [])
+    had = {gate.get("name", "") for gate in old.get("schedulingGates", ())}
     wrong += [
         fields.forbidden(
             "spec.schedulingGates",
             f"only deletion is allowed, but found new scheduling gate '{gate.get('name', '')}'",
         )
-        for gate in gates
-        if gate not in had
+        for gate in new.get("schedulingGates", ())
+        if gate.get("name", "") not in had
     ]
     if had:
         wrong += _node_selector(new.get("nodeSelector", {}), old.get("nodeSelector", {}))
@@ -67,15 +67,14 @@ def _active_deadline(new: Object, old: Object) -> list[Cause]:
 
 def _tolerations(new: list[Object], old: list[Object]) -> list[Cause]:
     """Let tolerations be added, and the seconds of one be changed."""
-    kept = [_without_seconds(t) for t in new]
-    if all(_without_seconds(t) in kept for t in old):
+    if new is old or {_without_seconds(t) for t in old} <= {_without_seconds(t) for t in new}:
         return []
     detail = "existing toleration can not be modified except its tolerationSeconds"
     return [fields.forbidden("spec.tolerations", detail)]
 
 
-def _without_seconds(toleration: Object) -> Object:
-    return {k: v for k, v in toleration.items() if k != "tolerationSeconds"}
+def _without_seconds(toleration: Object) -> frozenset[tuple[str, str]]:
+    return frozenset((k, v) for k, v in toleration.items() if k != "tolerationSeconds")
 
 
 def _fixed(spec: Object, old: Object) -> Object:
