@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from wherry.api.errors import BadRequestError, InvalidSelectorError
 from wherry.api.selectors import parse_fields, parse_labels
-from wherry.apiserver.resources import Resource
 from wherry.apiserver.storage import Codec, Entry, Index
 
 TRIGGERS = ("spec.nodeName", "metadata.name")
@@ -40,7 +39,7 @@ class Selection:
         self._terms: list[tuple[Callable[[Index], str], str, bool]] = []
         for term in terms:
             if not codec.serves(term.path):
-                raise BadRequestError(_unsupported(resource, labels, fields, term.path))
+                raise BadRequestError(f"field label not supported: {term.path}")
             self._terms.append((codec.field(term.path), term.value, term.negate))
         for path in TRIGGERS:
             pinned = [t.value for t in terms if t.path == path and not t.negate]
@@ -66,12 +65,3 @@ class Selection:
             if (read(index) == value) is negate:
                 return False
         return not self._other_labels or all(r.matches(labels) for r in self._other_labels)
-
-
-def _unsupported(resource: Resource, labels: str, fields: str, path: str) -> str:
-    kind = resource.kind
-    group = f"{kind.group}/{kind.version}" if kind.group else f"/{kind.version}"
-    return (
-        f'Unable to find "{group}, Resource={kind.plural}" that match label selector "{labels}", '
-        f'field selector "{fields}": field label not supported: {path}'
-    )
