@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -167,3 +168,29 @@ def test_every_member_serves_and_is_listed() -> None:
                 ] == f"{name}\n"
 
     asyncio.run(main())
+
+
+def test_a_quota_and_the_way_out_of_its_alarm() -> None:
+    """As etcd's manual has it: write until it is full, make room, end the alarm."""
+    made = Processes(1, flags=("--quota-backend-bytes", "200000"))
+    with contextlib.closing(made):
+        made.start_all()
+        etcdctl = Etcdctl(made)
+        value = "x" * 20_000
+        refused = next(
+            out for out in (etcdctl("put /full", value)[1] for _ in range(50)) if out != "OK\n"
+        )
+        assert "etcdserver: mvcc: database space exceeded" in refused
+        listed = r"memberID:(\d+) alarm:NOSPACE \n"
+        assert re.fullmatch(listed, etcdctl("alarm list")[1])
+        ok, out = etcdctl("endpoint status -w json")
+        assert ok
+        (status,) = json.loads(out)
+        assert "alarm:NOSPACE" in str(status["Status"]["errors"])
+        assert etcdctl("get /full --keys-only") == (True, "/full\n\n")
+        assert not etcdctl("lease grant 60")[0]
+        assert etcdctl(f"compaction {status['Status']['header']['revision']}")[0]
+        assert etcdctl("defrag")[0]
+        assert re.fullmatch(listed, etcdctl("alarm disarm")[1])
+        assert etcdctl("alarm list") == (True, "")
+        assert etcdctl("put /full", "1") == (True, "OK\n")

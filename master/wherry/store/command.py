@@ -27,6 +27,7 @@ from wherry.store.raft.record import identity
 from wherry.store.renewal import keep_renewed
 from wherry.store.replica import Replica, cluster_id
 from wherry.store.server import StoreServer
+from wherry.store.space import Quota
 from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands
 
 _TIDY_S: Final = 2.0
@@ -78,6 +79,11 @@ _file = click.Path(dir_okay=False, path_type=Path)
     type=click.IntRange(min=20),
     help="In ms; chosen between this and its double.",
 )
+@click.option(
+    "--quota-backend-bytes",
+    default=Quota().backend_bytes,
+    help="Keys and values, with history; beyond, alarm NOSPACE. Negative: no bound.",
+)
 @click.option("--compaction-interval", default=300.0, help="In s.")
 @click.option("--compaction-retain", default=10_000, help="Revisions that are kept.")
 def command(  # one argument for each flag
@@ -98,6 +104,7 @@ def command(  # one argument for each flag
     snapshot_count: int,
     heartbeat_interval: int,
     election_timeout: int,
+    quota_backend_bytes: int,
     compaction_interval: float,
     compaction_retain: int,
 ) -> None:
@@ -140,7 +147,16 @@ def command(  # one argument for each flag
             name, config.cluster, others, peer_network, listen_peer, runtime.rng, address
         )
         compaction = Compaction(compaction_interval, compaction_retain)
-        replica = Replica(config, disk, link, runtime.clock, runtime.rng, compaction)
+        replica = Replica(
+            config,
+            disk,
+            link,
+            runtime.clock,
+            runtime.rng,
+            compaction,
+            Quota(quota_backend_bytes or Quota().backend_bytes),  # 0: the default, as in etcd
+            disk.free_bytes,
+        )
         socket.parent.mkdir(parents=True, exist_ok=True)
         local = f"unix://{socket}"
         listen = [local, listen_client_rpc] if listen_client_rpc else [local]

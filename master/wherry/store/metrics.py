@@ -17,6 +17,7 @@ _GAUGES: Final[tuple[tuple[str, str, Callable[[Replica], float]], ...]] = (
     ("etcd_debugging_mvcc_compact_revision", "Compacted.", lambda r: r.state.compact_revision),
     ("etcd_debugging_mvcc_keys_total", "Keys that exist.", lambda r: r.state.live_count),
     ("etcd_mvcc_db_total_size_in_use_in_bytes", "Keys, values.", lambda r: r.state.size_bytes),
+    ("etcd_server_quota_backend_bytes", "Quota.", lambda r: r.quota.backend_bytes),
     ("etcd_debugging_mvcc_watcher_total", "Watchers.", lambda r: len(r.hub)),
     ("wherry_store_raft_term", "Raft's current term.", lambda r: r.node.term),
     ("wherry_store_raft_log_entries", "Entries kept in the log.", lambda r: r.node.log_length),

@@ -23,6 +23,8 @@ from wherry.store.answer import index_answer, lease_answer, lost, result_answer
 from wherry.store.compaction import Compaction, Compactor
 from wherry.store.entry import (
     NOBODY,
+    NOSPACE,
+    Alarm,
     Compact,
     Expire,
     Outcome,
@@ -46,6 +48,7 @@ from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Lost, RaftConfig
 from wherry.store.raft.node import RaftNode
 from wherry.store.raft.reconfigure import MembersReply
+from wherry.store.space import Quota, Space, shortage
 from wherry.store.watch import WatchHub
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,8 @@ class Replica:
         clock: For leases.
         rng: For elections.
         compaction: When to forget old revisions.
+        quota: How much may be held.
+        free_bytes: Looks how much the disk has left; None: it is taken to be enough.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class Replica:
         clock: Clock,
         rng: Random,
         compaction: Compaction | None = None,
+        quota: Quota | None = None,
+        free_bytes: Callable[[], int] | None = None,
     ) -> None:
         self.config = config
         self.state = MvccState()
@@ -98,6 +105,8 @@ class Replica:
         self._members = Members(self.node, self._ask, clock, rng)
         self._clock = clock
         self._compactor = Compactor(compaction or Compaction(), clock.monotonic())
+        self.quota = quota or Quota()
+        self.free_bytes = free_bytes
         self._lessor = Lessor()
         self._leases_of_term = 0  # the term in which the lessor was filled
         self._proposed_at: dict[str, float] = {}
@@ -336,7 +345,10 @@ class Replica:
         self.state.sweep()
         self._members.step()
         if self.node.is_leader:
-            self._sync_leases(self._clock.monotonic())
+            now = self._clock.monotonic()
+            self._sync_leases(now)
+            if self.quota.exceeded(self.state.size_bytes):
+                self._see_to_space(now, None)
 
     def _sync_leases(self, now: float) -> None:
         if self._leases_of_term != self.node.term:
@@ -358,6 +370,7 @@ class Replica:
                 self._sync_leases(now)
                 self._end_leases(now)
                 self._compact(now)
+                self._see_to_space(now, self.free_bytes() if self.free_bytes else None)
             else:
                 self._compactor.postpone(now)
 
@@ -370,6 +383,17 @@ class Replica:
         revision = self._compactor.due(self.state, now)
         if revision is not None:
             self._propose_own("compact", encode_command(Compact(NOBODY, revision)), now)
+
+    def _see_to_space(self, now: float, free_bytes: int | None) -> None:
+        state = self.state
+        space = Space(
+            state.size_bytes, state.swept, self.config.segment_bytes, free_bytes, self.node.spare
+        )
+        why = shortage(self.quota, space, state.alarms)
+        if why is not None:
+            log.warning("alarm NOSPACE", extra={"why": why})
+            alarm = Alarm(NOBODY, self.member_id, NOSPACE, active=True)
+            self._propose_own("alarm", encode_command(alarm), now)
 
     def _propose_own(self, kind: str, command: bytes, now: float) -> None:
         """Propose, unless the same is under way."""

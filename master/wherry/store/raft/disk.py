@@ -202,6 +202,11 @@ class Directory:
         """See `Disk`."""
         return await asyncio.to_thread(call)
 
+    def free_bytes(self) -> int:
+        """Return how much may still be written."""
+        found = os.statvfs(self.path)
+        return found.f_bavail * found.f_frsize
+
     def close(self) -> None:
         """Release the lock."""
         with contextlib.suppress(OSError):

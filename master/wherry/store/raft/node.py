@@ -190,6 +190,11 @@ class RaftNode(Generic[R]):
         """Return this member's id; 0 before it has one."""
         return self._core.member_id if self._core else 0
 
+    @property
+    def spare(self) -> bool:
+        """Whether the cluster that this member leads could go on without it."""
+        return self._core is not None and self._core.spare
+
     def check_change(self, asked: Change, new_id: int) -> Configuration | MemberError | Lost:
         """Return what a change of members would lead to, or why it cannot be made now."""
         return self._core.check_change(asked, new_id) if self._core else Lost.NOT_LEADER

@@ -84,6 +84,13 @@ class Reconfiguration(Replication):
         return own.id if own is not None else 0
 
     @property
+    def spare(self) -> bool:
+        """Whether the voters that this leader hears of would be a majority without it."""
+        active, voters = self.progress.active, self.configuration.voters
+        others = [one for one in voters if one.id in active and one.key != self._config.name]
+        return len(others) > len(voters) // 2
+
+    @property
     def progress(self) -> Progress:
         """Return what this leader knows of the others' health."""
         recent = loop_time() - self._config.election_max_s
