@@ -81,6 +81,23 @@ class _Group:
         self.batch: list[WatchEvent] = []
 
 
+class Progress:
+    """The revision that caches have reached: one for all that a feed fills.
+
+    Otherwise each write, which concerns one of them, would have to be told to the other sixty.
+    """
+
+    __slots__ = ("revision",)
+
+    def __init__(self) -> None:
+        self.revision = 0
+
+    def reach(self, revision: int) -> None:
+        """Go on to `revision`, never back."""
+        if revision > self.revision:
+            self.revision = revision
+
+
 class WatchCache:
     """See the module."""
 
@@ -95,7 +112,7 @@ class WatchCache:
         self.resource = resource
         self.codec = Codec(resource)
         self.entries: SortedDict = SortedDict()
-        self.revision = 0
+        self.progress = Progress()
         self.floor = 0
         """Watches may begin at this revision or later."""
         self.changed = 0
@@ -117,7 +134,7 @@ class WatchCache:
         self.entries = SortedDict((e.key, e) for e in entries)
         self._ring.clear()
         self._ring_bytes = 0
-        self.revision = self.floor = self.changed = revision
+        self.progress.revision = self.floor = self.changed = revision
 
     def apply(self, changes: Sequence[tuple[bytes, Entry | None, int]], revision: int) -> None:
         """Apply (key, new entry or None, revision) in order; the state is then at `revision`."""
@@ -135,15 +152,15 @@ class WatchCache:
                 if event is not None:
                     group.batch.append(event)
                     touched[id(group)] = group
-        self.advance(revision)
+        self.progress.reach(revision)
         for group in touched.values():
             self._deliver(group, group.batch)
             group.batch = []
 
-    def advance(self, revision: int) -> None:
-        """Learn that nothing here changed up to `revision`."""
-        if revision > self.revision:
-            self.revision = revision
+    @property
+    def revision(self) -> int:
+        """Return the revision whose state this is."""
+        return self.progress.revision
 
     def _remember(self, change: Change) -> None:
         self._ring.append(change)

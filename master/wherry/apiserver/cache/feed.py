@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from wherry.api.errors import InternalError, UnavailableError
-from wherry.apiserver.cache.cache import WatchCache
+from wherry.apiserver.cache.cache import Progress, WatchCache
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.storage import Entry
 from wherry.client.backoff import Backoff
@@ -55,7 +55,7 @@ class Follower(Protocol):
         ...
 
     def follow(self, events: Sequence[Event], revision: int) -> None:
-        """Apply changes in order; the state is then at `revision`."""
+        """Apply changes in order; called only when there are some. The state is then at `revision`."""
         ...
 
 
@@ -80,10 +80,7 @@ class CacheFollower:
         self.cache.replace((e for e in entries if e is not None), revision)
 
     def follow(self, events: Sequence[Event], revision: int) -> None:
-        """Apply a batch; most batches hold nothing for most caches."""
-        if not events:
-            self.cache.advance(revision)
-            return
+        """Apply a batch."""
         changes = [
             (e.kv.key, None if e.deleted else self._entry(e.kv), e.kv.mod_revision) for e in events
         ]
@@ -107,14 +104,23 @@ class Feed:
         self._backoff = Backoff(rng, first_s=0.05, most_s=5.0)
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self._routes: dict[bytes, list[Follower]] = {}
-        self.revision = 0
+        self._progress = Progress()
+        self._loaded = False  # until everything has been read, and while it must be read again
         self.synced = asyncio.Event()
+        for follower in followers:
+            if isinstance(follower, CacheFollower):
+                follower.cache.progress = self._progress
+
+    @property
+    def revision(self) -> int:
+        """Return the revision that all followers have reached."""
+        return self._progress.revision
 
     async def run(self) -> None:
         """Load, follow, and begin anew when the store has compacted; never returns."""
         while True:
             try:
-                if not self.revision:
+                if not self._loaded:
                     await self._load()
                     self._backoff.reset()
                 async for batch in self._store.watch(_ALL, _ALL, revision=self.revision):
@@ -122,14 +128,15 @@ class Feed:
             except (CompactedError, FutureRevisionError) as error:
                 # The second only happens when a store was restored from an older copy.
                 _LOG.warning("reading everything again, was at %d: %s", self.revision, error)
-                self.revision = 0
+                self._loaded = False
             except UnavailableError as error:
                 _LOG.warning("the store is away: %s", error)
                 await asyncio.sleep(self._backoff.next_s())
 
     async def wait_for(self, revision: int, timeout_s: float) -> bool:
         """Wait until the caches have reached `revision`; False when they did not in time."""
-        if self.revision >= revision and self.synced.is_set():
+        current = self._loaded and self.revision >= revision
+        if self.synced.is_set() and (current or not revision):
             return True
         moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (revision, moved)
@@ -152,7 +159,8 @@ class Feed:
             loaded.append((follower, kvs))
         for follower, kvs in loaded:
             follower.reset(kvs, revision)
-        self.revision = revision
+        self._progress.revision = revision
+        self._loaded = True
         self.synced.set()
         self._wake()
 
@@ -169,13 +177,13 @@ class Feed:
             start = page.kvs[-1].key + b"\0"
 
     def _apply(self, batch: WatchBatch) -> None:
-        events: dict[int, list[Event]] = {}
+        concerned: dict[Follower, list[Event]] = {}
         for event in batch.events:
             for follower in self._route(event.kv.key):
-                events.setdefault(id(follower), []).append(event)
-        for follower in self._followers:
-            follower.follow(events.get(id(follower), ()), batch.revision)
-        self.revision = max(self.revision, batch.revision)
+                concerned.setdefault(follower, []).append(event)
+        for follower, events in concerned.items():
+            follower.follow(events, batch.revision)
+        self._progress.reach(batch.revision)
         self._wake()
 
     def _route(self, key: bytes) -> list[Follower]:
