@@ -18,6 +18,7 @@ import orjson
 
 from wherry.api.kinds import Kind
 from wherry.apiserver.document import Document
+from wherry.apiserver.metrics_kinds import ROWS as METRICS
 from wherry.apiserver.resources import SERVED, Resource, Subresource
 
 _AUTHN = "authentication.k8s.io"
@@ -137,7 +138,7 @@ class Discovery:
 @cache
 def get_discovery() -> Discovery:
     """Return the documents of this server's own rows."""
-    return Discovery((*SERVED, *VIRTUAL))
+    return Discovery((*SERVED, *VIRTUAL, *METRICS))
 
 
 def _group(name: str, versions: list[str]) -> dict[str, Any]:

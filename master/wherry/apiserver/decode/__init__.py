@@ -90,6 +90,10 @@ def decode_object(
     return obj, warnings
 
 
+_OLD_EVICTION = ("policy/v1beta1", "Eviction", "policy/v1")
+"""kubectl 1.20 evicts by it, and upstream takes it still: every field is the same."""
+
+
 def expect_kind(obj: dict[str, Any], expected: Kind | GVK) -> dict[str, Any]:
     """Return `obj` with apiVersion and kind, which must be the expected ones or absent.
 
@@ -108,6 +112,8 @@ def expect_kind(obj: dict[str, Any], expected: Kind | GVK) -> dict[str, Any]:
             "version/kind; json parse error: json: cannot unmarshal into Go struct field "
             ".apiVersion of type string"
         )
+    if (got_version, got_kind, api_version) == _OLD_EVICTION:
+        return {**obj, "apiVersion": api_version}
     got_group, _, short = got_version.rpartition("/")
     if not get_schema().knows((got_group, short, got_kind)):
         raise BadRequestError(

@@ -16,6 +16,7 @@ from wherry.api.errors import (
     TimeoutStatusError,
     UnauthorizedError,
 )
+from wherry.apiserver import metrics_kinds
 from wherry.apiserver.decode import decode_object
 from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.gate import Action, Attributes, Gate, authorize, bearer
@@ -31,6 +32,7 @@ from wherry.apiserver.rest.query import Query
 from wherry.apiserver.reviews import Reviews
 from wherry.apiserver.tunnel.agent import Dialer
 from wherry.apiserver.tunnel.door import PodStreams
+from wherry.apiserver.usage import NodeUsage
 from wherry.apiserver.verbs import ANONYMOUS, User, Verbs
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ _NO_CRDS = orjson.dumps(
 """There are none. kubectl lists them before it says that a kind is unknown."""
 _CLUSTER_INFO = ("api", "v1", "namespaces", "kube-public", "configmaps", "cluster-info")
 """The one object that authorization may show to who is nobody yet."""
+_METRICS = ["apis", metrics_kinds.GROUP, metrics_kinds.VERSION]
 _NO_RESOURCE = ("", "", "", "")
 _USER = "user"
 
@@ -73,6 +76,7 @@ class RestDoor:
         self._objects = Objects(verbs, gate, clock, metrics)
         self._streams = PodStreams(verbs, dialer, metrics)
         self._reviews = Reviews(gate)
+        self._usage = NodeUsage(verbs, gate, dialer)
         self._clock = clock
         self._metrics = metrics
         self._resources = resources
@@ -164,6 +168,9 @@ class RestDoor:
         if (row := _review_row(parts)) is not None:
             namespace = parts[4] if row.kind.namespaced else ""
             return await self._review(row, namespace, request, user)
+        if parts[:3] == _METRICS and len(parts) > 3:
+            body = await self._usage.answer(parts[3:], request.method, query, user)
+            return Response(body=body, headers=[NO_CACHE])
         if request.method not in ("GET", "HEAD"):
             if parts[0] in ("api", "apis"):
                 raise NotFoundError("the server could not find the requested resource")
