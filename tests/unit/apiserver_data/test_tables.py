@@ -7,7 +7,7 @@ import pytest
 from wherry.api import kinds
 from wherry.api.kinds import Kind
 from wherry.api.times import format_time
-from wherry.apiserver.resources import BY_KIND, RESOURCES, SCALE_VIEW
+from wherry.apiserver.resources import BY_KIND, SCALE_VIEW, SERVED
 from wherry.apiserver.tables import columns, partial_object_list, row, table
 from wherry.apiserver.tables.duration import age, format_duration
 from wherry.apiserver.tables.pods import PodState, pod_state
@@ -295,7 +295,7 @@ def test_nodes_that_are_not_ready(conditions: Any, word: str) -> None:
     assert printed(kinds.NODE, {"status": {"conditions": conditions}})["Status"] == word
 
 
-@pytest.mark.parametrize("resource", RESOURCES, ids=[r.kind.kind for r in RESOURCES])
+@pytest.mark.parametrize("resource", SERVED, ids=[r.kind.qualified for r in SERVED])
 def test_every_kind_prints_an_object_with_nothing_but_a_name(resource: Any) -> None:
     cells = row(resource, {"metadata": {"name": "x"}}, NOW)
     assert len(cells) == len(columns(resource))

@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from wherry.apiserver.resources import Resource
-from wherry.apiserver.tables.printers import Column, printer_of
+from wherry.apiserver.tables.column import Column
+from wherry.apiserver.tables.printers import printer_of
 
 __all__ = ["Column", "columns", "partial_object", "partial_object_list", "row", "table"]
 

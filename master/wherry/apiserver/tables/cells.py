@@ -40,3 +40,24 @@ def selector_text(selector: Obj | None) -> str:
         }
         parts.append((key, texts.get(str(operator), key)))
     return ",".join(text for _, text in sorted(parts)) or NONE
+
+
+def containers_and_images(spec: Obj) -> list[str]:
+    """Return the names and the images of the containers of a spec's pod template."""
+    pod = (spec.get("template") or {}).get("spec") or {}
+    containers = pod.get("containers") or ()
+    return [
+        ",".join(c.get("name", "") for c in containers),
+        ",".join(c.get("image", "") for c in containers),
+    ]
+
+
+def condition_of(obj: Obj, kind: str) -> Obj | None:
+    """Return the condition of that type, if there is one."""
+    conditions = obj.get("status", {}).get("conditions") or ()
+    return next((each for each in conditions if each.get("type") == kind), None)
+
+
+def has_condition(obj: Obj, kind: str) -> bool:
+    """Tell whether a condition is True."""
+    return (condition_of(obj, kind) or {}).get("status") == "True"

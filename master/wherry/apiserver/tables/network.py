@@ -1,9 +1,20 @@
-"""Services, Endpoints, EndpointSlices."""
+"""Services, Endpoints, EndpointSlices; Ingresses, policies and addresses."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
-from wherry.apiserver.tables.cells import NONE, UNSET, Obj, created, labels_text, name_of
+from wherry.api import kinds
+from wherry.api.kinds import Kind
+from wherry.apiserver.tables.cells import (
+    NONE,
+    UNSET,
+    Obj,
+    created,
+    labels_text,
+    name_of,
+    selector_text,
+)
+from wherry.apiserver.tables.column import Printer, printer
 
 _SHOWN_ADDRESSES = 3
 
@@ -34,9 +45,12 @@ def _external(obj: Obj) -> str:
         return str(spec.get("externalName", ""))
     if spec.get("type") != "LoadBalancer":
         return ",".join(addresses) or NONE
-    ingress = obj.get("status", {}).get("loadBalancer", {}).get("ingress") or ()
-    given = sorted({entry.get("ip") or entry.get("hostname") or "" for entry in ingress} - {""})
-    return ",".join([*given, *addresses]) or "<pending>"
+    return ",".join([*_balancers(obj), *addresses]) or "<pending>"
+
+
+def _balancers(obj: Obj) -> list[str]:
+    ingress = (obj.get("status", {}).get("loadBalancer") or {}).get("ingress") or ()
+    return sorted({entry.get("ip") or entry.get("hostname") or "" for entry in ingress} - {""})
 
 
 def _addresses(subsets: Any) -> Iterator[str]:
@@ -76,3 +90,55 @@ def endpoint_slice(obj: Obj, now: float) -> list[Any]:
         _shortened(found) or UNSET,
         created(obj, now),
     ]
+
+
+def _ingress(obj: Obj, now: float) -> list[Any]:
+    spec = obj.get("spec", {})
+    hosts = [rule["host"] for rule in spec.get("rules") or () if rule.get("host")]
+    return [
+        name_of(obj),
+        spec.get("ingressClassName") or NONE,
+        _shortened(hosts) or "*",
+        ",".join(_balancers(obj)),
+        "80, 443" if spec.get("tls") else "80",
+        created(obj, now),
+    ]
+
+
+def _ingress_class(obj: Obj, now: float) -> list[Any]:
+    spec = obj.get("spec", {})
+    parameters = spec.get("parameters")
+    shown = NONE
+    if parameters:
+        group = f".{parameters['apiGroup']}" if parameters.get("apiGroup") else ""
+        shown = f"{parameters.get('kind', '')}{group}/{parameters.get('name', '')}"
+    return [name_of(obj), spec.get("controller", ""), shown, created(obj, now)]
+
+
+def _network_policy(obj: Obj, now: float) -> list[Any]:
+    selector = obj.get("spec", {}).get("podSelector") or {}
+    return [name_of(obj), selector_text(selector), created(obj, now)]
+
+
+def _service_cidr(obj: Obj, now: float) -> list[Any]:
+    cidrs = obj.get("spec", {}).get("cidrs") or ()
+    return [name_of(obj), ",".join(cidrs), created(obj, now)]
+
+
+def _ip_address(obj: Obj, now: float) -> list[Any]:
+    parent = obj.get("spec", {}).get("parentRef")
+    shown = NONE
+    if parent:
+        group = f".{parent['group']}" if parent.get("group") else ""
+        of = (f"{parent.get('resource', '')}{group}".lower(), parent.get("namespace", ""))
+        shown = "/".join([*filter(None, of), parent.get("name", "")])
+    return [name_of(obj), shown, created(obj, now)]
+
+
+PRINTERS: Final[Mapping[Kind, Printer]] = {
+    kinds.INGRESS: printer("Name|Class|Hosts|Address|Ports|Age", _ingress),
+    kinds.INGRESS_CLASS: printer("Name|Controller|Parameters|Age", _ingress_class),
+    kinds.NETWORK_POLICY: printer("Name|Pod-Selector|Age", _network_policy),
+    kinds.SERVICE_CIDR: printer("Name|CIDRs|Age", _service_cidr),
+    kinds.IP_ADDRESS: printer("Name|ParentRef|Age", _ip_address),
+}

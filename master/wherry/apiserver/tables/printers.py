@@ -1,59 +1,22 @@
 """One printer for each kind: its columns, and a function that makes the cells."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from wherry.api import kinds
 from wherry.api.kinds import Kind
 from wherry.apiserver.resources import SCALE_VIEW
-from wherry.apiserver.tables import workloads
+from wherry.apiserver.tables import network, policies, running, volumes, workloads
 from wherry.apiserver.tables.cells import NONE, Obj, created, name_of
+from wherry.apiserver.tables.column import Printer, printer
 from wherry.apiserver.tables.duration import UNKNOWN, age, format_duration
 from wherry.apiserver.tables.network import endpoint_slice, endpoints, service
 from wherry.apiserver.tables.pods import pod_state
+from wherry.apiserver.versions import events
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column; priority 1 is shown by `-o wide` only."""
-
-    name: str
-    type: str = "string"
-    priority: int = 0
-    format: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the wire form."""
-        return {
-            "name": self.name,
-            "type": self.type,
-            "format": self.format,
-            "description": "",
-            "priority": self.priority,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Printer:
-    """How a kind is shown."""
-
-    columns: tuple[Column, ...]
-    cells: Callable[[Obj, float], list[Any]]
-
-
-def _columns(text: str) -> tuple[Column, ...]:
-    """Parse `Name|Ready|Up-to-date:integer|IP+`: `+` marks columns of `-o wide`."""
-    out = []
-    for word in text.split("|"):
-        title, _, kind = word.rstrip("+").partition(":")
-        wide = 1 if word.endswith("+") else 0
-        out.append(Column(title, kind or "string", wide, "name" if title == "Name" else ""))
-    return tuple(out)
-
-
-def _generic(obj: Obj, now: float) -> list[Any]:
-    return [name_of(obj), created(obj, now)]
+def _generic(obj: Obj, now: float) -> list[Any]:  # noqa: ARG001  (it shows when, not how long ago)
+    return [name_of(obj), obj["metadata"].get("creationTimestamp") or UNKNOWN]
 
 
 def _pod(obj: Obj, now: float) -> list[Any]:
@@ -103,6 +66,10 @@ def _node(obj: Obj, now: float) -> list[Any]:
 def _address(status: Obj, kind: str) -> str:
     found = (a.get("address") for a in status.get("addresses") or () if a.get("type") == kind)
     return next(found, None) or NONE
+
+
+def _event_v1(obj: Obj, now: float) -> list[Any]:
+    return _event(events.to_stored(obj), now)
 
 
 def _event(obj: Obj, now: float) -> list[Any]:
@@ -192,58 +159,55 @@ def _network_config(obj: Obj, now: float) -> list[Any]:
     return [name_of(obj), obj.get("Network", ""), backend.get("Type", ""), created(obj, now)]
 
 
-_GENERIC = Printer(_columns("Name|Age"), _generic)
+_GENERIC = printer("Name|Created At:date", _generic)
+_EVENT = "Last Seen|Type|Reason|Object|Subobject+|Source+|Message|First Seen+|Count+|Name+"
 _WORKLOAD_WIDE = "Containers+|Images+|Selector+"
-_PRINTERS: dict[Kind, Printer] = {
-    kinds.POD: Printer(
-        _columns("Name|Ready|Status|Restarts|Age|IP+|Node+|Nominated Node+|Readiness Gates+"), _pod
+_PRINTERS: Final[Mapping[Kind, Printer]] = {
+    **running.PRINTERS,
+    **volumes.PRINTERS,
+    **policies.PRINTERS,
+    **network.PRINTERS,
+    kinds.POD: printer(
+        "Name|Ready|Status|Restarts|Age|IP+|Node+|Nominated Node+|Readiness Gates+", _pod
     ),
-    kinds.NODE: Printer(
-        _columns(
-            "Name|Status|Roles|Age|Version|Internal-IP+|External-IP+|OS-Image+"
-            "|Kernel-Version+|Container-Runtime+"
-        ),
+    kinds.NODE: printer(
+        "Name|Status|Roles|Age|Version|Internal-IP+|External-IP+|OS-Image+"
+        "|Kernel-Version+|Container-Runtime+",
         _node,
     ),
-    kinds.NAMESPACE: Printer(_columns("Name|Status|Age"), _namespace),
-    kinds.SERVICE: Printer(
-        _columns("Name|Type|Cluster-IP|External-IP|Port(s)|Age|Selector+"), service
-    ),
-    kinds.ENDPOINTS: Printer(_columns("Name|Endpoints|Age"), endpoints),
-    kinds.ENDPOINT_SLICE: Printer(_columns("Name|AddressType|Ports|Endpoints|Age"), endpoint_slice),
-    kinds.CONFIG_MAP: Printer(_columns("Name|Data|Age"), _config_map),
-    kinds.SECRET: Printer(_columns("Name|Type|Data|Age"), _secret),
-    kinds.SERVICE_ACCOUNT: Printer(_columns("Name|Secrets|Age"), _service_account),
-    kinds.EVENT: Printer(
-        _columns(
-            "Last Seen|Type|Reason|Object|Subobject+|Source+|Message|First Seen+|Count+|Name+"
-        ),
-        _event,
-    ),
-    kinds.DEPLOYMENT: Printer(
-        _columns(f"Name|Ready|Up-to-date|Available|Age|{_WORKLOAD_WIDE}"),
+    kinds.NAMESPACE: printer("Name|Status|Age", _namespace),
+    kinds.SERVICE: printer("Name|Type|Cluster-IP|External-IP|Port(s)|Age|Selector+", service),
+    kinds.ENDPOINTS: printer("Name|Endpoints|Age", endpoints),
+    kinds.ENDPOINT_SLICE: printer("Name|AddressType|Ports|Endpoints|Age", endpoint_slice),
+    kinds.CONFIG_MAP: printer("Name|Data|Age", _config_map),
+    kinds.SECRET: printer("Name|Type|Data|Age", _secret),
+    kinds.SERVICE_ACCOUNT: printer("Name|Secrets|Age", _service_account),
+    kinds.EVENT: printer(_EVENT, _event),
+    kinds.EVENT_V1: printer(_EVENT, _event_v1),
+    kinds.DEPLOYMENT: printer(
+        f"Name|Ready|Up-to-date|Available|Age|{_WORKLOAD_WIDE}",
         workloads.deployment,
     ),
-    kinds.REPLICA_SET: Printer(
-        _columns(f"Name|Desired:integer|Current:integer|Ready:integer|Age|{_WORKLOAD_WIDE}"),
+    kinds.REPLICA_SET: printer(
+        f"Name|Desired:integer|Current:integer|Ready:integer|Age|{_WORKLOAD_WIDE}",
         workloads.replica_set,
     ),
-    kinds.REPLICATION_CONTROLLER: Printer(
-        _columns(f"Name|Desired:integer|Current:integer|Ready:integer|Age|{_WORKLOAD_WIDE}"),
+    kinds.REPLICATION_CONTROLLER: printer(
+        f"Name|Desired:integer|Current:integer|Ready:integer|Age|{_WORKLOAD_WIDE}",
         workloads.replica_set,
     ),
-    SCALE_VIEW.kind: Printer(_columns("Name|Desired:integer|Available:integer|Age"), _scale),
-    kinds.CERTIFICATE_SIGNING_REQUEST: Printer(
-        _columns("Name|Age|SignerName|Requestor|RequestedDuration|Condition"), _signing_request
+    SCALE_VIEW.kind: printer("Name|Desired:integer|Available:integer|Age", _scale),
+    kinds.CERTIFICATE_SIGNING_REQUEST: printer(
+        "Name|Age|SignerName|Requestor|RequestedDuration|Condition", _signing_request
     ),
-    kinds.LEASE: Printer(_columns("Name|Holder|Age"), _lease),
-    kinds.SUBNET_LEASE: Printer(
-        _columns("Name|Node|Public-IP|Backend|Age|Expiration+|Vtep-MAC+"), _subnet_lease
+    kinds.LEASE: printer("Name|Holder|Age", _lease),
+    kinds.SUBNET_LEASE: printer(
+        "Name|Node|Public-IP|Backend|Age|Expiration+|Vtep-MAC+", _subnet_lease
     ),
-    kinds.NETWORK_CONFIG: Printer(_columns("Name|Network|Backend|Age"), _network_config),
+    kinds.NETWORK_CONFIG: printer("Name|Network|Backend|Age", _network_config),
 }
 
 
 def printer_of(kind: Kind) -> Printer:
-    """Return a kind's printer; NAME and AGE where it has none of its own."""
+    """Return a kind's printer; NAME and CREATED AT where it has none of its own."""
     return _PRINTERS.get(kind, _GENERIC)

@@ -2,17 +2,14 @@
 
 from typing import Any
 
-from wherry.apiserver.tables.cells import Obj, created, labels_text, name_of, selector_text
-
-
-def _template(spec: Obj) -> list[str]:
-    """Return the wide cells: names and images of the template's containers."""
-    pod = (spec.get("template") or {}).get("spec") or {}
-    containers = pod.get("containers") or ()
-    return [
-        ",".join(c.get("name", "") for c in containers),
-        ",".join(c.get("image", "") for c in containers),
-    ]
+from wherry.apiserver.tables.cells import (
+    Obj,
+    containers_and_images,
+    created,
+    labels_text,
+    name_of,
+    selector_text,
+)
 
 
 def deployment(obj: Obj, now: float) -> list[Any]:
@@ -24,7 +21,7 @@ def deployment(obj: Obj, now: float) -> list[Any]:
         status.get("updatedReplicas", 0),
         status.get("availableReplicas", 0),
         created(obj, now),
-        *_template(spec),
+        *containers_and_images(spec),
         selector_text(spec.get("selector")),
     ]
 
@@ -40,6 +37,6 @@ def replica_set(obj: Obj, now: float) -> list[Any]:
         status.get("replicas", 0),
         status.get("readyReplicas", 0),
         created(obj, now),
-        *_template(spec),
+        *containers_and_images(spec),
         labels_text(selector) if plain else selector_text(selector),
     ]

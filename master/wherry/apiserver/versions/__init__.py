@@ -5,7 +5,3 @@ conversion            the table of them
 components            ComponentStatuses, answered from the leases of the components
 versions              `Versions`: the verbs over all of it
 """
-
-from wherry.apiserver.versions.versions import Versions
-
-__all__ = ["Versions"]
