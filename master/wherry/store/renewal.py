@@ -1,7 +1,8 @@
 """Take a renewed certificate into use at every door of a member, without a restart.
 
 Connections that stand keep the old certificate; every new one, in either direction, has the
-new. The authority is read once, at the start.
+new. So it is with the authority: to change it, put both into its file, then renew the
+certificates, then take the old one out, and start the members again one after the other.
 """
 
 import asyncio
@@ -74,4 +75,5 @@ class RenewedPair:
             return loaded
 
     def _times(self) -> tuple[int, ...]:
-        return tuple(path.stat().st_mtime_ns for path in (self._files.cert, self._files.key))
+        files = (self._files.cert, self._files.key, self._files.ca)
+        return tuple(path.stat().st_mtime_ns for path in files)

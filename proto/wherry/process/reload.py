@@ -12,9 +12,10 @@ EVERY_S: Final = 10.0
 
 
 class CertificateReload:
-    """Loads certificate and key into a server's context whenever the files were written.
+    """Loads certificate, key and authority into a context whenever the files were written.
 
-    Connections that stand keep the old ones. While the files do not belong together, as
+    Connections that stand keep the old ones. An authority that is new in its file is trusted
+    from then on; one that is gone from it, which OpenSSL cannot forget, until the next start. While the files do not belong together, as
     between two renames, the old ones stay in use, and the files are looked at again.
     """
 
@@ -36,6 +37,7 @@ class CertificateReload:
             return
         try:
             self._context.load_cert_chain(self._files.cert, self._files.key)
+            self._context.load_verify_locations(self._files.ca)
         except (OSError, ssl.SSLError) as error:
             log.warning("keeping the old certificate %s: %s", self._files.cert, error)
         else:
@@ -44,6 +46,7 @@ class CertificateReload:
 
     def _times(self) -> tuple[int, ...]:
         try:
-            return tuple(p.stat().st_mtime_ns for p in (self._files.cert, self._files.key))
+            files = (self._files.cert, self._files.key, self._files.ca)
+            return tuple(path.stat().st_mtime_ns for path in files)
         except OSError:
             return ()

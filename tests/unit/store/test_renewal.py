@@ -20,9 +20,9 @@ NOW_S = SystemClock().now()
 CA = create_ca("ca", now_s=NOW_S)
 
 
-def pair(name: str) -> KeyPair:
+def pair(name: str, authority: KeyPair = CA) -> KeyPair:
     subject = Subject("system:store", hosts=(name, "localhost"), server=True)
-    return issue(CA, subject, now_s=NOW_S)
+    return issue(authority, subject, now_s=NOW_S)
 
 
 def write(files: TlsFiles, one: KeyPair) -> None:
@@ -72,6 +72,31 @@ def test_both_sides_show_the_renewed_certificate(files: TlsFiles) -> None:
         await asyncio.sleep(EVERY_S + 0.1)
         for network in (clients, members):
             assert shown(server, server_client(network)) == ("new", "new")
+        renewing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await renewing
+
+    run(main())
+
+
+def test_another_authority_is_trusted_beside_the_old_one(files: TlsFiles) -> None:
+    """As it is changed in a cluster: both, then new certificates, one member after the other."""
+    other = create_ca("another", now_s=NOW_S)
+    context, client = server_context(files), client_context(files)
+    network = Sockets(context, client)
+    grpc = RenewedPair(files)
+
+    async def main() -> None:
+        renewing = asyncio.ensure_future(keep_renewed(files, network))
+        await asyncio.sleep(EVERY_S)
+        files.ca.write_bytes(CA.certificate + other.certificate)
+        await asyncio.sleep(EVERY_S + 0.1)
+        assert grpc.renewed() is not None
+        write(files, pair("new", other))
+        renewed = server_context(files), client_context(files)
+        assert shown(context, renewed[1]) == ("old", "new")
+        assert shown(renewed[0], client) == ("new", "old")
+        assert grpc.renewed() is not None
         renewing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await renewing
