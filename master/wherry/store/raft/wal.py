@@ -92,6 +92,7 @@ class Wal:
         self._buffer: list[bytes] = []
         self._position = 0
         self._more = False  # the segment read last says that there is another
+        self._begins = 0  # where the log says that it begins
         self._claimed = False  # what was read says whose log it is
         names = segment_names(disk.names())
         for name in names:
@@ -102,6 +103,11 @@ class Wal:
             raise CorruptError(
                 f"{segment_name(number_of(names[-1]) + 1)} offset 0: the segment is missing, "
                 f"but {names[-1]} says that there is one"
+            )
+        if self._begins and not self.entries:  # of others a snapshot may hold what is missing
+            raise CorruptError(
+                f"{names[0]} offset 0: the log holds no entry, and says that it begins "
+                f"at entry {self._begins}: a segment before is missing"
             )
         if not self._claimed:
             require_new(disk.names())
@@ -136,10 +142,10 @@ class Wal:
         elif kind == CUT:
             self._drop_from(a)
         elif kind == FIRST:
-            self._first = a
+            self._first = self._begins = a
             self._drop_before(a)
         elif kind == RESET:
-            self._first = a
+            self._first = self._begins = a
             self.entries = [(NOOP, a, b)]
             self.configurations = []
             self._raise_highest(a)
