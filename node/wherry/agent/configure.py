@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wherry.agent.environment import ContainerConfigError, expand
+from wherry.agent.resize import RESOURCES_ANNOTATION, written
 from wherry.agent.resources import container_resources, pod_cgroup
 from wherry.agent.runtime import (
     BACKOFF_ANNOTATION,
@@ -45,6 +46,7 @@ class PodSettings:
     host_dns: DnsSettings = field(default_factory=DnsSettings)
     cgroup_root: str = ""
     node_memory_bytes: int = 0
+    node_cpu_millicores: int = 0
     seccomp_default: str = "RuntimeDefault"
 
 
@@ -200,6 +202,7 @@ def container_config(
             GRACE_ANNOTATION: str(pod.spec.termination_grace_period_seconds),
             MESSAGE_PATH: container.termination_message_path,
             MESSAGE_POLICY: container.termination_message_policy,
+            RESOURCES_ANNOTATION: written(container),
             **({INIT_ANNOTATION: "true"} if start.init and not container.sidecar else {}),
         },
         log_path=f"{container.name}/{start.attempt}.log",

@@ -5,7 +5,7 @@ These are effects only; which container, which attempt and how much grace was de
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -15,6 +15,7 @@ from wherry.agent.hooks import run_hook
 from wherry.agent.images import ImagePuller
 from wherry.agent.pod_host import PodHost
 from wherry.agent.probe_runner import ProbeRunner
+from wherry.agent.resources import container_resources
 from wherry.agent.runtime import (
     ContainerConfig,
     PodRef,
@@ -82,9 +83,15 @@ class PodEvents:
         self, pod: Pod, container: Container, type_: str, reason: str, message: str
     ) -> None:
         """Record an event about a container."""
-        init = any(c.name == container.name for c in pod.spec.init_containers)
-        field = "initContainers" if init else "containers"
-        self.pod(type_, reason, message, f"spec.{field}{{{container.name}}}")
+        self.pod(type_, reason, message, f"spec.{_field(pod, container)}{{{container.name}}}")
+
+
+def _field(pod: Pod, container: Container) -> str:
+    """Return the list of the pod's spec that the container stands in."""
+    if any(c.name == container.name for c in pod.spec.init_containers):
+        return "initContainers"
+    ephemeral = any(c.name == container.name for c in pod.spec.ephemeral_containers)
+    return "ephemeralContainers" if ephemeral else "containers"
 
 
 class ContainerActions:
@@ -123,6 +130,8 @@ class ContainerActions:
         config = container_config(
             pod, container, action, image, given.env, given.mounts, node.settings
         )
+        if action.target_id:
+            config = replace(config, target_id=action.target_id)
         async with node.slots:
             container_id = await self._create_and_start(pod, sandbox, container, config)
         hook = container.lifecycle.post_start
@@ -159,6 +168,19 @@ class ContainerActions:
             await self._node.runtime.stop_container(
                 container_id, pod.spec.termination_grace_period_seconds
             )
+
+    async def resize(self, pod: Pod, container: Container, container_id: str) -> None:
+        """Give a running container the resources that it should have now.
+
+        Raises:
+            RuntimeRefusedError: the runtime would not.
+            UnavailableError: it does not answer.
+        """
+        node = self._node
+        resources = container_resources(pod, container, node.settings.node_memory_bytes)
+        await node.runtime.update_resources(container_id, resources)
+        text = f"Container {container.name} was resized"
+        self._events.container(pod, container, "Normal", "Resized", text)
 
     async def kill(self, pod: Pod | None, action: KillContainer, pod_ip: str) -> None:
         """Run preStop and stop the container, both within the grace period; None: without hooks.

@@ -23,6 +23,7 @@ from wherry.agent.runtime import (
     Image,
     ImageAuth,
     PodRef,
+    Resources,
     RuntimeEvent,
     RuntimeEventKind,
     RuntimeHealth,
@@ -200,6 +201,12 @@ class CriRuntime:
         """Remove; gone already is as good."""
         request = pb.RemoveContainerRequest(container_id=container_id)
         await _gone_is_fine(self._runtime.RemoveContainer(request, timeout=CALL_TIMEOUT_S))
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        """Write its cgroup."""
+        request = pb.UpdateContainerResourcesRequest(container_id=container_id)
+        values.write_resources(resources, request.linux)
+        await _call(self._runtime.UpdateContainerResources(request, timeout=QUICK_TIMEOUT_S))
 
     async def reopen_log(self, container_id: str) -> None:
         """Reopen the log file."""

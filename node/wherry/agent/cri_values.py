@@ -12,6 +12,7 @@ from wherry.agent.runtime import (
     Image,
     Namespaces,
     PodRef,
+    Resources,
     RuntimeEvent,
     RuntimeEventKind,
     Sandbox,
@@ -197,15 +198,18 @@ def container_message(config: ContainerConfig, sandbox_config: SandboxConfig) ->
             readonly=mount.readonly,
             propagation=_PROPAGATION.get(mount.propagation, pb.PROPAGATION_PRIVATE),
         )
-    wanted = config.resources
-    limits = message.linux.resources
-    limits.cpu_shares = wanted.cpu_shares
-    limits.cpu_quota = wanted.cpu_quota_us
-    limits.cpu_period = wanted.cpu_period_us
-    limits.memory_limit_in_bytes = wanted.memory_limit_bytes
-    limits.oom_score_adj = wanted.oom_score_adj
+    write_resources(config.resources, message.linux.resources)
     _write_security(config, sandbox_config, message.linux.security_context)
     return message
+
+
+def write_resources(resources: Resources, message: pb.LinuxContainerResources) -> None:
+    """Write cgroup values; 0 leaves what is there."""
+    message.cpu_shares = resources.cpu_shares
+    message.cpu_quota = resources.cpu_quota_us
+    message.cpu_period = resources.cpu_period_us
+    message.memory_limit_in_bytes = resources.memory_limit_bytes
+    message.oom_score_adj = resources.oom_score_adj
 
 
 def _write_security(
@@ -215,6 +219,9 @@ def _write_security(
 ) -> None:
     security = config.security
     message.namespace_options.CopyFrom(_namespaces(sandbox_config.namespaces))
+    if config.target_id:
+        message.namespace_options.pid = pb.TARGET
+        message.namespace_options.target_id = config.target_id
     message.privileged = security.privileged
     if security.run_as_user is not None:
         message.run_as_user.value = security.run_as_user

@@ -83,6 +83,12 @@ class HollowFleet:
         self._recorder = EventRecorder(api, clock, "kubelet", only or "hollow", rng=rng)
         self.runtimes = dict(runtimes or {})
         self.agents: dict[str, Agent] = {}
+        machine = HollowMachine()
+        settings = PodSettings(
+            log_root="/var/log/pods",
+            node_memory_bytes=machine.info().memory_bytes,
+            node_cpu_millicores=machine.info().cpu_millicores,
+        )
         for number, identity in enumerate(config.nodes):
             runtime = self.runtimes.setdefault(
                 identity.name,
@@ -92,12 +98,12 @@ class HollowFleet:
                 runtime=runtime,
                 host=HollowPodHost(),
                 probes=HollowProbeRunner(clock),
-                machine=HollowMachine(),
+                machine=machine,
                 checkpoint=NoCheckpoint(),
                 statuses=self._statuses,
                 event=_filtered(self._recorder.event) if config.quiet else self._recorder.event,
             )
-            agent_config = AgentConfig(identity, PodSettings(log_root="/var/log/pods"))
+            agent_config = AgentConfig(identity, settings)
             view = _PodsOfNode(self._pods, identity.name)
             self.agents[identity.name] = Agent(
                 agent_config, api, clock, rng, parts, view, self._nodes

@@ -267,6 +267,11 @@ class HollowRuntime:
             self._boxes[home].containers.pop(container_id, None)
             self._boxes[home].resources.pop(container_id, None)
 
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        """Remember them: its use is made up from them."""
+        box, _ = self._find(container_id)
+        box.resources[container_id] = resources
+
     async def reopen_log(self, container_id: str) -> None:
         """Do nothing: there is no log file."""
         self._find(container_id)

@@ -106,6 +106,7 @@ class NodeAgent:
             host_dns=machine.dns(),
             cgroup_root=config.cgroup_root,
             node_memory_bytes=info.memory_bytes,
+            node_cpu_millicores=info.cpu_millicores,
             seccomp_default=config.seccomp_default,
         )
         facts = NodeFacts(identity.name, identity.ip, info.cpu_millicores, info.memory_bytes)

@@ -185,7 +185,8 @@ class LinuxPodHost:
     def _prepare_files(self, pod: Pod, pod_ip: str) -> None:
         self._cgroups.ensure(pod_cgroup(pod, self._settings.cgroup_root))
         logs = Path(log_directory(pod_ref(pod), self._settings.log_root))
-        for container in (*pod.spec.init_containers, *pod.spec.containers):
+        spec = pod.spec
+        for container in (*spec.init_containers, *spec.containers, *spec.ephemeral_containers):
             (logs / container.name).mkdir(parents=True, exist_ok=True)
         if pod_ip and not pod.spec.host_network:
             text = hosts_file(pod, pod_ip, self._settings)

@@ -21,6 +21,7 @@ from wherry.agent.images import ImageError
 from wherry.agent.prober import Prober
 from wherry.agent.probes import ProbeKind
 from wherry.agent.projection import MountError
+from wherry.agent.resize import NodeSize
 from wherry.agent.runtime import (
     ContainerState,
     PodRef,
@@ -36,18 +37,21 @@ from wherry.agent.sync import (
     Rejection,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     RunSandbox,
     Snapshot,
     StartContainer,
     StopSandbox,
     ending,
     newest,
+    resize_key,
     restart_at,
     restarts,
     sync_pod,
 )
 from wherry.agent.views import Container, Pod, PodStatus
 from wherry.api.errors import StatusError, UnavailableError, WherryError
+from wherry.api.objects import ResourceRequirements
 
 log = logging.getLogger(__name__)
 REFRESH_S: Final = 60.0
@@ -77,6 +81,9 @@ class PodWorker:
         self._prepared_for: str | None = None
         self._pull_failed_at: dict[str, float] = {}
         self._crash_reported: set[str] = set()
+        self._applied: dict[str, ResourceRequirements] = {}
+        settings = node.settings
+        self._size = NodeSize(settings.node_cpu_millicores, settings.node_memory_bytes)
         self._events = PodEvents(ref, node.event)
         self._containers = ContainerActions(node, self._events)
         self._prober = Prober(node.probes, node.clock, node.rng, self._probe_failed, self.wake)
@@ -194,6 +201,8 @@ class PodWorker:
             unhealthy=dict(self._prober.unhealthy),
             started=self._prober.started,
             rejection=self._rejection,
+            applied=dict(self._applied),
+            size=self._size,
         )
 
     def _pod_ip(self, pod: Pod) -> str:
@@ -330,6 +339,8 @@ class PodWorker:
             case RemoveContainer(container_id, name, attempt):
                 await runtime.remove_container(container_id)
                 await self._node.host.remove_log(self.ref, name, attempt)
+            case ResizeContainer():
+                await self._resize(action)
             case KillContainer():
                 raise AssertionError("kills are performed together, before")
         return True
@@ -387,7 +398,10 @@ class PodWorker:
         if pod is None or sandbox is None or container is None:
             return False
         try:
-            if self._prepared_for != sandbox.id:  # now with the address: /etc/hosts, downward API
+            late = container in pod.spec.ephemeral_containers
+            if (
+                late or self._prepared_for != sandbox.id
+            ):  # now with the address: /etc/hosts, downward API
                 await self._prepare(pod)
             await self._containers.start(pod, sandbox, container, action, self._pod_ip(pod))
         except ImageError as error:
@@ -405,6 +419,24 @@ class PodWorker:
         else:
             self._succeeded(name)
         return True
+
+    async def _resize(self, action: ResizeContainer) -> None:
+        """Tell the runtime; the pod's own cgroup grows before its containers, and shrinks after."""
+        pod = self._pod
+        container = pod.container(action.name) if pod is not None else None
+        if pod is None or container is None:
+            return
+        try:
+            await self._prepare(pod)
+            await self._containers.resize(pod, container, action.id)
+            await self._prepare(pod)
+        except (RuntimeRefusedError, MountError) as error:
+            self._fail(resize_key(action.id), "Error", str(error))
+            return
+        self._succeeded(resize_key(action.id))
+        known = {c.id for c in self.runtime.containers}
+        self._applied = {i: r for i, r in self._applied.items() if i in known}
+        self._applied[action.id] = container.resources
 
     async def _kill(self, action: KillContainer, errors: list[WherryError]) -> None:
         pod = self._pod

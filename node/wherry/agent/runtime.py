@@ -215,6 +215,8 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    target_id: str = ""
+    """The container whose processes this one sees, for debugging."""
     resources: Resources = Resources()
     security: Security = Security()
 
@@ -342,6 +344,10 @@ class Runtime(Protocol):
 
     async def remove_container(self, container_id: str) -> None:
         """Forget it."""
+        ...
+
+    async def update_resources(self, container_id: str, resources: Resources) -> None:
+        """Give a running container other cgroup values."""
         ...
 
     async def reopen_log(self, container_id: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from wherry.agent.resize import actual, infeasible
+from wherry.agent.resize import wanted as resizes
 from wherry.agent.resources import qos_class
 from wherry.agent.runtime import ContainerRecord, ContainerState
 from wherry.agent.sync import (
@@ -18,6 +20,7 @@ from wherry.agent.sync import (
     init_restarts,
     initialized,
     newest,
+    resize_key,
     restart_at,
     restarts,
     usable_sandbox,
@@ -35,6 +38,8 @@ OURS: Final = (
     "Ready",
     "ContainersReady",
     "PodScheduled",
+    "PodResizePending",
+    "PodResizeInProgress",
 )
 """The conditions that the agent owns; others (readiness gates) are passed on as they are."""
 
@@ -57,8 +62,9 @@ class Observed:
 
 def render_status(pod: Pod, snapshot: Snapshot, observed: Observed) -> Json:
     """Return the pod's status as JSON."""
-    inits = _statuses(pod, snapshot, observed, init=True)
-    apps = _statuses(pod, snapshot, observed, init=False)
+    inits = _statuses(pod.spec.init_containers, pod, snapshot, observed, init=True)
+    apps = _statuses(pod.spec.containers, pod, snapshot, observed)
+    ephemeral = _statuses(pod.spec.ephemeral_containers, pod, snapshot, observed, ephemeral=True)
     phase = _phase(pod, snapshot, inits, apps, settled=observed.settled)
     why = ending(snapshot) if phase == "Failed" else None
     pod_ip = _pod_ip(pod, snapshot, observed)
@@ -73,6 +79,8 @@ def render_status(pod: Pod, snapshot: Snapshot, observed: Observed) -> Json:
     }
     if inits:
         status["initContainerStatuses"] = inits
+    if ephemeral:
+        status["ephemeralContainerStatuses"] = ephemeral
     if pod_ip:
         status |= {"podIP": pod_ip, "podIPs": [{"ip": pod_ip}]}
     if why is not None and why.reason:
@@ -99,6 +107,7 @@ class _Subject:
 
     container: Container
     init: bool
+    ephemeral: bool
     pod: Pod
     snapshot: Snapshot
     observed: Observed
@@ -106,11 +115,22 @@ class _Subject:
     before: ContainerStatus | None
 
 
-def _statuses(pod: Pod, snapshot: Snapshot, observed: Observed, *, init: bool) -> list[Json]:
+def _statuses(
+    containers: Iterable[Container],
+    pod: Pod,
+    snapshot: Snapshot,
+    observed: Observed,
+    *,
+    init: bool = False,
+    ephemeral: bool = False,
+) -> list[Json]:
     result = []
-    for container in pod.spec.init_containers if init else pod.spec.containers:
-        record, before = newest(snapshot.runtime, container.name), _before(pod, container.name)
-        subject = _Subject(container, init, pod, snapshot, observed, record, before)
+    for container in containers:
+        record, before = (
+            newest(snapshot.runtime, container.name),
+            pod.container_status(container.name),
+        )
+        subject = _Subject(container, init, ephemeral, pod, snapshot, observed, record, before)
         result.append(_status(subject))
     return result
 
@@ -123,6 +143,8 @@ def _status(of: _Subject) -> Json:
     if of.init and not container.sidecar:
         ready = state.get("terminated", {}).get("exitCode") == 0
         started = "running" in state
+    if of.ephemeral:
+        ready = started = False
     status: Json = {
         "name": container.name,
         "state": state,
@@ -131,16 +153,24 @@ def _status(of: _Subject) -> Json:
         "restartCount": record.attempt if record else (before.restart_count if before else 0),
         "image": _image(container, record),
         "imageID": record.image_ref if record else "",
-        "started": started,
+        **({} if of.ephemeral else {"started": started}),
     }
     if record is not None:
         status["containerID"] = f"{of.observed.runtime_name}://{record.id}"
-    return status
+    return status | _resources(of)
 
 
-def _before(pod: Pod, name: str) -> ContainerStatus | None:
-    both = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    return next((s for s in both if s.name == name), None)
+def _resources(of: _Subject) -> Json:
+    """Return what a container has, and what it was promised: no less, while a resize goes on."""
+    record, asked = of.record, of.container.resources
+    if of.ephemeral or record is None or not (asked.requests or asked.limits):
+        return {}
+    has = actual(of.pod, record, of.snapshot.applied) or asked
+    granted = has if infeasible(of.pod, of.snapshot.size) else asked
+    promised = {k: granted.requests[k] for k in ("cpu", "memory") if k in granted.requests}
+    shown = {"requests": has.requests, "limits": has.limits}
+    status: Json = {"resources": {k: dict(v) for k, v in shown.items() if v}}
+    return status | ({"allocatedResources": promised} if promised else {})
 
 
 def _image(container: Container, record: ContainerRecord | None) -> str:
@@ -161,6 +191,8 @@ def _state(of: _Subject) -> Json:
 
 
 def _ended_state(of: _Subject, record: ContainerRecord) -> Json:
+    if of.ephemeral:
+        return {"terminated": terminated(record, of.observed)}
     policy = of.pod.spec.restart_policy
     again = init_restarts(of.container, policy, record) if of.init else restarts(policy, record)
     if again and ending(of.snapshot) is None:
@@ -261,6 +293,7 @@ def _conditions(
         ("ContainersReady", *_containers_ready(phase, apps)),
         ("PodScheduled", True, "", ""),
     ]
+    wanted += _resizing(pod, snapshot)
     before = {c.type: c for c in pod.status.conditions}
     result: list[Json] = []
     for kind, holds, reason, message in wanted:
@@ -279,6 +312,19 @@ def _conditions(
             condition["message"] = message
         result.append(condition)
     return result + [_foreign(c) for c in pod.status.conditions if c.type not in OURS]
+
+
+def _resizing(pod: Pod, snapshot: Snapshot) -> list[tuple[str, bool, str, str]]:
+    """Return the condition of a resize that cannot be, or that is not through; mostly none."""
+    changing = resizes(pod, snapshot.runtime, snapshot.applied)
+    if not changing or ending(snapshot) is not None:
+        return []
+    if why := infeasible(pod, snapshot.size):
+        return [("PodResizePending", True, "Infeasible", why)]
+    failures = [snapshot.failures.get(resize_key(r.record.id)) for r in changing]
+    failed = next((f for f in failures if f is not None), None)
+    reason, message = ("Error", failed.message) if failed is not None else ("", "")
+    return [("PodResizeInProgress", True, reason, message)]
 
 
 def _foreign(condition: Any) -> Json:

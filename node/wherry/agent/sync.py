@@ -18,9 +18,10 @@ as the kubelet uses it (the first restart is immediate).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from wherry.agent.resize import Applied, NodeSize, infeasible, wanted
 from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox
 from wherry.agent.views import Container, Pod
 from wherry.api.times import parse_time
@@ -57,6 +58,7 @@ class Snapshot:
 
     `unhealthy` maps the ids of containers that a probe condemned to what the probe said;
     `started` are the ids of running containers whose startup probe has passed, or that have none.
+    `applied` and `size` are what resizes are decided on: see `resize`.
     """
 
     pod: Pod | None
@@ -66,6 +68,8 @@ class Snapshot:
     unhealthy: Mapping[str, str] = field(default_factory=dict)
     started: frozenset[str] = frozenset()
     rejection: Rejection | None = None
+    applied: Applied = field(default_factory=dict)
+    size: NodeSize = field(default_factory=NodeSize)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class StartContainer:
     attempt: int
     backoff_s: float
     init: bool = False
+    target_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,23 @@ class RemoveContainer:
     attempt: int
 
 
-Action = RunSandbox | StopSandbox | RemoveSandbox | StartContainer | KillContainer | RemoveContainer
+@dataclass(frozen=True, slots=True)
+class ResizeContainer:
+    """Tell the runtime the container's new resources, which are those of the spec."""
+
+    id: str
+    name: str
+
+
+Action = (
+    RunSandbox
+    | StopSandbox
+    | RemoveSandbox
+    | StartContainer
+    | KillContainer
+    | RemoveContainer
+    | ResizeContainer
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,10 +352,33 @@ def _replace_sandbox(snapshot: Snapshot, pod: Pod) -> Plan:
 
 def _run(snapshot: Snapshot, pod: Pod, sandbox: Sandbox) -> Plan:
     steps = [_init_step(snapshot, pod, sandbox)]
+    steps += [_ephemeral_step(snapshot, pod, sandbox, c) for c in pod.spec.ephemeral_containers]
     if initialized(pod, snapshot.runtime, snapshot.started):
         steps += [_app_step(snapshot, pod, sandbox, c) for c in pod.spec.containers]
+    steps.append(Plan(tuple(_resizes(snapshot, pod))))
     wakes = [s.wake_at for s in steps if s.wake_at is not None]
     return Plan(tuple(a for s in steps for a in s.actions), min(wakes, default=None))
+
+
+def _resizes(snapshot: Snapshot, pod: Pod) -> Iterator[Action]:
+    """Change, or restart, the containers that have other resources than they should."""
+    if infeasible(pod, snapshot.size):
+        return
+    for resize in wanted(pod, snapshot.runtime, snapshot.applied):
+        record = resize.record
+        failure = snapshot.failures.get(resize_key(record.id))
+        if record.id in snapshot.unhealthy or (failure and snapshot.now < failure.retry_at):
+            continue
+        if resize.restart:
+            message = f"Container {record.name} resize requires restart"
+            yield KillContainer(record.id, record.name, grace_s(pod, record), message)
+        else:
+            yield ResizeContainer(record.id, record.name)
+
+
+def resize_key(container_id: str) -> str:
+    """Return where `Snapshot.failures` has the failure of a container's resize."""
+    return f"resize/{container_id}"
 
 
 def _init_step(snapshot: Snapshot, pod: Pod, sandbox: Sandbox) -> Plan:
@@ -371,6 +415,28 @@ def _app_step(snapshot: Snapshot, pod: Pod, sandbox: Sandbox, container: Contain
     if record is not None and _ended(record) and not restarts(pod.spec.restart_policy, record):
         return Plan()
     return _container_step(snapshot, pod, sandbox, container, init=False)
+
+
+def _ephemeral_step(snapshot: Snapshot, pod: Pod, sandbox: Sandbox, container: Container) -> Plan:
+    """Start a container for debugging, once; it is never restarted, and is not waited for."""
+    record = newest(snapshot.runtime, container.name)
+    if record is not None and record.state is not ContainerState.CREATED:
+        return Plan()
+    target = container.target_container_name
+    if record is None and target and not _runs(newest(snapshot.runtime, target)):
+        return Plan()  # its processes are what is to be looked at
+    plan = _container_step(snapshot, pod, sandbox, container, init=False)
+    aimed = newest(snapshot.runtime, target) if target else None
+    if aimed is None:
+        return plan
+    actions = [
+        replace(a, target_id=aimed.id) if isinstance(a, StartContainer) else a for a in plan.actions
+    ]
+    return replace(plan, actions=tuple(actions))
+
+
+def _runs(record: ContainerRecord | None) -> bool:
+    return record is not None and record.state is ContainerState.RUNNING
 
 
 def _container_step(
@@ -418,9 +484,8 @@ def _first_attempt(pod: Pod, name: str) -> int:
 
     If the pod's status says that it ran before, the runtime has lost it: count on.
     """
-    known = (*pod.status.container_statuses, *pod.status.init_container_statuses)
-    ran = next((s for s in known if s.name == name and s.container_id), None)
-    return 0 if ran is None else ran.restart_count + 1
+    ran = pod.container_status(name)
+    return 0 if ran is None or not ran.container_id else ran.restart_count + 1
 
 
 def _garbage(runtime: RuntimePod) -> Iterator[Action]:

@@ -203,6 +203,13 @@ class VolumeMount(View, frozen=True, kw_only=True):
     mount_propagation: str = ""
 
 
+class ResizePolicy(View, frozen=True, kw_only=True):
+    """Entry of `.resizePolicy`: NotRequired or RestartContainer, for cpu or memory."""
+
+    resource_name: str = ""
+    restart_policy: str = "NotRequired"
+
+
 class Container(View, frozen=True, kw_only=True):
     """A container, whole."""
 
@@ -216,6 +223,7 @@ class Container(View, frozen=True, kw_only=True):
     env: list[EnvVar] = []
     env_from: list[EnvFrom] = []
     resources: ResourceRequirements = ResourceRequirements()
+    resize_policy: list[ResizePolicy] = []
     volume_mounts: list[VolumeMount] = []
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
@@ -228,6 +236,7 @@ class Container(View, frozen=True, kw_only=True):
     stdin_once: bool = False
     tty: bool = False
     restart_policy: str | None = None
+    target_container_name: str = ""
 
     @property
     def sidecar(self) -> bool:
@@ -369,6 +378,7 @@ class PodSpec(View, frozen=True, kw_only=True):
     node_name: str = ""
     containers: list[Container] = []
     init_containers: list[Container] = []
+    ephemeral_containers: list[Container] = []
     volumes: list[Volume] = []
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
@@ -401,6 +411,7 @@ class ContainerStatus(View, frozen=True, kw_only=True):
     container_id: str = msgspec.field(name="containerID", default="")
     state: dict[str, Any] = {}
     last_state: dict[str, Any] = {}
+    resources: ResourceRequirements | None = None
 
 
 class PodStatus(View, frozen=True, kw_only=True):
@@ -414,6 +425,7 @@ class PodStatus(View, frozen=True, kw_only=True):
     start_time: str | None = None
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
+    ephemeral_container_statuses: list[ContainerStatus] = []
 
 
 class Pod(View, frozen=True, kw_only=True):
@@ -429,9 +441,20 @@ class Pod(View, frozen=True, kw_only=True):
         return f"{self.metadata.name}_{self.metadata.namespace}({self.metadata.uid})"
 
     def container(self, name: str) -> Container | None:
-        """Return the app or init container of that name."""
-        both = (*self.spec.containers, *self.spec.init_containers)
-        return next((c for c in both if c.name == name), None)
+        """Return the app, init or ephemeral container of that name."""
+        spec = self.spec
+        every = (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)
+        return next((c for c in every if c.name == name), None)
+
+    def container_status(self, name: str) -> ContainerStatus | None:
+        """Return what was last said of the container of that name."""
+        said = self.status
+        every = (
+            *said.container_statuses,
+            *said.init_container_statuses,
+            *said.ephemeral_container_statuses,
+        )
+        return next((s for s in every if s.name == name), None)
 
 
 class ConfigMap(View, frozen=True, kw_only=True):

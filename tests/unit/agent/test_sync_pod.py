@@ -24,6 +24,7 @@ from wherry.agent.sync import (
     Rejection,
     RemoveContainer,
     RemoveSandbox,
+    ResizeContainer,
     RunSandbox,
     Snapshot,
     StartContainer,
@@ -321,6 +322,8 @@ class Node:
                 self.end(name, 137)
             case StartContainer():
                 self.start(action)
+            case ResizeContainer():
+                raise AssertionError("nobody has asked for other resources")
 
     def start(self, action: StartContainer) -> None:
         name = action.name
