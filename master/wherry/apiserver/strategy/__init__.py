@@ -8,6 +8,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from wherry.api.kinds import Kind
+from wherry.apiserver.strategy.admission_policy import (
+    AdmissionPolicyBindingStrategy,
+    AdmissionPolicyStrategy,
+    ValidatingAdmissionPolicyBindingStrategy,
+    ValidatingAdmissionPolicyStrategy,
+)
 from wherry.apiserver.strategy.autoscaling import HorizontalPodAutoscalerStrategy
 from wherry.apiserver.strategy.base import Strategy
 from wherry.apiserver.strategy.batch import CronJobStrategy, JobStrategy
@@ -19,6 +25,12 @@ from wherry.apiserver.strategy.cluster import (
     SubnetLeaseStrategy,
 )
 from wherry.apiserver.strategy.config import ConfigMapStrategy, SecretStrategy
+from wherry.apiserver.strategy.devices import (
+    DeviceClassStrategy,
+    ResourceClaimStrategy,
+    ResourceClaimTemplateStrategy,
+    ResourceSliceStrategy,
+)
 from wherry.apiserver.strategy.disruption import PodDisruptionBudgetStrategy
 from wherry.apiserver.strategy.endpoints import EndpointSliceStrategy, EndpointsStrategy
 from wherry.apiserver.strategy.event import EventStrategy
@@ -74,6 +86,7 @@ _ADMISSION = "admissionregistration.k8s.io/v1"
 _FLOW = "flowcontrol.apiserver.k8s.io/v1"
 _NETWORKING = "networking.k8s.io/v1"
 _RBAC = "rbac.authorization.k8s.io/v1"
+_RESOURCE = "resource.k8s.io/v1"
 _STORAGE = "storage.k8s.io/v1"
 _PLAIN: Final = Strategy()
 STRATEGIES: Final[Mapping[tuple[str, str], Strategy]] = {
@@ -104,8 +117,16 @@ STRATEGIES: Final[Mapping[tuple[str, str], Strategy]] = {
     ("discovery.k8s.io/v1", "EndpointSlice"): EndpointSliceStrategy(),
     ("node.k8s.io/v1", "RuntimeClass"): RuntimeClassStrategy(),
     ("policy/v1", "PodDisruptionBudget"): PodDisruptionBudgetStrategy(),
+    (_RESOURCE, "DeviceClass"): DeviceClassStrategy(),
+    (_RESOURCE, "ResourceClaim"): ResourceClaimStrategy(),
+    (_RESOURCE, "ResourceClaimTemplate"): ResourceClaimTemplateStrategy(),
+    (_RESOURCE, "ResourceSlice"): ResourceSliceStrategy(),
     ("scheduling.k8s.io/v1", "PriorityClass"): PriorityClassStrategy(),
     ("apiregistration.k8s.io/v1", "APIService"): APIServiceStrategy(),
+    (_ADMISSION, "MutatingAdmissionPolicy"): AdmissionPolicyStrategy(),
+    (_ADMISSION, "MutatingAdmissionPolicyBinding"): AdmissionPolicyBindingStrategy(),
+    (_ADMISSION, "ValidatingAdmissionPolicy"): ValidatingAdmissionPolicyStrategy(),
+    (_ADMISSION, "ValidatingAdmissionPolicyBinding"): ValidatingAdmissionPolicyBindingStrategy(),
     (_ADMISSION, "MutatingWebhookConfiguration"): MutatingWebhookConfigurationStrategy(),
     (_ADMISSION, "ValidatingWebhookConfiguration"): WebhookConfigurationStrategy(),
     (_FLOW, "FlowSchema"): FlowSchemaStrategy(),
