@@ -2,138 +2,19 @@
 
 import contextlib
 import json
-import resource
-import socket
 import ssl
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from threading import Event
 
 import pytest
-from apiserver_pki import TestPki
-from ports import claim
-
-from wherry.pki.tls import client_context
-from wherry.process.clock import SystemClock
+from apiserver_victim import CLOCK, MAPS, PROMPT_S, Victim, status_of, victim_in
 
 pytestmark = pytest.mark.integration
-MAPS = "/api/v1/namespaces/default/configmaps"
-START_S = 30.0
-CLOCK = SystemClock()
-pause = Event().wait
-PROMPT_S = 3.0  # an ordinary request takes milliseconds; machines that run tests may be loaded
-
-
-class Victim:
-    """One API server process over a store in memory."""
-
-    def __init__(self, directory: Path) -> None:
-        pki = TestPki(directory)
-        serving, admin = pki.files("kube-apiserver", server=True), pki.admin()
-        self.port, grpc_port = claim(2)
-        self.tls = client_context(admin)
-        self.log = directory / "apiserver.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "wherry.cli", "apiserver", "--store", "memory://"),
-                    *("--advertise-address", "127.0.0.1", "--bind-address", "127.0.0.1"),
-                    *("--secure-port", str(self.port), "--grpc-port", str(grpc_port)),
-                    *("--health-port", "0", "--tls-cert-file", str(serving.cert)),
-                    *("--tls-private-key-file", str(serving.key)),
-                    *("--client-ca-file", str(pki.ca)),
-                ],
-                stderr=log,
-            )
-
-    def plain(self) -> socket.socket:
-        """Open a TCP connection and say nothing."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
-
-    def connect(self) -> ssl.SSLSocket:
-        """Open a TLS connection as administrator."""
-        return self.tls.wrap_socket(self.plain(), server_hostname="127.0.0.1")
-
-    def send(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Send bytes on a new connection; return the answers until the server closes it."""
-        with self.connect() as stream:
-            with contextlib.suppress(ConnectionError, ssl.SSLError):
-                stream.sendall(data)  # it may be refused before all is sent
-            return list(answers(stream))
-
-    def ask(
-        self, method: str, path: str, body: bytes = b"", media: str = "application/json"
-    ) -> int:
-        """Make one ordinary request; return its code."""
-        return self.answer(method, path, body, media)[0]
-
-    def answer(
-        self, method: str, path: str, body: bytes = b"", media: str = "application/json"
-    ) -> tuple[int, bytes]:
-        head = (
-            f"{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-            f"Content-Type: {media}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        (answer,) = self.send(head.encode() + body)
-        return answer
-
-    def rss_mb(self) -> float:
-        text = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(text.split("VmRSS:")[1].split()[0]) / 1024
-
-    def settled_mb(self, at_most: float) -> float:
-        """Return memory once it is no more than that, or what it still is in the end."""
-        deadline = CLOCK.monotonic() + 20
-        while (now := self.rss_mb()) > at_most and CLOCK.monotonic() < deadline:
-            pause(0.2)
-        return now
-
-    def is_prompt(self) -> bool:
-        """Tell whether somebody else is served as if nothing were the matter."""
-        began = CLOCK.monotonic()
-        return self.ask("GET", MAPS) == 200 and CLOCK.monotonic() - began < PROMPT_S
-
-
-def answers(stream: ssl.SSLSocket) -> Iterator[tuple[int, bytes]]:
-    """Yield (code, body) of each answer with a length, until the end."""
-    with stream.makefile("rb") as lines, contextlib.suppress(ConnectionError, ssl.SSLError):
-        while first := lines.readline():
-            length = 0
-            while (line := lines.readline().lower()) not in (b"\r\n", b""):
-                if line.startswith(b"content-length:"):
-                    length = int(line.split(b":")[1])
-            yield int(first.split()[1]), lines.read(length)
 
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    one = Victim(tmp_path_factory.mktemp("attacked"))
-    try:
-        deadline = CLOCK.monotonic() + START_S
-        while CLOCK.monotonic() < deadline:
-            with contextlib.suppress(OSError, ValueError):
-                if one.ask("GET", "/readyz") == 200:
-                    break
-            pause(0.05)
-        else:
-            pytest.fail(one.log.read_text()[-2000:])
+    with victim_in(tmp_path_factory.mktemp("attacked")) as one:
         yield one
-        assert one.process.poll() is None, "it died"
-        assert "Traceback" not in one.log.read_text()
-    finally:
-        one.process.terminate()
-        one.process.wait(20)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def status_of(body: bytes) -> tuple[str, str]:
-    status = json.loads(body)
-    assert (status["kind"], status["apiVersion"]) == ("Status", "v1")
-    return status["reason"], status["message"]
 
 
 @pytest.mark.parametrize(

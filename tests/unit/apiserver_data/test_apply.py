@@ -390,3 +390,19 @@ def test_an_update_leaves_each_changed_field_with_one_owner(
     for each in entries.values():
         for path in paths(each.fields):
             assert path in now or _is_container(path) or path[-1] == "f:args"
+
+
+@given(st.lists(writes, min_size=1, max_size=6), configs())
+def test_force_moves_what_differs_and_shares_what_is_the_same(
+    before: list[tuple[str, Object, bool]], config: Object
+) -> None:
+    live = history(before)
+    after = apply(live, "eve", config, force=True)
+    was, now = leaves(live), leaves(after)
+    for entry in live["metadata"].get("managedFields", []):
+        kept = set(paths(owned(after, entry["manager"]) or {}))
+        for path in paths(entry["fieldsV1"]):
+            if path in was and now.get(path) == was[path]:
+                assert path in kept, "it was taken away though nothing changed"
+            elif path in was and path in set(paths(owned(after, "eve"))):
+                assert path not in kept, "two own a field that one of them changed"

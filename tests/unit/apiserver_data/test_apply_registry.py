@@ -8,7 +8,7 @@ import pytest
 from registry_world import ADMIN, World, in_world
 
 from wherry.api import kinds
-from wherry.api.errors import ForbiddenError
+from wherry.api.errors import ForbiddenError, StatusError
 from wherry.api.kinds import Kind
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.verbs import Context
@@ -163,5 +163,27 @@ def test_a_put_takes_what_it_changes_and_keeps_managers_that_it_does_not_send() 
         ]
         sent["metadata"] = {"name": "c", "managedFields": [{}]}
         assert managers(await replace(w, kinds.CONFIG_MAP, sent, "editor")) == []
+
+    in_world(run)
+
+
+@pytest.mark.parametrize("part", ["metadata", "spec"])
+@pytest.mark.parametrize("value", [[], [[]], "x", 1, None])
+def test_configurations_whose_parts_are_no_objects_are_refused(part: str, value: Any) -> None:
+    async def run(w: World) -> None:
+        for subresource, kind in (("", kinds.DEPLOYMENT.kind), ("scale", "Scale")):
+            version = "autoscaling/v1" if subresource else "apps/v1"
+            config = {"apiVersion": version, "kind": kind, part: value}
+            ctx = Context(ADMIN, field_manager="me")
+            with pytest.raises(StatusError):
+                await w.registry.patch(
+                    ctx,
+                    BY_KIND[kinds.DEPLOYMENT],
+                    "default",
+                    "d",
+                    config,
+                    PatchType.APPLY,
+                    subresource,
+                )
 
     in_world(run)

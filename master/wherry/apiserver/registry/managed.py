@@ -134,12 +134,20 @@ def configuration(ctx: Context, target: Target, patch: Any, subresource: str) ->
             "Incorrect version specified in apply patch. Specified patch version: "
             f"{version}, expected: {kind.api_version}"
         )
-    if (patch.get("metadata") or {}).get("managedFields"):
+    if _member(patch, "metadata").get("managedFields"):
         raise BadRequestError("metadata.managedFields must be nil")
     _check_fields(target, patch)
     ctx.applies = True
     config = prepare.check_types(ctx, target.resource, patch)
     return _part(target, config, subresource)
+
+
+def _member(patch: Object, name: str) -> Object:
+    """Return an object inside a configuration; the schema has not been held to it yet."""
+    value = patch.get(name) or {}
+    if not isinstance(value, dict):
+        raise BadRequestError(f"error decoding YAML: {name} is not an object")
+    return value
 
 
 def _no_manager() -> InvalidError:
@@ -162,8 +170,8 @@ def _of_parent(target: Target, patch: Object) -> Object:
             f"{patch.get('apiVersion') or ''}, expected: autoscaling/v1"
         )
     kind = target.resource.kind
-    replicas = (patch.get("spec") or {}).get("replicas")
-    metadata = {k: v for k, v in (patch.get("metadata") or {}).items() if k in _IDENTITY}
+    replicas = _member(patch, "spec").get("replicas")
+    metadata = {k: v for k, v in _member(patch, "metadata").items() if k in _IDENTITY}
     parent: Object = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
     return parent if replicas is None else {**parent, "spec": {"replicas": replicas}}
 
