@@ -4,8 +4,11 @@ from random import Random
 
 import pytest
 from store_files import put
+from store_members import cluster, node, others, propose, settled
 from store_sim import SimDisk
+from virtual_loop import run, until
 
+from wherry.store.membership import MemberInfo
 from wherry.store.raft.core import COMMAND
 from wherry.store.raft.disk import CorruptError
 from wherry.store.raft.wal import NOOP, Wal
@@ -31,3 +34,30 @@ def test_a_log_of_which_only_an_empty_segment_is_left_is_refused() -> None:
         disk.delete(lost)
     with pytest.raises(CorruptError, match=r"\.wal offset 0: the log holds no entry"):
         open_log(disk)
+
+
+def test_a_member_that_loses_its_disk_again_while_it_returns_still_returns() -> None:
+    """The new id was that of the first new disk; the second one waited for ever (seed 2029)."""
+
+    async def main() -> None:
+        world = cluster()
+        leader = await settled(world)
+        await propose(leader, 1)
+        (name, *_) = (one.name for one in others(world, leader))
+
+        def place() -> MemberInfo:
+            found = node(leader).members.named(name)
+            assert found is not None
+            return found
+
+        for _ in range(2):
+            await world.kill(name)
+            world.members[name].disk.wipe()
+            world.start(name)
+            await until(lambda: place().learner, within_s=20)
+        twice = world.members[name]
+        await until(lambda: not place().learner and not node(twice).fresh, within_s=20)
+        assert place().id == node(twice).member_id
+        await world.stop()
+
+    run(main())

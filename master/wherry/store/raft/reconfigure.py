@@ -283,11 +283,15 @@ class Reconfiguration(Replication):
                 if not ack.fresh:  # of a disk that is gone, or that has no place here any more
                     self._tell_removed(node, ack.id)
                     return
-                if not member.learner:
+                if self._replaceable(member):
                     self._wiped[member.key] = ack.id
             self._spoken[member.key] = ack.id or member.id
             (self._unsure.add if ack.fresh else self._unsure.discard)(node)
         super()._on_ack(node, ack)
+
+    def _replaceable(self, member: MemberInfo) -> bool:
+        """Whether it may get another id: a voter, or one that was and lost its disk once more."""
+        return not member.learner or member.id in self.configuration.returning
 
     def _mend(self) -> None:
         """Have members with new disks replaced by learners, and those promoted, in time."""
@@ -298,7 +302,7 @@ class Reconfiguration(Replication):
         asked: list[tuple[Change, int]] = [(PromoteMember(one), 0) for one in learners]
         for name, new_id in sorted(self._wiped.items()):
             member = self.configuration.named(name)
-            if member is None or member.learner or member.id == new_id:
+            if member is None or member.id == new_id or not self._replaceable(member):
                 del self._wiped[name]
             else:
                 asked.append((ReplaceMember(member.id), new_id))
