@@ -42,6 +42,7 @@ from wherry.store.membership import (
     UpdateMember,
 )
 from wherry.store.mvcc import MvccState
+from wherry.store.question import Questions
 from wherry.store.raft.core import Vouch
 from wherry.store.raft.disk import Disk
 from wherry.store.raft.link import PeerLink
@@ -54,7 +55,6 @@ from wherry.store.watch import WatchHub
 log = logging.getLogger(__name__)
 _STEP_S = 0.1  # of the housekeeping ...
 _IDLE_STEP_S = 0.5  # ... when there is nothing that it would have to be in time for
-_ANSWER_S = 5.0  # the leader has so long to answer a follower
 _PROPOSE_AGAIN_S = 1.0  # an Expire or Compact that got lost is proposed again
 
 _QUESTIONS = rpc.Propose | rpc.ReadIndex | rpc.KeepAlive | rpc.LeaseGet | rpc.ChangeMembers
@@ -102,7 +102,8 @@ class Replica:
             on_payload=self._on_payload,
             on_join=lambda name, peer, reply: self._members.join(name, peer, reply),
         )
-        self._members = Members(self.node, self._ask, clock, rng)
+        self._questions = Questions(self.node, clock, rng)
+        self._members = Members(self.node, self._questions.ask, clock, rng)
         self._clock = clock
         self._compactor = Compactor(compaction or Compaction(), clock.monotonic())
         self.quota = quota or Quota()
@@ -110,8 +111,6 @@ class Replica:
         self._lessor = Lessor()
         self._leases_of_term = 0  # the term in which the lessor was filled
         self._proposed_at: dict[str, float] = {}
-        self._questions: dict[int, tuple[str, float, Callable[[rpc.Between | Lost], None]]] = {}
-        self._question = rng.getrandbits(48)  # answers to an earlier life fit no question
         self._led_elsewhere = asyncio.Event()  # set whenever the leader changed
 
     @property
@@ -180,7 +179,7 @@ class Replica:
         def answered(answer: rpc.Between | Lost) -> None:
             reply(answer.outcome if isinstance(answer, rpc.Result) else lost(answer))
 
-        self._ask(lambda number: rpc.Propose(number, command), answered)
+        self._questions.ask(lambda number: rpc.Propose(number, command), answered)
 
     def read_index(self, reply: IndexReply) -> None:
         """Call `reply` when the state here holds everything acknowledged before this call."""
@@ -194,7 +193,7 @@ class Replica:
             else:
                 reply(lost(answer))
 
-        self._ask(lambda number: rpc.ReadIndex(number, self.node.vouching_term), answered)
+        self._questions.ask(lambda number: rpc.ReadIndex(number, self.node.vouching_term), answered)
 
     def lease(self, lease: int, reply: LeaseReply, *, renew: bool) -> None:
         """Look at a lease, or renew it; `reply` gets None when there is no such lease.
@@ -215,7 +214,7 @@ class Replica:
                 reply(lost(answer))
 
         kind = rpc.KeepAlive if renew else rpc.LeaseGet
-        self._ask(lambda number: kind(number, lease), answered)
+        self._questions.ask(lambda number: kind(number, lease), answered)
 
     def _lease_here(self, lease: int, index: int | Lost, reply: LeaseReply, *, renew: bool) -> None:
         if isinstance(index, Lost):
@@ -265,27 +264,6 @@ class Replica:
 
     # ---- follower and leader
 
-    def _ask(
-        self,
-        question: Callable[[int], rpc.Between],
-        answered: Callable[[rpc.Between | Lost], None],
-    ) -> None:
-        leader = self.node.leader
-        self._question += 1
-        number = self._question
-        if leader is None or not self.node.send(leader, rpc.encode(question(number))):
-            answered(Lost.NOT_LEADER)
-            return
-        self._questions[number] = (leader, self._clock.monotonic() + _ANSWER_S, answered)
-
-    def _give_up_questions(self, now: float) -> None:
-        """What was asked of somebody who no longer leads may have been done or not."""
-        leader = self.node.leader
-        for number, (asked, deadline, answered) in list(self._questions.items()):
-            if asked != leader or deadline < now:
-                del self._questions[number]
-                answered(Lost.UNKNOWN)
-
     def _on_payload(self, member: str, data: bytes) -> None:
         try:
             message = rpc.decode_between(data)
@@ -295,9 +273,7 @@ class Replica:
         if isinstance(message, _QUESTIONS):
             self._on_question(member, message)
             return
-        pending = self._questions.pop(message.id, None)
-        if pending is not None:
-            pending[2](message)
+        self._questions.take(message)
 
     def _on_question(
         self,
@@ -337,8 +313,7 @@ class Replica:
     def _on_leader(self) -> None:
         self._led_elsewhere.set()
         self._members.step()
-        if self._questions:
-            self._give_up_questions(self._clock.monotonic())
+        self._questions.give_up()
 
     def _on_applied(self) -> None:
         self.hub.advance()
@@ -359,11 +334,10 @@ class Replica:
     async def _keep_house(self) -> None:
         sweeping = False
         while True:
-            busy = self._questions or self._members.waiting or self.state.leases or sweeping
+            busy = self._questions.waiting or self._members.waiting or self.state.leases or sweeping
             await asyncio.sleep(_STEP_S if busy else _IDLE_STEP_S)
             now = self._clock.monotonic()
-            if self._questions:
-                self._give_up_questions(now)
+            self._questions.give_up()
             self._members.step()
             sweeping = self.state.sweep()
             if self.node.is_leader and self.node.ready:

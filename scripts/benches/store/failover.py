@@ -5,6 +5,7 @@ import contextlib
 import signal
 import time
 from itertools import pairwise
+from typing import Protocol
 
 from _report import Report
 from store.load import quantile
@@ -54,14 +55,15 @@ async def _gap(processes: Processes, first: str, act: "Act", *, leader: str) -> 
         await client.close()
 
 
-class Act:
+class Act(Protocol):
     """What happens to a leader."""
 
     async def __call__(self, processes: Processes, leader: str) -> None:
-        raise NotImplementedError
+        """Do it."""
+        ...
 
 
-class Kill(Act):
+class Kill:
     """`kill -9`, or SIGTERM."""
 
     def __init__(self, number: int) -> None:
@@ -71,7 +73,7 @@ class Kill(Act):
         await asyncio.to_thread(processes.kill, leader, self._number)
 
 
-class MoveLeader(Act):
+class MoveLeader:
     """`etcdctl move-leader`, as an operator does it."""
 
     async def __call__(self, processes: Processes, leader: str) -> None:

@@ -6,9 +6,9 @@
     match.py     pure: what a follower does with entries
     message.py   what members say to each other
     link.py      how they reach each other (mTLS streams)
-    wal.py       the log on disk
-    snapshot.py  snapshots on disk
-    disk.py      files, as far as the two above need them
+    wal.py       the log on disk, made of record.py
+    keeper.py    when a snapshot is taken or installed; snapshot.py: what it is on disk
+    disk.py      files, as far as these need them
 
 Why not PySyncObj as it is: docs/adr/0001. Every deviation is explained where it is made.
 """

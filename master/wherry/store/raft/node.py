@@ -10,9 +10,8 @@ a command, must not go on.
 """
 
 import asyncio
-import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Generic, TypeVar
 
@@ -21,18 +20,16 @@ from wherry.store.membership import REMOVED, Change, Configuration, MemberError
 from wherry.store.raft import message as msg
 from wherry.store.raft import snapshot
 from wherry.store.raft.core import RaftCore, ReadReply, Reply, Vouch
-from wherry.store.raft.disk import CorruptError, Disk
+from wherry.store.raft.disk import Disk
+from wherry.store.raft.keeper import Keeper
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Joined, Lost, Machine, RaftConfig
 from wherry.store.raft.reconfigure import MembersReply, base_of
-from wherry.store.raft.snapshot import SnapshotId
 from wherry.store.raft.transfer import Transfers
 from wherry.store.raft.wal import Wal
 
 log = logging.getLogger(__name__)
 R = TypeVar("R")
-_KEEP_SNAPSHOTS = 2
-_MAX_LOG_BYTES = 64 << 20  # of commands; then a snapshot is due, however large or few they are
 
 
 class RemovedError(ConfigError):
@@ -85,12 +82,7 @@ class RaftNode(Generic[R]):
         self._timer: asyncio.TimerHandle | None = None
         self._applied = 0
         self._waiting: list[tuple[int, ReadReply]] = []
-        self._receiving: snapshot.Receiver | None = None
-        self._received: tuple[str, snapshot.Receiver] | None = None
-        self._snapshot_index = 1  # what the newest snapshot ends with ...
-        self._snapshot_bytes = 0  # ... how large it is ...
-        self._applied_bytes = 0  # ... and what was applied since
-        self._work = asyncio.Event()  # a snapshot is to be taken or installed
+        self._keeper = Keeper(config, machine, disk, link, lambda: self._core, self._installed)
 
     # ---- what others ask
 
@@ -221,7 +213,7 @@ class RaftNode(Generic[R]):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._fail_stop(self._failure))
                 tasks.create_task(self._tick())
-                tasks.create_task(self._keep_snapshots())
+                tasks.create_task(self._keeper.run())
                 tasks.create_task(self._link.run(self))
         finally:
             self._core = None
@@ -241,26 +233,11 @@ class RaftNode(Generic[R]):
             base=base_of(config),
             segment_bytes=config.segment_bytes,
         )
-        known = snapshot.snapshots(self._disk)
-        usable = snapshot.newest_valid(self._disk, known)
-        check_reach(wal, usable, known)
-        for damaged in known:
-            if usable is not None and damaged.index > usable.index:
-                self._disk.delete(damaged.name)  # the log has it; nobody must be sent this
-        header: snapshot.Header | None = None
-        if usable is not None:
-            header, chunks = snapshot.read(self._disk, usable.name, config.cluster)
-            restorer = self._machine.restorer()
-            for chunk in chunks:
-                restorer.feed(chunk)
-            restorer.finish()
-            if wal.term_at(usable.index) != usable.term:
-                wal.reset(usable.index, usable.term)
+        header = self._keeper.restore(wal)
         core: RaftCore[R] = RaftCore(config, wal, Transfers(self._disk), self, self._rng)
-        if usable is not None and header is not None:
+        if header is not None:
             core.start_at(header)
-            core.forget_before(usable.index)
-            self._remember_snapshot(usable)
+            core.forget_before(header.index)
         self._applied = core.applied
         self._core = core
 
@@ -326,19 +303,8 @@ class RaftNode(Generic[R]):
         except Exception as error:  # noqa: BLE001  # ends run(): see the module
             self._fail(error)
             return
-        if self._snapshot_due(core.applied):
-            self._work.set()
+        self._keeper.look(core.applied)
         self._arrange(core)
-
-    def _snapshot_due(self, applied: int) -> bool:
-        """Whether it is time: after so many entries, and when the log is half as large as the state.
-
-        So snapshots cost a bounded multiple of what is written; and the log is bounded.
-        """
-        if self._applied_bytes >= _MAX_LOG_BYTES:
-            return True
-        enough = applied - self._snapshot_index >= self.config.snapshot_count
-        return enough and self._applied_bytes >= self._snapshot_bytes // 2
 
     def _serve_waiting(self) -> None:
         if self._waiting:
@@ -391,7 +357,7 @@ class RaftNode(Generic[R]):
 
     def apply(self, command: bytes) -> R:
         """See `core.Owner`."""
-        self._applied_bytes += len(command)
+        self._keeper.applied_bytes += len(command)
         return self._machine.apply(command)
 
     def send_message(self, member: str, message: msg.Message) -> bool:
@@ -416,125 +382,16 @@ class RaftNode(Generic[R]):
 
     def receive_snapshot(self, member: str, chunk: msg.SnapshotChunk) -> None:
         """See `core.Owner`."""
-        core = self._core
-        if core is None:
-            return
-        identity = SnapshotId(chunk.index, chunk.snapshot_term)
-        if identity.index <= core.applied:
-            core.acknowledge_snapshot(member, core.commit + 1)
-            return
-        receiving = self._receiving
-        if self._received is not None:  # being installed: one at a time
-            return
-        if receiving is None or receiving.id != identity or receiving.size != chunk.size:
-            if receiving is not None:
-                receiving.close()
-            receiving = self._receiving = snapshot.Receiver(self._disk, identity, chunk.size)
-        if receiving.add(chunk.offset, chunk.data):
-            self._receiving = None
-            self._received = (member, receiving)
-            self._work.set()
-        self._link.send(member, _snapshot_ack(chunk, receiving.offset))
+        self._keeper.receive(member, chunk)
 
-    # ---- snapshots: one job at a time
-
-    async def _keep_snapshots(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            if self._received is not None:
-                await self._install(*self._received)
-                self._received = None
-            else:
-                await self._take()
+    # ---- snapshots
 
     def snapshot_header(self) -> snapshot.Header | None:
         """Return the header of a snapshot of the state as it is now; None: there is none yet."""
-        core, wal = self._core, self._wal
-        term = wal.term_at(core.applied) if core is not None and wal is not None else None
-        if core is None or term is None:
-            return None
-        index, members = core.configuration_at(core.applied)
-        return snapshot.Header(core.applied, term, self.config.cluster, members, index)
+        return self._keeper.header()
 
-    async def _take(self) -> None:
-        header = self.snapshot_header()
-        if header is None or not self._snapshot_due(header.index):
-            return
-        self._applied_bytes = 0
-        with self._machine.snapshot() as view:
-            writer = snapshot.Writer(self._disk, header)
-            try:
-                for chunk in view.chunks():
-                    await self._disk.run(functools.partial(writer.add, chunk))
-                taken = await self._disk.run(writer.finish)
-            except BaseException:
-                writer.abandon()
-                raise
-        log.info("took snapshot", extra={"file": taken.name})
-        self._remember_snapshot(taken)
-        self._forget_old()
-
-    def _remember_snapshot(self, newest: SnapshotId) -> None:
-        self._snapshot_index = max(self._snapshot_index, newest.index)
-        self._snapshot_bytes = self._disk.size(newest.name)
-
-    def _forget_old(self) -> None:
-        """Keep two snapshots, and the log from the older one on."""
-        kept = snapshot.snapshots(self._disk)
-        for old in kept[:-_KEEP_SNAPSHOTS]:
-            self._disk.delete(old.name)
-        if len(kept) >= _KEEP_SNAPSHOTS and self._wal is not None:
-            self._wal.drop_before(kept[-_KEEP_SNAPSHOTS].index)
-        if kept and self._core is not None:
-            self._core.forget_before(kept[-1].index)
-
-    async def _install(self, member: str, received: snapshot.Receiver) -> None:
-        try:
-            await self._disk.run(received.finish)
-        except CorruptError as error:
-            log.warning("received a damaged snapshot", extra={"why": str(error)})
-            return
-        header, chunks = snapshot.read(self._disk, received.id.name, self.config.cluster)
-        restorer = self._machine.restorer()
-        for chunk in chunks:
-            restorer.feed(chunk)
-            await asyncio.sleep(0)
-        core = self._core
-        if core is None:
-            return
-        if core.install(header, restorer.finish):
-            log.info("installed snapshot", extra={"file": received.id.name})
-            self._remember_snapshot(received.id)
-            self._applied_bytes = 0
-            for old in snapshot.snapshots(self._disk):
-                if old.index < received.id.index:
-                    self._disk.delete(old.name)
-            self._applied = core.applied
-            self._on_applied()
-            self._serve_waiting()
-        core.acknowledge_snapshot(member, received.id.index + 1)
-
-
-def check_reach(wal: Wal, usable: SnapshotId | None, known: Sequence[SnapshotId]) -> None:
-    """See that nothing is missing between the usable snapshot and the log.
-
-    Raises:
-        CorruptError: something is.
-    """
-    first = wal.entries[0][1] if wal.entries else 1
-    reached = usable.index if usable is not None else 1
-    if first > reached:
-        raise CorruptError(
-            f"the log begins at entry {first}, and the newest good snapshot ends at {reached}"
-        )
-    if usable is not None and usable != known[-1]:
-        last = wal.entries[-1][1] if wal.entries else 1
-        if wal.term_at(usable.index) != usable.term or last < known[-1].index:
-            raise CorruptError(
-                f"{known[-1].name} is damaged, and the log does not go on from {usable.name}"
-            )
-
-
-def _snapshot_ack(chunk: msg.SnapshotChunk, offset: int) -> msg.SnapshotAck:
-    return msg.SnapshotAck(chunk.term, chunk.read, chunk.index, chunk.snapshot_term, offset)
+    def _installed(self, applied: int) -> None:
+        """A snapshot took the place of the state."""
+        self._applied = applied
+        self._on_applied()
+        self._serve_waiting()

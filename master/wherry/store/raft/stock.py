@@ -7,6 +7,7 @@ time, and injected chance. It still replicates and elects as PySyncObj does; `el
 
 import asyncio
 import zlib
+from abc import ABC, abstractmethod
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -198,7 +199,7 @@ class Owner(Protocol[R_co]):
         ...
 
 
-class StockMember(SyncObj):  # type: ignore[misc]  # untyped library
+class StockMember(SyncObj, ABC):  # type: ignore[misc]  # untyped library
     """PySyncObj on our log. Nothing it wants to send leaves unseen: see `outgoing`."""
 
     # PySyncObj's own fields, as far as they are used here.
@@ -271,13 +272,13 @@ class StockMember(SyncObj):  # type: ignore[misc]  # untyped library
         return self._wal.entries[-1][1]
 
     @property
+    @abstractmethod
     def member_id(self) -> int:
         """Return this member's id."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outgoing(self, node: Member, message: dict[str, Any]) -> None:
         """PySyncObj wants to send this."""
-        raise NotImplementedError
 
     def _stock(self, node: Member, message: dict[str, Any]) -> None:
         """Let PySyncObj handle a message that was found harmless."""

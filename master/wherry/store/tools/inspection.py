@@ -20,7 +20,7 @@ from wherry.store.mvcc import MvccState
 from wherry.store.raft import snapshot
 from wherry.store.raft.core import COMMAND
 from wherry.store.raft.disk import CorruptError, Disk, DiskFile
-from wherry.store.raft.node import check_reach
+from wherry.store.raft.keeper import check_reach
 from wherry.store.raft.record import (
     CUT,
     ENTRY,
