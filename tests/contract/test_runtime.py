@@ -365,3 +365,16 @@ def test_running_containers_have_stats(play: Play) -> None:
         assert (entry.name, entry.pod) == ("c", made.config.pod)
 
     play(scenario)
+
+
+def test_a_running_container_takes_other_resources(play: Play) -> None:
+    async def scenario(bench: Bench) -> None:
+        made = await bench.running()
+        wanted = Resources(cpu_shares=512, cpu_quota_us=50_000, memory_limit_bytes=64 << 20)
+        await bench.runtime.update_resources(made.container, wanted)
+        assert (await made.record()).state is ContainerState.RUNNING
+        with pytest.raises(RuntimeRefusedError) as caught:
+            await bench.runtime.update_resources("0" * 64, wanted)
+        assert caught.value.code == "NotFound"
+
+    play(scenario)

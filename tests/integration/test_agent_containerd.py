@@ -713,6 +713,73 @@ def test_exec_and_port_forward_are_tunnelled(play: Play) -> None:
     play(scenario)
 
 
+def test_a_running_container_gets_other_limits(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        small = {"limits": {"cpu": "200m", "memory": "64Mi"}}
+        script = (
+            "while :; do cat /sys/fs/cgroup/memory.max "
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null; sleep 0.2; done"
+        )
+        name = await world.run(script, container={"resources": small})
+        pod = await world.until(name, ready)
+        before = container(pod)["containerID"]
+        assert container(pod)["resources"] == small
+        await settled_log(world, name, str(64 << 20))
+        big = {"limits": {"cpu": "300m", "memory": "96Mi"}}
+        spec = {"containers": [{**pod["spec"]["containers"][0], "resources": big}]}
+        await world.api.patch(POD, name, orjson.dumps({"spec": spec}), "default")
+        pod = await world.until(name, lambda p: container(p).get("resources") == big)
+        await settled_log(world, name, str(96 << 20))
+        assert (container(pod)["containerID"], container(pod)["restartCount"]) == (before, 0)
+        await settled(lambda: "Resized" in world.reasons(name))
+        await world.kill()
+        await world.start()
+        await world.until(name, ready)
+        assert world.reasons(name).count("Resized") == 1
+        status, text = await world.ask("/metrics/resource")
+        assert status == 200
+        assert f'pod="{name}"' in text
+
+    play(scenario)
+
+
+async def settled_log(world: World, name: str, line: str) -> None:
+    """Wait until the container has printed a line."""
+    async with asyncio.timeout(WITHIN_S):
+        while line not in (await world.log(name)).splitlines():
+            await asyncio.sleep(0.1)
+
+
+def test_a_container_for_debugging_sees_the_processes_of_its_target(play: Play) -> None:
+    async def scenario(world: World) -> None:
+        name = await world.run()
+        pod = await world.until(name, ready)
+        debugger = {
+            "name": "d",
+            "image": BUSYBOX,
+            "command": ["sh", "-c", "ps | grep -v grep | grep -c trap; exit 4"],
+            "targetContainerName": "c",
+        }
+        patch = {"spec": {"ephemeralContainers": [debugger]}}
+        await world.api.patch(POD, name, orjson.dumps(patch), "default")
+
+        def ended(pod: Json) -> bool:
+            said = pod["status"].get("ephemeralContainerStatuses", [{"state": {}}])
+            return "terminated" in said[0]["state"]
+
+        after = await world.until(name, ended)
+        (said,) = after["status"]["ephemeralContainerStatuses"]
+        assert (said["state"]["terminated"]["exitCode"], said["restartCount"]) == (4, 0)
+        assert (phase(after), container(after)["containerID"]) == (
+            "Running",
+            container(pod)["containerID"],
+        )
+        status, text = await world.ask(f"/containerLogs/default/{name}/d")
+        assert (status, text.strip()) == (200, "1")
+
+    play(scenario)
+
+
 def test_the_door_is_for_the_api_server_only(play: Play) -> None:
     async def scenario(world: World) -> None:
         name = await world.run("echo x; sleep 1000")
