@@ -3,7 +3,8 @@
 One store with fsync, one API server, TLS, keep-alive connections. Upstream's figures
 (kube-apiserver 1.36 on etcd 3.6, a machine of this kind) were measured once
 and are not repeated here: only CPU per operation can be compared with them, and the goals are
-what is asked of it.
+what is asked of it. Whoever else uses the machine makes an operation dearer and never cheaper, so
+each phase has rounds, and the cheapest one counts; "fixed work" says how fast the machine was.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from lablib.chaos.rest import Connection, parse_head
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
 WATCHERS, WRITES_PER_S = 200, 50
+ROUNDS = 3
 Once = Callable[[Connection, int], Awaitable[None]]
 
 
@@ -68,6 +70,7 @@ class Bench:
         self._servers = servers
         self._report = report
         self._phase_s = phase_s
+        self._round_s = phase_s / ROUNDS
         self.connections = [servers.connection() for _ in range(64)]
 
     async def phase(
@@ -85,6 +88,30 @@ class Bench:
             How many operations were done.
         """
         numbers = numbers or count()
+        await asyncio.gather(*[ask(c, "GET", "/version") for c in self.connections[:clients]])
+        costs: list[float] = []
+        rates: list[float] = []
+        latencies: list[float] = []
+        for _ in range(ROUNDS):
+            used, began = self._servers.cpu_s(), time.perf_counter()
+            waited = await self._round(clients, once, numbers)
+            if not waited:  # the numbers have ended
+                break
+            costs.append((self._servers.cpu_s() - used) / len(waited))
+            rates.append(len(waited) / (time.perf_counter() - began))
+            latencies += waited
+        label = f"{name}, {clients} client{'s' if clients > 1 else ''}"
+        goal = f"<= {goal_ms}" if goal_ms else ""
+        self._report.add(f"{label}: server CPU", min(costs) * 1000, "ms/op", goal)
+        self._report.add(f"{label}: rate", max(rates), "op/s")
+        done = len(latencies)
+        p99 = statistics.quantiles(latencies, n=100)[98] if done > 1 else latencies[0]
+        self._report.add(f"{label}: p99", p99 * 1000, "ms")
+        return done
+
+    async def _round(self, clients: int, once: Once, numbers: Iterator[int]) -> list[float]:
+        """Return how long each operation of one round took, in seconds."""
+        end = time.perf_counter() + self._round_s
         latencies: list[float] = []
 
         async def client(connection: Connection) -> None:
@@ -96,19 +123,8 @@ class Bench:
                 if done > end:
                     break
 
-        await asyncio.gather(*[ask(c, "GET", "/version") for c in self.connections[:clients]])
-        used, began = self._servers.cpu_s(), time.perf_counter()
-        end = began + self._phase_s
         await asyncio.gather(*[client(c) for c in self.connections[:clients]])
-        took, used = time.perf_counter() - began, self._servers.cpu_s() - used
-        done = len(latencies)
-        label = f"{name}, {clients} client{'s' if clients > 1 else ''}"
-        goal = f"<= {goal_ms}" if goal_ms else ""
-        self._report.add(f"{label}: server CPU", used / done * 1000, "ms/op", goal)
-        self._report.add(f"{label}: rate", done / took, "op/s")
-        p99 = statistics.quantiles(latencies, n=100)[98] if done > 1 else latencies[0]
-        self._report.add(f"{label}: p99", p99 * 1000, "ms")
-        return done
+        return latencies
 
     async def config_maps(self) -> None:
         """Create, get, update and delete."""
@@ -121,7 +137,7 @@ class Bench:
                 goal_ms=0.5,
                 numbers=count(made),
             )
-            made += clients  # the numbers that the last round took
+            made += ROUNDS * clients  # numbers that were taken when a round ended
         for clients in (1, 64):
             await self.phase(
                 "get ConfigMap",
@@ -154,7 +170,7 @@ class Bench:
         made = await self.phase(
             "create Pod", 16, lambda c, n: _drop(ask(c, "POST", PODS, pod(n))), goal_ms=1.0
         )
-        made += 16
+        made += ROUNDS * 16
         for size, goal in ((1000, 3.0), (5000, 15.0)):
             made = await self._fill(made, size)
             await self.phase(f"list {size} pods", 1, _lister(size), goal_ms=goal)
@@ -174,6 +190,8 @@ class Bench:
         """See how long each of many watchers waits for each event, and what that costs."""
         delays: list[float] = []
         seen = [0] * WATCHERS
+        writes = int(WRITES_PER_S * self._round_s)
+        alone = await self._paced(100_000, writes)
         listed = json.loads(await ask(self.connections[0], "GET", f"{CONFIG_MAPS}?limit=1"))
         path = f"{CONFIG_MAPS}?watch=1&resourceVersion={listed['metadata']['resourceVersion']}"
         watchers = [
@@ -181,26 +199,36 @@ class Bench:
             for index in range(WATCHERS)
         ]
         await asyncio.sleep(2.0)  # handshakes are no part of what is measured
-        used, began = self._servers.cpu_s(), time.perf_counter()
-        writes = int(WRITES_PER_S * self._phase_s)
-        for number in range(writes):
-            await asyncio.sleep(max(0.0, began + number / WRITES_PER_S - time.perf_counter()))
-            body = config_map(100_000 + number, time.perf_counter())
-            await ask(self.connections[0], "POST", CONFIG_MAPS, body)
-        deadline = time.perf_counter() + 5
-        while min(seen) < writes and time.perf_counter() < deadline:  # noqa: ASYNC110  # a count
-            await asyncio.sleep(0.05)
-        used = self._servers.cpu_s() - used
-        delivered = sum(seen)
+        costs: list[float] = []
+        for each in range(1, ROUNDS + 1):
+            used, before = self._servers.cpu_s(), sum(seen)
+            await self._paced(100_000 + each * writes, writes)
+            deadline = time.perf_counter() + 5
+            while min(seen) < each * writes and time.perf_counter() < deadline:  # noqa: ASYNC110  # a count
+                await asyncio.sleep(0.05)
+            costs.append((self._servers.cpu_s() - used) / max(1, sum(seen) - before))
         name = f"{WATCHERS} watchers, {WRITES_PER_S} writes/s"
-        self._report.add(f"{name}: CPU per event", used / delivered * 1000, "ms", "<= 0.02")
-        self._report.add(f"{name}: lost", WATCHERS * writes - delivered, "events", "<= 0")
+        cost = min(costs)
+        self._report.add(f"{name}: CPU per event", cost * 1000, "ms", "<= 0.02")
+        share = cost - alone / WATCHERS
+        self._report.add(f"{name}: CPU per event, without its write", share * 1000, "ms")
+        lost = ROUNDS * WATCHERS * writes - sum(seen)
+        self._report.add(f"{name}: lost", lost, "events", "<= 0")
         delays.sort()
         self._report.add(f"{name}: p99", delays[int(len(delays) * 0.99)] * 1000, "ms", "< 20")
         self._report.add(f"RSS with these and {pods} pods", self._servers.rss_mb(), "MB", "< 250")
         for task in watchers:
             task.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
+
+    async def _paced(self, first: int, writes: int) -> float:
+        """Write so often at `WRITES_PER_S`; return the CPU seconds of one write and its events."""
+        used, began = self._servers.cpu_s(), time.perf_counter()
+        for number in range(writes):
+            await asyncio.sleep(max(0.0, began + number / WRITES_PER_S - time.perf_counter()))
+            body = config_map(first + number, time.perf_counter())
+            await ask(self.connections[0], "POST", CONFIG_MAPS, body)
+        return (self._servers.cpu_s() - used) / writes
 
     async def _watcher(self, path: str, index: int, delays: list[float], seen: list[int]) -> None:
         async for line in _lines(self._servers, path):
@@ -312,6 +340,16 @@ async def _one(servers: Servers) -> None:
     connection.close()
 
 
+def _fixed_work() -> float:
+    """Return the CPU seconds that a fixed piece of work takes here and now, the least of five."""
+    took = []
+    for _ in range(5):
+        began = time.process_time()
+        sum(number * number for number in range(1_000_000))
+        took.append(time.process_time() - began)
+    return min(took)
+
+
 def _lister(size: int) -> Once:
     return lambda connection, _: _drop(ask(connection, "GET", f"{PODS}?limit={size}"))
 
@@ -342,6 +380,7 @@ def main() -> int:
     parser.add_argument("--pods", type=int, default=10_000, help="pods at the end")
     options = parser.parse_args()
     report = Report("api")
+    report.add("fixed work in Python", _fixed_work() * 1000, "ms")
     scaling(report, options.phase)
     uvloop.run(run(report, options.phase, options.pods))
     return report.finish(options.json)
