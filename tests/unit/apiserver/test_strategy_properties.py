@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wherry.api.kinds import Kind
 from wherry.apiserver.schema import get_schema, normalize
 from wherry.apiserver.schema.definitions import INT_OR_STRING, MICRO_TIME, QUANTITY, TIME
-from wherry.apiserver.strategy import STRATEGIES, strategy_for
+from wherry.apiserver.strategy import STRATEGIES, fields, strategy_for
 from wherry.apiserver.strategy.metadata import validate_metadata, validate_metadata_update
 
 SCHEMA = get_schema()
@@ -161,3 +161,15 @@ def test_rules_never_raise_and_defaults_settle(kind: Kind, seed: int) -> None:
     for cause in causes:
         assert cause.reason.startswith("FieldValue"), cause
         assert cause.message, cause
+
+
+@pytest.mark.parametrize("field", ["containers", "tolerations", "volumes", "hostAliases"])
+def test_an_answer_holds_what_somebody_can_read(field: str) -> None:
+    """Three bytes an entry must not become hundreds: a body of 3 MB made a Status of 1 GB."""
+    pod = strategy_for(Kind("", "v1", "Pod", "pods"))
+    obj: dict[str, Any] = {"spec": {"containers": [], field: [{} for _ in range(20_000)]}}
+    pod.default(obj)
+    causes = fields.collect(lambda: pod.validate(obj), lambda: pod.validate_create(obj))
+    assert len(causes) == fields.MOST
+    assert causes == pod.validate(obj)[: fields.MOST]
+    assert fields.collect(list, lambda: [fields.required("a")]) == [fields.required("a")]

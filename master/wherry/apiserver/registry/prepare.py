@@ -16,6 +16,7 @@ from wherry.api.times import format_time
 from wherry.apiserver import refusal
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.schema import normalize
+from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Strategy, keep
 from wherry.apiserver.strategy.metadata import validate_metadata, validate_metadata_update
 from wherry.apiserver.verbs import Context
@@ -122,8 +123,11 @@ def finish_create(target: Target, obj: Object) -> None:
     Raises:
         InvalidError: with every cause there is.
     """
-    causes = _metadata_causes(target, obj) + target.strategy.validate(obj)
-    causes += target.strategy.validate_create(obj)
+    causes = fields.collect(
+        lambda: _metadata_causes(target, obj),
+        lambda: target.strategy.validate(obj),
+        lambda: target.strategy.validate_create(obj),
+    )
     if causes:
         raise refusal.invalid(target.resource, obj["metadata"].get("name", ""), causes)
 
@@ -191,10 +195,12 @@ def finish_update(target: Target, new: Object, old: Object) -> None:
     Raises:
         InvalidError: with every cause there is.
     """
-    causes = validate_metadata_update(new["metadata"], old["metadata"])
-    causes += _metadata_causes(target, new)
-    causes += target.strategy.validate_update(new, old)
-    causes += target.strategy.validate(new)
+    causes = fields.collect(
+        lambda: validate_metadata_update(new["metadata"], old["metadata"]),
+        lambda: _metadata_causes(target, new),
+        lambda: target.strategy.validate_update(new, old),
+        lambda: target.strategy.validate(new),
+    )
     if causes:
         raise refusal.invalid(target.resource, target.name, _unique(causes))
     _count_generation(target, new, old)
@@ -221,7 +227,7 @@ def update_containers(
     check_preconditions(target, sent, old)
     new = {**old, "metadata": dict(old["metadata"]), "spec": spec}
     target.strategy.default(new)
-    wrong = target.strategy.validate(new) + causes(new)
+    wrong = fields.collect(lambda: target.strategy.validate(new), lambda: causes(new))
     if wrong:
         raise refusal.invalid(target.resource, target.name, _unique(wrong))
     _count_generation(target, new, old)
@@ -251,10 +257,11 @@ def update_status(target: Target, new: Object, old: Object) -> Object:
             keep(meta, new["metadata"], field)
         out["metadata"] = meta
     target.strategy.prepare_status(out, old)
-    causes = target.strategy.validate_status(out, old)
+    checks = [lambda: target.strategy.validate_status(out, old)]
     if target.strategy.status_metadata:
-        causes += validate_metadata_update(out["metadata"], old["metadata"])
-        causes += _metadata_causes(target, out)
+        checks.append(lambda: validate_metadata_update(out["metadata"], old["metadata"]))
+        checks.append(lambda: _metadata_causes(target, out))
+    causes = fields.collect(*checks)
     if causes:
         raise refusal.invalid(target.resource, target.name, _unique(causes))
     return out
