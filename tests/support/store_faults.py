@@ -24,6 +24,16 @@ be left out. Whom `leader` means is found out when its time comes.
     delay A B           each takes between A and B seconds: they overtake each other
     hide C M            the client C does not reach M
     clock M S           its date jumps by S seconds
+    say M WHAT          power is lost right after a message of that kind has left (Vote, Ack, Append)
+    deaf M              nothing reaches it, and what it says arrives
+    handover            whoever leads has somebody else lead
+    add N               N is added as a learner, starts, and is promoted when it has everything
+    voter N             N is added as a voter, and starts
+    remove M            M is removed for good
+    replace M N         M's machine is lost: it is removed, and N is added in its place
+
+A change of members is an operator's work (`store_operator.py`), who waits for so long before he
+goes on with it. Who is not there (yet, or any more) is somebody else of those who are.
 """
 
 import math
@@ -72,30 +82,42 @@ def render(faults: Sequence[Fault]) -> str:
 
 # ---- chance
 
-_ONE_MEMBER = {"crash": 14, "kill": 8, "tear": 10, "full": 3, "broken": 3, "slowdisk": 5}
+_ONE_MEMBER = {"crash": 14, "kill": 8, "tear": 10, "full": 3, "broken": 3, "slowdisk": 5, "say": 12}
 _DAMAGE = {"flip": 5, "segment": 3, "wipe": 4}
 _LINKS = {"partition": 14, "oneway": 7, "slowlink": 5, "drop": 5, "repeat": 5, "delay": 6}
+_LINKS |= {"deaf": 4, "handover": 6}
 _OTHERS = {"blackout": 2, "hide": 4, "clock": 3}
-_KINDS = {**_ONE_MEMBER, **_DAMAGE, **_LINKS, **_OTHERS}
+_MEMBERS = {"add": 5, "voter": 2, "remove": 5, "replace": 5}
+_KINDS = {**_ONE_MEMBER, **_DAMAGE, **_LINKS, **_OTHERS, **_MEMBERS}
+_NEWCOMERS = "fghijklmnopq"
 
 
 def generate(
     rng: Random, members: Sequence[str], clients: Sequence[str], length_s: float
 ) -> list[Fault]:
     """Return the faults of one run; calm runs and stormy ones are both among them."""
-    weights = dict(_KINDS) if len(members) > 1 else {**_ONE_MEMBER, **_DAMAGE, **_OTHERS}
+    alone = {**_ONE_MEMBER, **_DAMAGE, **_OTHERS, **_MEMBERS}
+    weights = dict(_KINDS) if len(members) > 1 else alone
     for kind in list(weights):  # each run has its own character
         weights[kind] = round(weights[kind] * rng.choice([0, 1, 1, 3]))
     weights["crash"] += 1
     rate = rng.choice([0.5, 2.0, 4.0])  # faults a second
-    faults = []
+    faults: list[Fault] = []
+    here = list(members)
     at_s = rng.uniform(0.2, 2.0)
     while at_s < length_s:
         (kind,) = rng.choices(list(weights), list(weights.values()))
         for_s = min(math.exp(rng.uniform(math.log(0.05), math.log(3.0))), 3.0)
-        faults.append(_round(at_s, kind, _arguments(rng, kind, members, clients), for_s))
+        fault = _round(at_s, kind, _arguments(rng, kind, here, clients), for_s)
+        here += newcomers([fault])
+        faults.append(fault)
         at_s += rng.expovariate(rate)
     return faults
+
+
+def newcomers(faults: Sequence[Fault]) -> list[str]:
+    """Return who is added."""
+    return [fault.arguments[-1] for fault in faults if fault.kind in ("add", "voter", "replace")]
 
 
 def _round(at_s: float, kind: str, arguments: tuple[str, ...], for_s: float) -> Fault:
@@ -111,14 +133,11 @@ def _arguments(
         return (one, *(draw(rng) for draw in _PARAMETERS[kind]))
     if kind in _BETWEEN:
         return tuple(draw(rng) for draw in _BETWEEN[kind])
-    if kind == "partition":
-        return (_partition(rng, members),)
-    if kind in ("oneway", "slowlink"):
-        extra = (f"{rng.uniform(0.01, 0.6):.3f}",) if kind == "slowlink" else ()
-        return (*rng.sample(members, 2), *extra)
+    if kind in _OF_SEVERAL:
+        return _OF_SEVERAL[kind](rng, one, members)
     if kind == "hide":
         return (rng.choice(clients), one)
-    return () if kind == "blackout" else (one,)
+    return () if kind in ("blackout", "handover") else (one,)
 
 
 _PARAMETERS: dict[str, list[Callable[[Random], str]]] = {
@@ -130,6 +149,7 @@ _PARAMETERS: dict[str, list[Callable[[Random], str]]] = {
         lambda rng: str(rng.randrange(8)),
     ],
     "segment": [lambda rng: f"{rng.random():.3f}"],
+    "say": [lambda rng: rng.choice(["Vote", "Ack", "Append"])],
     "clock": [lambda rng: rng.choice(["-3600", "-5", "5", "86400"])],
 }
 _BETWEEN: dict[str, list[Callable[[Random], str]]] = {
@@ -144,3 +164,25 @@ def _partition(rng: Random, members: Sequence[str]) -> str:
         return f"{LEADER}|*"
     apart = set(rng.sample(members, rng.randrange(1, len(members))))
     return "".join(sorted(apart)) + "|" + "".join(sorted(set(members) - apart))
+
+
+def _link(rng: Random, _one: str, members: Sequence[str]) -> tuple[str, ...]:
+    return tuple(rng.sample(members, 2))
+
+
+def _new(members: Sequence[str]) -> str:
+    names: tuple[str, ...] = (*_NEWCOMERS, f"z{len(members)}")
+    return next(one for one in names if one not in members)
+
+
+_OF_SEVERAL: dict[str, Callable[[Random, str, Sequence[str]], tuple[str, ...]]] = {
+    "partition": lambda rng, _, members: (_partition(rng, members),),
+    "oneway": _link,
+    "slowlink": lambda rng, one, members: (
+        *_link(rng, one, members),
+        f"{rng.uniform(0.01, 0.6):.3f}",
+    ),
+    "add": lambda _rng, _, members: (_new(members),),
+    "voter": lambda _rng, _, members: (_new(members),),
+    "replace": lambda _rng, one, members: (one, _new(members)),
+}

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from store_faults import Fault, generate
+from store_faults import Fault, generate, newcomers
 from store_history import Canon, TappedMachine
 from store_injector import Injector
 from store_load import Keeper, LoadClient, Observer, Record
 from store_network import SimNetwork
+from store_probes import Probes
 from store_sim import CrashError
 from store_verdict import judge
 from store_world import StoreWorld
@@ -31,6 +32,8 @@ from virtual_loop import run
 from wherry.api.errors import UnavailableError
 from wherry.store.compaction import Compaction
 from wherry.store.kv import Put
+from wherry.store.membership import Configuration
+from wherry.store.raft.message import Message
 from wherry.store.replica import Replica
 
 CLIENTS = 3
@@ -78,11 +81,13 @@ class Outcome:
     acknowledged: int = 0
     unknown: int = 0
     reads: int = 0
+    probed: int = 0
     renewals: int = 0
     watched: int = 0
     terms: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
+    trace: tuple[str, ...] = ()  # hashes of all that was sent, and when
 
     def add(self, other: "Outcome") -> None:
         """Sum up."""
@@ -128,9 +133,15 @@ class Fuzz:
             clock.rate = rng.uniform(0.97, 1.03)
         self.world.on_start = self._tap
         self.injector = Injector(self.world, self.network)
+        solid = self.injector.solid
+        self.probes = Probes(
+            self.world, self.network, solid.__contains__, self.injector.problems.append
+        )
+        self.network.on_send = self._said
         self._tweak(self.world)
+        later = newcomers(plan.schedule())
         loads = [
-            LoadClient(f"c{number}", self.world, self.canon, self.record)
+            LoadClient(f"c{number}", self.world, self.canon, self.record, later)
             for number in range(plan.clients)
         ]
         observers = [Observer(load) for load in loads[:2]]
@@ -158,10 +169,15 @@ class Fuzz:
             for task in (looking, *watching):
                 task.cancel()
 
+    def _said(self, name: str, message: Message) -> None:
+        self.probes.said(name, message)
+        self.injector.said(name, message)
+
     def _tap(self, name: str, replica: Replica) -> None:
         machine = TappedMachine(replica.state, self.canon, name)
         self.machines[name] = machine
         replica.node._machine = machine
+        self.probes.started(name, replica)
 
     # ---- what must hold
 
@@ -172,6 +188,7 @@ class Fuzz:
 
     def _check(self) -> None:
         self.injector.look()
+        self.probes.look()
         for name, replica in self.world.replicas.items():
             if replica.node.is_leader:
                 other = self.leader_of.setdefault(replica.node.term, name)
@@ -183,7 +200,8 @@ class Fuzz:
         """The faults are over: all replicas must become equal, and leases must end."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _SETTLE_S
-        client = self.world.client("settler", timeout_s=_SETTLE_S)
+        endpoints = [f"{name}:2381" for name in self.world.disks]
+        client = self.world.client("settler", timeout_s=_SETTLE_S, endpoints=endpoints)
         try:
             last = await client.txn([], [Put(b"/end", b"")])
         except UnavailableError as error:
@@ -197,20 +215,28 @@ class Fuzz:
             self.injector.note(f"{name} is level")
 
     def _level(self, revision: int, observers: Sequence[Observer]) -> bool:
-        replicas = self.world.replicas
+        """Whether all members have everything, and agree who they are."""
+        members = self.world.members()
+        replicas = [self.world.replicas.get(one.key) for one in members.members]
         return (
-            len(replicas) == len(self.world.names)
-            and self.canon.revision >= revision
-            and all(one.state.applied == len(self.canon.commands) for one in replicas.values())
-            and all(not one.state.leases for one in replicas.values())
+            self.canon.revision >= revision
+            and not members.returning
+            and all(one is not None and self._is_level(one, members) for one in replicas)
             and all(one.position >= revision for one in observers)
+        )
+
+    def _is_level(self, replica: Replica, members: Configuration) -> bool:
+        return (
+            replica.state.applied == len(self.canon.commands)
+            and replica.node.members == members
+            and not replica.state.leases
         )
 
     def _describe(self, observers: Sequence[Observer]) -> str:
         members = [
             f"{name}: {one.state.applied} of {len(self.canon.commands)} commands, "
             f"{len(one.state.leases)} leases, term {one.node.term}, leader {one.node.leader}, "
-            f"fresh {one.node.fresh}"
+            f"fresh {one.node.fresh}, members {[m.key for m in one.node.members.members]}"
             for name, one in sorted(self.world.replicas.items())
         ]
         watchers = [f"watcher at {one.position} of {self.canon.revision}" for one in observers]
@@ -223,11 +249,13 @@ class Fuzz:
             len(record.acknowledged),
             record.unknown,
             record.reads,
+            self.probes.reads,
             record.renewals,
             record.watched,
             len(self.leader_of),
             self.injector.done,
             Counter(self.network.sent),
+            (self.network.trace.hexdigest(), self.world.streams.trace.hexdigest()),
         )
 
 

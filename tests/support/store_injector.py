@@ -11,7 +11,7 @@ the condition under which nothing is lost, and it is checked here, not left to l
 
 import asyncio
 import errno
-import functools
+import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from random import Random
 
 from store_faults import LEADER, Fault
 from store_network import CALM_S, SimNetwork
+from store_operator import Operator
 from store_sim import SimDisk
 from store_world import StoreWorld
 
@@ -28,11 +29,14 @@ from wherry.store.raft.disk import CorruptError
 from wherry.store.raft.link import Receiver
 from wherry.store.raft.machine import RaftConfig
 from wherry.store.raft.message import Message
-from wherry.store.raft.node import RaftNode
+from wherry.store.raft.node import RaftNode, RemovedError
 from wherry.store.raft.wal import Entry
 
 REVIVE_S = 0.3
-_OF_NETWORK = ("partition", "oneway", "slowlink", "drop", "repeat", "delay")
+_OF_NETWORK = ("partition", "oneway", "deaf", "slowlink", "drop", "repeat", "delay")
+_OF_ALL = ("blackout", "handover")
+_OF_PROCESS = ("crash", "kill", "flip", "segment", "wipe", "say")
+_OF_MEMBERS = ("add", "voter", "remove", "replace")
 
 
 class Injector:
@@ -50,10 +54,9 @@ class Injector:
         self._network_faults: list[tuple[Fault, set[tuple[str, str]]]] = []
         self._repairs: dict[str, list[Callable[[], None]]] = {}
         self._ailing: set[str] = set()  # members whose disk fails, or did
-        self._over = False
+        self._last_words: dict[str, str] = {}  # whose power is lost after a message of which kind
+        self.operator = Operator(world, self._revive, self.note)
         world.on_exit = self._exited
-        for name, disk in world.disks.items():
-            disk.on_wait = functools.partial(network.hold, name)
 
     def note(self, text: str) -> None:
         self.log.append(f"{asyncio.get_running_loop().time():.3f} {text}")
@@ -63,13 +66,16 @@ class Injector:
         async with asyncio.TaskGroup() as tasks:
             for fault in faults:
                 tasks.create_task(self._one(fault))
-        self._over = True
+        self.problems += self.operator.problems
 
     async def _one(self, fault: Fault) -> None:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, fault.at_s - loop.time()))
         self.note(str(fault))
         self.done[fault.kind] += 1
+        if fault.kind in _OF_MEMBERS:
+            await self._change_members(fault)
+            return
         undo = await self._begin(fault)
         await asyncio.sleep(fault.for_s)
         undo()
@@ -78,29 +84,77 @@ class Injector:
         kind, arguments = fault.kind, fault.arguments
         if kind in _OF_NETWORK:
             return self._disturb(fault)
-        if kind == "blackout":
-            return _all([await self._take_down(name, power=True) for name in self.world.names])
+        if kind in _OF_ALL:
+            return await self._strike_all(kind)
         if kind == "hide":
             return self._hide(arguments[0], self._whom(arguments[1]))
         name = self._whom(arguments[0])
-        disk = self.world.disks[name]
-        if kind in ("crash", "kill", "flip", "segment", "wipe"):
-            undo = await self._take_down(name, power=kind != "kill")
-            if kind in ("flip", "segment"):
-                self._damage(name, fault)
-            elif kind == "wipe":
-                self._wipe(name)
-            return undo
+        if kind in _OF_PROCESS:
+            return await self._stop(name, fault)
         if kind == "clock":
             self.world.clocks[name].skew_s += float(arguments[1])
             return lambda: None
-        return self._spoil(name, disk, kind, arguments[1:])
+        return self._spoil(name, self.world.disks[name], kind, arguments[1:])
+
+    async def _strike_all(self, kind: str) -> Callable[[], None]:
+        if kind == "blackout":
+            return _all([await self._take_down(name, power=True) for name in self._hosts()])
+        leader = self._leader()
+        if leader is not None:
+            self.world.replicas[leader].node.hand_over()
+        return lambda: None
+
+    async def _stop(self, name: str, fault: Fault) -> Callable[[], None]:
+        if fault.kind == "say":
+            return self._silence_after(name, fault.arguments[1])
+        undo = await self._take_down(name, power=fault.kind != "kill")
+        if fault.kind in ("flip", "segment"):
+            self._damage(name, fault)
+        elif fault.kind == "wipe":
+            self._wipe(name)
+        return undo
+
+    def _hosts(self) -> list[str]:
+        """Return whose machines are there."""
+        return sorted(self.world.disks.keys() - self.operator.gone)
+
+    def _leader(self) -> str | None:
+        leading = [n for n, one in sorted(self.world.replicas.items()) if one.node.is_leader]
+        return leading[0] if leading else None
 
     def _whom(self, name: str) -> str:
-        if name != LEADER:
-            return name
-        leading = [n for n, one in sorted(self.world.replicas.items()) if one.node.is_leader]
-        return leading[0] if leading else self.world.names[0]
+        hosts = self._hosts()
+        if name == LEADER:
+            return self._leader() or hosts[0]
+        return name if name in hosts else hosts[zlib.crc32(name.encode()) % len(hosts)]
+
+    # ---- members
+
+    async def _change_members(self, fault: Fault) -> None:
+        member = self._whom(fault.arguments[0])
+        if fault.kind == "replace":
+            if not self.may_forget(member):
+                return
+            self.operator.gone.add(member)
+            self.solid.discard(member)
+            await self.world.kill(member)
+        await self.operator.run(fault, member)
+
+    def may_forget(self, name: str) -> bool:
+        """Whether without this disk a majority would remember, whichever members are in force."""
+        for other in self._hosts():
+            replica = self.world.replicas.get(other)
+            if replica is not None:
+                configuration = replica.node.configuration
+            else:
+                memory = _read_back(self.world.config(other), self.world.disks[other])
+                if memory is None:  # damaged: it may know of members that nobody else knows of
+                    return False
+                configuration = memory.configuration
+            voters = {one.key for one in configuration.voters}
+            if len((self.solid - {name}) & voters) <= len(voters) // 2:
+                return False
+        return True
 
     # ---- processes
 
@@ -115,9 +169,28 @@ class Injector:
         return back
 
     def _revive(self, name: str) -> None:
-        if not self._down[name] and name not in self.world.replicas:
+        may = not self._down[name] and name not in self.operator.gone
+        if may and name not in self.world.replicas:
             self.note(f"{name} starts")
             self.world.start(name)
+
+    def _silence_after(self, name: str, kind: str) -> Callable[[], None]:
+        self._last_words[name] = kind
+
+        def undo() -> None:
+            self._last_words.pop(name, None)
+            self._revive(name)
+
+        return undo
+
+    def said(self, name: str, message: Message) -> None:
+        """A message leaves a member; it may be the last."""
+        if self._last_words.get(name) == type(message).__name__:
+            del self._last_words[name]
+            loop = asyncio.get_running_loop()
+            self.note(f"{name} loses power after a {type(message).__name__}")
+            loop.call_soon(self.world.cut_power, name)
+            loop.call_later(REVIVE_S, self._revive, name)
 
     def _exited(self, name: str, why: BaseException | None) -> None:
         """A process ended by itself."""
@@ -128,9 +201,16 @@ class Injector:
         elif isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EIO):
             if name not in self._ailing:
                 self.problems.append(f"{name} stopped for a disk that works: {reason}")
+        elif isinstance(reason, RemovedError):
+            self._left(name)
         elif reason is not None:
             self.problems.append(f"{name} failed: {reason!r}")
         asyncio.get_running_loop().call_later(REVIVE_S, self._revive, name)
+
+    def _left(self, name: str) -> None:
+        if self.world.members().named(name) is not None:
+            self.problems.append(f"{name} left, and nobody removed it")
+        self.operator.gone.add(name)
 
     # ---- disks
 
@@ -197,9 +277,12 @@ class Injector:
                 repair()
 
     def _wipe(self, name: str) -> bool:
-        if len(self.solid - {name}) <= len(self.world.names) // 2:
+        if not self.may_forget(name):
             return False
         self.note(f"{name} gets a new disk")
+        if self.world.members().named(name) is None:
+            self.operator.gone.add(name)  # it was removed: with its old flags it would not know
+        self.operator.tell(name)
         self.done["wiped"] += 1
         self.world.disks[name].wipe()
         self._repairs.pop(name, None)
@@ -226,13 +309,16 @@ class Injector:
         return undo
 
     def _cuts(self, fault: Fault) -> set[tuple[str, str]]:
+        if fault.kind == "deaf":
+            whom = self._whom(fault.arguments[0])
+            return {(other, whom) for other in self._hosts()}
         if fault.kind == "oneway":
             return {(fault.arguments[0], fault.arguments[1])}
         if fault.kind != "partition":
             return set()
         left, _, right = fault.arguments[0].partition("|")
         one = {self._whom(LEADER)} if left == LEADER else set(left)
-        other = set(self.world.names) - one if right == "*" else set(right)
+        other = set(self._hosts()) - one if right == "*" else set(right)
         return {pair for a in one for b in other for pair in ((a, b), (b, a))}
 
     def _set_network(self) -> None:
@@ -297,6 +383,7 @@ class _Memory:
     hard: tuple[int, str | None, bool]  # term, vote, whether it may have forgotten something
     base: int  # the last entry in its snapshot
     last: int
+    configuration: Configuration  # in force
     entries: dict[int, Entry]
 
     def same(self, other: "_Memory") -> bool:
@@ -328,4 +415,4 @@ def _read_back(config: RaftConfig, disk: SimDisk) -> _Memory | None:
     assert wal is not None
     entries = {entry[1]: entry for entry in wal.entries}
     last = max(entries, default=node.applied)
-    return _Memory((wal.term, wal.vote, wal.fresh), node.applied, last, entries)
+    return _Memory((wal.term, wal.vote, wal.fresh), node.applied, last, node.configuration, entries)

@@ -8,6 +8,7 @@ that the answer names. What needs the whole run is judged at its end (`store_ver
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -62,9 +63,19 @@ class Record:
 
 
 class LoadClient:
-    """One client of keys: puts, gets, deletes, compares and swaps, writes pairs."""
+    """One client of keys: puts, gets, deletes, compares and swaps, writes pairs.
 
-    def __init__(self, name: str, world: StoreWorld, canon: Canon, record: Record) -> None:
+    Members may come later; `later` are their names, which it knows from the beginning.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        world: StoreWorld,
+        canon: Canon,
+        record: Record,
+        later: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.canon = canon
         self.record = record
@@ -72,7 +83,7 @@ class LoadClient:
         self.world = world
         self.over = False
         first = self.rng.randrange(len(world.names))
-        self.order = [*world.names[first:], *world.names[:first]]
+        self.order = [*world.names[first:], *world.names[:first], *later]
         self.client = self._connect(self.order)
         self._direct = {member: self._connect([member], 1.0) for member in self.order}
         self._newest: dict[Replica, int] = {}  # by replica: what a serializable read has shown

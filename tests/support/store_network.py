@@ -5,6 +5,8 @@ schedule leaves the others as they were, as far as that is possible.
 """
 
 import asyncio
+import hashlib
+from collections.abc import Callable
 from random import Random
 
 from wherry.store.membership import Configuration
@@ -23,6 +25,9 @@ class SimNetwork:
         delay_s: How long each takes; the wider, the more overtake each other.
         slow: What is added for one direction of one link.
         cut: Directions of links over which nothing arrives.
+        trace: Everything that was sent, and when: equal runs have equal hashes.
+        on_send: Called with (who, message) for all that leaves a member, arrive or not.
+        on_arrive: Called with (from, to, message) for all that arrives.
         held: Until when a member is stuck in its disk: nothing reaches or leaves it before.
     """
 
@@ -37,6 +42,9 @@ class SimNetwork:
         self.held: dict[str, float] = {}
         self.receivers: dict[str, Receiver] = {}
         self.sent: dict[str, int] = {}
+        self.trace = hashlib.sha256()
+        self.on_send: Callable[[str, Message], None] = lambda _who, _message: None
+        self.on_arrive: Callable[[str, str, Message], None] = lambda _from, _to, _message: None
         self._taps: dict[str, list[Message]] = {}
 
     def tap(self, source: str) -> list[Message]:
@@ -59,6 +67,7 @@ class SimNetwork:
         if self.drop and rng.random() < self.drop:
             return True
         data = encode(message)
+        self.on_send(source, message)
         self._carry(way, data, rng)
         if self.duplicate and rng.random() < self.duplicate:
             self._carry(way, data, rng)
@@ -66,6 +75,7 @@ class SimNetwork:
 
     def _carry(self, way: tuple[str, str], data: bytes, rng: Random) -> None:
         loop = asyncio.get_running_loop()
+        self.trace.update(f"{loop.time()} {way} ".encode() + data)
         delay_s = rng.uniform(*self.delay_s) + self.slow.get(way, 0.0)
         left = max(loop.time(), self.held.get(way[0], 0.0))
         loop.call_at(left + delay_s, self._arrive, way, self.receivers[way[1]], data)
@@ -79,7 +89,9 @@ class SimNetwork:
         if until > loop.time():
             loop.call_at(until, self._arrive, way, receiver, data)
         else:
-            receiver.receive(source, decode(data))
+            message = decode(data)
+            self.on_arrive(source, target, message)
+            receiver.receive(source, message)
 
     def hold(self, name: str, until: float) -> None:
         """A member waits for its disk, and does nothing else."""

@@ -63,6 +63,7 @@ class SimFile:
             if self._content.durable < len(self._content.data):
                 self._content.batch = self._content.durable
             self._content.durable = len(self._content.data)
+        self._disk.on_sync()
         self._disk.risk()
 
     def close(self) -> None:
@@ -78,6 +79,7 @@ class SimDisk:
         full: Nothing can be written any more.
         broken: Nothing can be made durable any more.
         slow_s: How long each sync takes; `on_wait` is told until when the member is stuck.
+        on_sync: Called after each.
         lie: A mutation for tests of the tests: sync does nothing.
         lie_names: Another: renaming is not durable.
     """
@@ -94,6 +96,7 @@ class SimDisk:
         self.slow_s = 0.0
         self.busy_until = 0.0
         self.on_wait: Callable[[float], None] = lambda _until: None
+        self.on_sync: Callable[[], None] = lambda: None
         self.lie = False
         self.lie_names = False
 
@@ -195,6 +198,14 @@ class SimDisk:
     def corrupt(self, name: str, offset: int, bit: int = 0) -> None:
         """Flip a bit."""
         self._files[name].data[offset] ^= 1 << bit
+
+    def unsynced(self, ending: str) -> bool:
+        """Whether some file of that kind holds more than a crash would leave."""
+        return any(
+            content.durable < len(content.data)
+            for name, content in self._files.items()
+            if name.endswith(ending)
+        )
 
     def settled_bytes(self, name: str) -> int:
         """Return how much of a file has something durable behind it.

@@ -27,6 +27,8 @@ def command(plan: Plan) -> str:
 def report(plan: Plan, why: str, max_runs: int) -> None:
     """Say what failed, how to run it again, and the least that still fails."""
     print(f"\nFAILED  {why}\n  again:     {command(plan)}", flush=True)
+    if not max_runs:
+        return
     minimiser = Minimiser(why_it_fails, max_runs)
     try:
         least = minimiser.run(plan)

@@ -10,6 +10,7 @@ only. Frames of one connection arrive in order, as on TCP.
 """
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from random import Random
 
@@ -23,6 +24,13 @@ class SimStreams:
         self.listeners: dict[tuple[str, str], Accept] = {}  # (host or "", endpoint)
         self.connections: set[SimConnection] = set()
         self._cut: set[frozenset[str]] = set()
+        self._made = 0
+        self.trace = hashlib.sha256()  # of every frame, and when it was sent
+
+    def number(self) -> int:
+        """Return the next connection's number: they begin anew in every world."""
+        self._made += 1
+        return self._made
 
     def host(self, name: str) -> "HostNetwork":
         return HostNetwork(self, name)
@@ -102,11 +110,9 @@ class SimConnection:
 
     identity: Identity | None = None
     buffered_bytes = 0
-    _count = 0
 
     def __init__(self, streams: SimStreams, host: str, peer_host: str) -> None:
-        SimConnection._count += 1
-        self.number = SimConnection._count
+        self.number = streams.number()
         self.streams = streams
         self.host = host
         self.peer_host = peer_host
@@ -121,6 +127,7 @@ class SimConnection:
         if self.other is None or not self.streams.passes(self.host, self.peer_host):
             return
         loop = asyncio.get_running_loop()
+        self.streams.trace.update(f"{loop.time()} {self.number} ".encode() + frame)
         delay_s = self.streams.rng.uniform(*self.streams.delay_s)
         self._arrives_at = max(self._arrives_at + 1e-6, loop.time() + delay_s)  # in order
         loop.call_at(self._arrives_at, self.other.arrive, frame)

@@ -13,6 +13,7 @@ Members reach each other as in production, by ordered connections (`NetworkLink`
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -23,9 +24,10 @@ from virtual_loop import VirtualClock
 
 from wherry.store.client import StoreClient
 from wherry.store.compaction import Compaction
+from wherry.store.membership import Configuration, initial
 from wherry.store.peer import NetworkLink
 from wherry.store.raft.link import PeerLink
-from wherry.store.raft.machine import RaftConfig
+from wherry.store.raft.machine import Joined, RaftConfig
 from wherry.store.raft.wal import SEGMENT_BYTES
 from wherry.store.replica import Replica
 from wherry.store.server import StoreServer
@@ -48,6 +50,8 @@ class StoreWorld:
     """See the module.
 
     Attributes:
+        names: With whom the cluster begins.
+        joined: Who came later, and what it was told; only with `peers`.
         on_start: Called with every new replica before it runs.
         on_exit: Called with (member, why) when a member's process ended by itself; why is None
             when it lost power in the middle of a write. Without it failures are collected.
@@ -67,8 +71,9 @@ class StoreWorld:
         self.names = names
         self.rng = rng
         self.streams = streams or SimStreams(rng)
-        self.disks = {name: SimDisk(Random(rng.random())) for name in names}
-        self.clocks = {name: SkewedClock() for name in names}
+        self.joined: dict[str, Joined] = {}
+        self.disks: dict[str, SimDisk] = {}
+        self.clocks: dict[str, SkewedClock] = {}
         self.replicas: dict[str, Replica] = {}
         self.failures: list[BaseException] = []
         self.on_start: Callable[[str, Replica], None] = lambda _name, _replica: None
@@ -78,6 +83,24 @@ class StoreWorld:
         self._segment_bytes = segment_bytes
         self._compaction = compaction
         self._peers = peers
+        self._known = (0, initial("sim", names))
+        for name in names:
+            self.add(name)
+
+    def add(self, name: str, rate: float = 1.0) -> None:
+        """Have a machine for a member, with an empty disk."""
+        disk = self.disks[name] = SimDisk(Random(self.rng.random()))
+        self.clocks[name] = SkewedClock(rate)
+        if self._peers is not None:
+            disk.on_wait = functools.partial(self._peers.hold, name)
+
+    def members(self) -> Configuration:
+        """Return who belongs to the cluster, as whoever has applied most knew it at last."""
+        for replica in self.replicas.values():
+            node = replica.node
+            if node.members.members and node.applied >= self._known[0]:
+                self._known = (node.applied, node.members)
+        return self._known[1]
 
     def config(self, name: str) -> RaftConfig:
         """Return what a member is started with."""
@@ -87,6 +110,7 @@ class StoreWorld:
             "sim",
             snapshot_count=self._snapshot_count,
             segment_bytes=self._segment_bytes,
+            joined=self.joined.get(name),
         )
 
     def start(self, name: str) -> Replica:
@@ -146,6 +170,12 @@ class StoreWorld:
         else:
             self.disks[name].halt()
 
+    def cut_power(self, name: str) -> None:
+        """The machine is off from this very step on; `kill` may follow."""
+        if name in self.replicas:
+            self._end(name, power=True)
+            self._tasks[name].cancel()
+
     async def kill(self, name: str, *, power: bool = True) -> None:
         """kill -9, by default with loss of power: nothing is flushed, nobody is told."""
         if name in self.replicas:
@@ -157,7 +187,7 @@ class StoreWorld:
                 await task
 
     async def stop(self) -> None:
-        for name in self.names:
+        for name in list(self.disks):
             await self.kill(name)
 
     def client(
