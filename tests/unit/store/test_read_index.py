@@ -110,6 +110,22 @@ def test_a_new_disk_does_not_vouch_nor_confirm() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_who_is_sent_a_snapshot_confirms_reads_unless_its_disk_is_new(fresh: bool) -> None:
+    async def main() -> None:
+        world, leader, follower = await three()
+        for other in others(world, leader):
+            await world.kill(other.name)
+        got = read(leader, None)
+        ack = msg.SnapshotAck(node(leader).term, 1 << 40, 1, 1, 0, fresh)
+        node(leader).receive(follower.name, ack)
+        await asyncio.sleep(0.01)
+        assert bool(got) is not fresh
+        await world.stop()
+
+    run(main())
+
+
 def test_a_single_member_reads_by_itself() -> None:
     async def main() -> None:
         world = cluster("a")

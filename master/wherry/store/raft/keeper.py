@@ -121,7 +121,8 @@ class Keeper(Generic[R]):
             self._receiving = None
             self._received = (member, receiving)
             self._work.set()
-        self._link.send(member, _snapshot_ack(chunk, receiving.offset))
+        fresh = self._wal is None or self._wal.fresh
+        self._link.send(member, _snapshot_ack(chunk, receiving.offset, fresh=fresh))
 
     async def run(self) -> None:
         """Take and install what is due, one at a time, until cancelled."""
@@ -221,5 +222,5 @@ def check_reach(wal: Wal, usable: SnapshotId | None, known: Sequence[SnapshotId]
             )
 
 
-def _snapshot_ack(chunk: msg.SnapshotChunk, offset: int) -> msg.SnapshotAck:
-    return msg.SnapshotAck(chunk.term, chunk.read, chunk.index, chunk.snapshot_term, offset)
+def _snapshot_ack(chunk: msg.SnapshotChunk, offset: int, *, fresh: bool) -> msg.SnapshotAck:
+    return msg.SnapshotAck(chunk.term, chunk.read, chunk.index, chunk.snapshot_term, offset, fresh)

@@ -92,13 +92,14 @@ class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=8):
 
 
 class SnapshotAck(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """I have that file up to `offset`."""
+    """I have that file up to `offset`. `fresh`: as in `Ack`, it confirms no reads."""
 
     term: int
     read: int
     index: int
     snapshot_term: int
     offset: int
+    fresh: bool = False
 
 
 class StaleTerm(msgspec.Struct, frozen=True, array_like=True, tag=10):

@@ -165,7 +165,8 @@ class Replication(Elections):
     def _on_snapshot_ack(self, node: Member, ack: msg.SnapshotAck) -> None:
         if ack.term != self.term or not self.is_leader or str(node.id) not in self._peers:
             return
-        self._confirm(node, ack.read)
+        if not ack.fresh:
+            self._confirm(node, ack.read)
         now = loop_time()
         self._SyncObj__lastResponseTime[node] = now
         if self._transfers.acknowledged(str(node.id), ack, now):
