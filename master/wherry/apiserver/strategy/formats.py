@@ -161,7 +161,7 @@ def check_endpoint_ip(path: str, text: str) -> list[Cause]:
     address = parse_ip(text)
     if address is None:
         return [fields.invalid(path, text, _IP_TEXT)]
-    if address.is_global:
+    if address.is_global and not address.is_multicast:
         return []
     reasons = [
         (address.is_unspecified, f"may not be unspecified ({text})"),
