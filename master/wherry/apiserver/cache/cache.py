@@ -197,19 +197,18 @@ class WatchCache:
         entry: Entry | None = self.entries.get(key)
         return entry
 
-    def scan(self, namespace: str = "", start: bytes = b"") -> Iterator[Entry]:
-        """Yield the objects of a namespace ("": all) in key order, from `start` on."""
-        if not namespace and not start:
-            yield from self.entries.values()
-            return
+    def scan(self, namespace: str = "", start: bytes = b"") -> list[Entry]:
+        """Return the objects of a namespace ("": all) in key order, from `start` on."""
         prefix = self.resource.prefix(namespace)
-        for key in self.entries.irange(max(prefix, start), prefix_end(prefix), (True, False)):
-            yield self.entries[key]
+        first = self.entries.bisect_left(max(prefix, start))
+        behind = self.entries.bisect_left(prefix_end(prefix))
+        found: list[Entry] = self.entries.values()[first:behind]
+        return found
 
     def select(self, selection: Selection) -> list[Entry]:
         """Return every selected object in key order."""
         found = self.scan(selection.namespace)
-        return list(found) if selection.everything else [e for e in found if selection.matches(e)]
+        return found if selection.everything else [e for e in found if selection.matches(e)]
 
     # -- watching -------------------------------------------------------------------------
 
