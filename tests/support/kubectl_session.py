@@ -7,8 +7,8 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +64,8 @@ class Session:
     cluster: HollowCluster
     home: Path
     namespace: str
+    directory: Path | None = None
+    """Where commands run, if not at home."""
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line."""
@@ -90,7 +92,7 @@ class Session:
             timeout=CALL_S,
             check=False,
             env=self.environment,
-            cwd=self.home,
+            cwd=self.directory or self.home,
         )
         return Output(done.returncode, done.stdout, done.stderr)
 
@@ -107,9 +109,18 @@ class Session:
     def play(self, transcript: str, files: Mapping[str, str] | None = None, **values: str) -> None:
         """Type the commands of a transcript and compare what is printed."""
         values = {"namespace": self.namespace, **values}
-        for step in parse(transcript, values):
+        self._perform_all(parse(transcript, values), files or {})
+
+    def play_exactly(self, story: str, *, directory: Path, **values: str) -> None:
+        """Play a story of the table in a directory: nothing else may be printed."""
+        values = {"namespace": self.namespace, **values}
+        there = replace(self, directory=directory)
+        there._perform_all(parse(story, values, exact_for=self.build), {})
+
+    def _perform_all(self, steps: Iterable[Step], files: Mapping[str, str]) -> None:
+        for step in steps:
             if step.builds[0] <= self.build <= step.builds[1]:
-                self._perform(step, (files or {}).get(step.stdin, ""))
+                self._perform(step, files.get(step.stdin, ""))
 
     def _perform(self, step: Step, stdin: str) -> None:
         deadline = time.perf_counter() + (UNTIL_S if step.until else 0)

@@ -45,3 +45,31 @@ def test_values() -> None:
     assert step("$ get {x}\n{x}").typed == "get {x}"
     found = next(parse("$ get {x}\n{x}", {"x": "1"}))
     assert (found.typed, found.out) == ("get 1", ["1"])
+
+
+def exact(text: str, build: tuple[int, int] = (1, 33)) -> Step:
+    return next(parse(text, exact_for=build))
+
+
+@pytest.mark.parametrize(
+    ("transcript", "output", "problem"),
+    [
+        ("$ get\nNAME READY\nweb 1/1\napi 0/1", Output(0, TABLE, ""), ""),
+        ("$ get\nNAME READY\n...", Output(0, TABLE, ""), ""),
+        ("$ get\n...\napi *", Output(0, TABLE, ""), ""),
+        ("$ get\nNAME READY", Output(0, TABLE, ""), "there is a line 'web 1/1' too many"),
+        ("$ get\nNAME READY\napi 0/1", Output(0, TABLE, ""), "line 2 should be 'api 0/1' but is 'web 1/1'"),
+        ("$ get\n...\ndb *", Output(0, TABLE, ""), "line 1 should be 'db *' but is 'NAME READY'"),
+        ("$ get\nx", Output(0, "", ""), "line 1 should be 'x' but is nothing more"),
+        ("$ get\nx", Output(0, "x", "oh"), "there is a line 'oh' too many"),
+        ("$ get\na:\n  b: <age>", Output(0, "a:\n  b: 1m3s\n", ""), ""),
+        ("$ get\na:\n  b: <age>", Output(0, "a:\n  b: soon\n", ""), "line 2 should be '  b: <age>' but is '  b: soon'"),
+        ("$ get\na:\n b", Output(0, "a:\n  b\n", ""), "line 2 should be ' b' but is '  b'"),
+        ("$ get\n[1.20] old\n[1.27+] new", Output(0, "new", ""), ""),
+        ("$ get\n[1.20] ! old\n[1.27+] ! new\n## said", Output(0, "", "new"), ""),
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_too_much_in_the_table(
+    transcript: str, output: Output, problem: str
+) -> None:
+    assert exact(transcript).missing(output) == problem

@@ -1,0 +1,6 @@
+"""One hollow cluster for all tests of this folder that ask for it; its logs are shown on failure."""
+
+from hollow_fixtures import hollow as hollow
+from hollow_fixtures import kubectl as kubectl
+from hollow_fixtures import namespace as namespace
+from hollow_fixtures import pytest_runtest_makereport as pytest_runtest_makereport
