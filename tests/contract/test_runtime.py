@@ -13,18 +13,15 @@ from containerd_host import BUSYBOX, ContainerdHost
 from wherry.agent.cri import CriRuntime
 from wherry.agent.hollow import EXIT_CODE, OOM, RUN_SECONDS, HollowRuntime
 from wherry.agent.runtime import (
-    ContainerConfig,
     ContainerRecord,
     ContainerState,
-    PodRef,
-    Resources,
     Runtime,
     RuntimeEvent,
     RuntimeEventKind,
     RuntimePod,
     RuntimeRefusedError,
-    SandboxConfig,
 )
+from wherry.agent.runtime_config import ContainerConfig, PodRef, Resources, SandboxConfig
 from wherry.process.clock import SystemClock
 
 Scenario = Callable[["Bench"], Awaitable[None]]

@@ -5,15 +5,8 @@ from typing import Any
 
 import msgspec
 
-from wherry.agent.runtime import (
-    BACKOFF_ANNOTATION,
-    ContainerRecord,
-    ContainerState,
-    PodRef,
-    RuntimePod,
-    Sandbox,
-    runtime_pod,
-)
+from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox, runtime_pod
+from wherry.agent.runtime_config import BACKOFF_ANNOTATION, PodRef
 from wherry.agent.views import Pod
 
 REF = PodRef("ns", "p", "u")

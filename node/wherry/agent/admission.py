@@ -6,7 +6,7 @@ Source of the words: the kubelet's `lifecycle` package. A pod that is refused be
 from collections.abc import Sequence
 
 from wherry.agent.node_object import NodeIdentity
-from wherry.agent.sync import Rejection
+from wherry.agent.plan import Rejection
 from wherry.agent.views import Pod
 from wherry.api.objects import Node
 

@@ -23,12 +23,12 @@ from wherry.agent.heartbeat import Heartbeat
 from wherry.agent.images import ImagePuller
 from wherry.agent.machine import Machine
 from wherry.agent.node_object import NodeIdentity, NodeState
+from wherry.agent.plan import Rejection
 from wherry.agent.pod_host import PodHost
 from wherry.agent.pod_worker import PodWorker
 from wherry.agent.probe_runner import ProbeRunner
 from wherry.agent.runtime import (
     ContainerState,
-    PodRef,
     Runtime,
     RuntimeEvent,
     RuntimeEventKind,
@@ -37,8 +37,8 @@ from wherry.agent.runtime import (
     RuntimeRefusedError,
     RuntimeVersion,
 )
+from wherry.agent.runtime_config import PodRef
 from wherry.agent.status_writer import StatusWriter
-from wherry.agent.sync import Rejection
 from wherry.agent.views import Pod
 from wherry.api.clock import Clock
 from wherry.api.errors import UnavailableError

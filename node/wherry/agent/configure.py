@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from wherry.agent.environment import ContainerConfigError, expand
+from wherry.agent.plan import StartContainer
 from wherry.agent.resize import RESOURCES_ANNOTATION, written
 from wherry.agent.resources import container_resources, pod_cgroup
-from wherry.agent.runtime import (
+from wherry.agent.runtime import Image
+from wherry.agent.runtime_config import (
     BACKOFF_ANNOTATION,
     INIT_ANNOTATION,
     ContainerConfig,
     DnsSettings,
-    Image,
     Mount,
     Namespaces,
     PodRef,
@@ -20,7 +21,7 @@ from wherry.agent.runtime import (
     SandboxConfig,
     Security,
 )
-from wherry.agent.sync import GRACE_ANNOTATION, StartContainer
+from wherry.agent.sync import GRACE_ANNOTATION
 from wherry.agent.views import Container, Pod, SeccompProfile
 
 POD_NAME: Final = "io.kubernetes.pod.name"

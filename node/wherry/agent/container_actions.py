@@ -13,18 +13,13 @@ from wherry.agent.checkpoint import Checkpoint
 from wherry.agent.configure import PodSettings, container_config, sandbox_config
 from wherry.agent.hooks import run_hook
 from wherry.agent.images import ImagePuller
+from wherry.agent.plan import KillContainer, StartContainer
 from wherry.agent.pod_host import PodHost
 from wherry.agent.probe_runner import ProbeRunner
 from wherry.agent.resources import container_resources
-from wherry.agent.runtime import (
-    ContainerConfig,
-    PodRef,
-    Runtime,
-    RuntimeRefusedError,
-    Sandbox,
-)
+from wherry.agent.runtime import Runtime, RuntimeRefusedError, Sandbox
+from wherry.agent.runtime_config import ContainerConfig, PodRef
 from wherry.agent.status_writer import StatusWriter
-from wherry.agent.sync import KillContainer, StartContainer
 from wherry.agent.views import Container, LifecycleHandler, Pod
 from wherry.api.clock import Clock
 from wherry.api.errors import WherryError

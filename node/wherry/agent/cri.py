@@ -16,14 +16,11 @@ import grpc.aio
 from wherry.agent import cri_values as values
 from wherry.agent.configure import POD_UID
 from wherry.agent.runtime import (
-    ContainerConfig,
     ContainerRecord,
     ContainerStats,
     ExecResult,
     Image,
     ImageAuth,
-    PodRef,
-    Resources,
     RuntimeEvent,
     RuntimeEventKind,
     RuntimeHealth,
@@ -31,9 +28,9 @@ from wherry.agent.runtime import (
     RuntimeRefusedError,
     RuntimeVersion,
     Sandbox,
-    SandboxConfig,
     runtime_pod,
 )
+from wherry.agent.runtime_config import ContainerConfig, PodRef, Resources, SandboxConfig
 from wherry.api.errors import UnavailableError
 from wherry.wire.containerd import events_pb2, events_pb2_grpc
 from wherry.wire.cri import runtime_pb2 as pb

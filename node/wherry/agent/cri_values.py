@@ -5,17 +5,19 @@ from typing import Final
 
 from wherry.agent.configure import POD_NAME, POD_NAMESPACE, POD_UID
 from wherry.agent.runtime import (
-    ContainerConfig,
     ContainerRecord,
     ContainerState,
     ContainerStats,
     Image,
-    Namespaces,
-    PodRef,
-    Resources,
     RuntimeEvent,
     RuntimeEventKind,
     Sandbox,
+)
+from wherry.agent.runtime_config import (
+    ContainerConfig,
+    Namespaces,
+    PodRef,
+    Resources,
     SandboxConfig,
 )
 from wherry.wire.containerd import events_pb2

@@ -13,14 +13,8 @@ from typing import Final
 from wherry.agent.configure import log_directory
 from wherry.agent.logs import due_for_rotation, rotate
 from wherry.agent.machine import Machine
-from wherry.agent.runtime import (
-    ContainerState,
-    Image,
-    PodRef,
-    Runtime,
-    RuntimePod,
-    RuntimeRefusedError,
-)
+from wherry.agent.runtime import ContainerState, Image, Runtime, RuntimePod, RuntimeRefusedError
+from wherry.agent.runtime_config import PodRef
 from wherry.agent.volumes import Volumes
 from wherry.api.clock import Clock
 from wherry.api.errors import UnavailableError

@@ -20,16 +20,12 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from wherry.agent.runtime import (
-    INIT_ANNOTATION,
-    ContainerConfig,
     ContainerRecord,
     ContainerState,
     ContainerStats,
     ExecResult,
     Image,
     ImageAuth,
-    PodRef,
-    Resources,
     RuntimeEvent,
     RuntimeEventKind,
     RuntimeHealth,
@@ -37,8 +33,14 @@ from wherry.agent.runtime import (
     RuntimeRefusedError,
     RuntimeVersion,
     Sandbox,
-    SandboxConfig,
     runtime_pod,
+)
+from wherry.agent.runtime_config import (
+    INIT_ANNOTATION,
+    ContainerConfig,
+    PodRef,
+    Resources,
+    SandboxConfig,
 )
 from wherry.api.clock import Clock
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from wherry.agent.runtime import DnsSettings
+from wherry.agent.runtime_config import DnsSettings
 
 
 @dataclass(frozen=True, slots=True)

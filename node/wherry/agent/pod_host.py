@@ -30,9 +30,11 @@ from wherry.agent.projection import (
 )
 from wherry.agent.references import ReferenceCache
 from wherry.agent.resources import pod_cgroup, pod_cgroups
-from wherry.agent.runtime import ContainerRecord, ImageAuth, Mount, PodRef
+from wherry.agent.runtime import ContainerRecord, ImageAuth
+from wherry.agent.runtime_config import Mount, PodRef
 from wherry.agent.tokens import TokenSource
-from wherry.agent.views import Container, Pod, TokenProjection, Volume
+from wherry.agent.views import Container, Pod
+from wherry.agent.volume_views import TokenProjection, Volume
 from wherry.agent.volumes import Volumes
 from wherry.api.errors import StatusError, UnavailableError
 

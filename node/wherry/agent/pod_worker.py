@@ -18,18 +18,7 @@ from wherry.agent.configure import sandbox_config
 from wherry.agent.container_actions import ContainerActions, NodeServices, PodEvents, StartError
 from wherry.agent.environment import ContainerConfigError
 from wherry.agent.images import ImageError
-from wherry.agent.prober import Prober
-from wherry.agent.probes import ProbeKind
-from wherry.agent.projection import MountError
-from wherry.agent.resize import NodeSize
-from wherry.agent.runtime import (
-    ContainerState,
-    PodRef,
-    RuntimePod,
-    RuntimeRefusedError,
-)
-from wherry.agent.status import OURS, Observed, crash_loop_message, render_status
-from wherry.agent.sync import (
+from wherry.agent.plan import (
     Action,
     Failure,
     KillContainer,
@@ -42,13 +31,15 @@ from wherry.agent.sync import (
     Snapshot,
     StartContainer,
     StopSandbox,
-    ending,
-    newest,
-    resize_key,
-    restart_at,
-    restarts,
-    sync_pod,
 )
+from wherry.agent.prober import Prober
+from wherry.agent.probes import ProbeKind
+from wherry.agent.projection import MountError
+from wherry.agent.resize import NodeSize
+from wherry.agent.runtime import ContainerState, RuntimePod, RuntimeRefusedError
+from wherry.agent.runtime_config import PodRef
+from wherry.agent.status import OURS, Observed, crash_loop_message, render_status
+from wherry.agent.sync import ending, newest, resize_key, restart_at, restarts, sync_pod
 from wherry.agent.views import Container, Pod, PodStatus
 from wherry.api.errors import StatusError, UnavailableError, WherryError
 from wherry.api.objects import ResourceRequirements

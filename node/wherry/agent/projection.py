@@ -9,15 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from wherry.agent.environment import NodeFacts, References, field_value, resource_value
-from wherry.agent.views import (
-    Container,
-    DownwardSource,
-    KeyToPath,
-    Pod,
-    Projection,
-    TokenProjection,
-    Volume,
-)
+from wherry.agent.views import Container, Pod
+from wherry.agent.volume_views import DownwardSource, KeyToPath, Projection, TokenProjection, Volume
 from wherry.api.errors import WherryError
 
 

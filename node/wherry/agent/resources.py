@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from wherry.agent.runtime import Resources
-from wherry.agent.views import Container, Pod, Quantity
+from wherry.agent.runtime_config import Resources
+from wherry.agent.views import Container, Pod
+from wherry.agent.volume_views import Quantity
 from wherry.api.quantity import cpu_millicores, whole
 
 Qos = Literal["Guaranteed", "Burstable", "BestEffort"]

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from wherry.agent.plan import Snapshot
 from wherry.agent.resize import actual, infeasible
 from wherry.agent.resize import wanted as resizes
 from wherry.agent.resources import qos_class
 from wherry.agent.runtime import ContainerRecord, ContainerState
 from wherry.agent.sync import (
-    Snapshot,
     ending,
     init_restarts,
     initialized,

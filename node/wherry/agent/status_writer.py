@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from wherry.agent.runtime import PodRef
+from wherry.agent.runtime_config import PodRef
 from wherry.api.errors import ConflictError, NotFoundError, StatusError, UnavailableError
 from wherry.api.kinds import POD
 from wherry.api.objects import Decoder, Meta

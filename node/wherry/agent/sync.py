@@ -17,11 +17,24 @@ minutes. So an agent that was killed goes on where it was. Source: client-go's `
 as the kubelet uses it (the first restart is immediate).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from wherry.agent.resize import Applied, NodeSize, infeasible, wanted
+from wherry.agent.plan import (
+    Action,
+    KillContainer,
+    Plan,
+    Rejection,
+    RemoveContainer,
+    RemoveSandbox,
+    ResizeContainer,
+    RunSandbox,
+    Snapshot,
+    StartContainer,
+    StopSandbox,
+)
+from wherry.agent.resize import infeasible, wanted
 from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox
 from wherry.agent.views import Container, Pod
 from wherry.api.times import parse_time
@@ -33,125 +46,6 @@ FORGIVEN_AFTER_S: Final = 600.0
 GRACE_ANNOTATION: Final = "io.kubernetes.pod.terminationGracePeriod"
 """On a container: its pod's grace period, for the time when the pod is no longer known."""
 DEADLINE_MESSAGE: Final = "Pod was active on the node longer than the specified deadline"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A container that could not be started and left none behind; retried at `retry_at`."""
-
-    reason: str
-    message: str
-    retry_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why this node will not run the pod; it becomes Failed with these words."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All that one decision looks at.
-
-    `unhealthy` maps the ids of containers that a probe condemned to what the probe said;
-    `started` are the ids of running containers whose startup probe has passed, or that have none.
-    `applied` and `size` are what resizes are decided on: see `resize`.
-    """
-
-    pod: Pod | None
-    runtime: RuntimePod
-    now: float
-    failures: Mapping[str, Failure] = field(default_factory=dict)
-    unhealthy: Mapping[str, str] = field(default_factory=dict)
-    started: frozenset[str] = frozenset()
-    rejection: Rejection | None = None
-    applied: Applied = field(default_factory=dict)
-    size: NodeSize = field(default_factory=NodeSize)
-
-
-@dataclass(frozen=True, slots=True)
-class RunSandbox:
-    """Make the pod's sandbox."""
-
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopSandbox:
-    """Kill what is in the sandbox and free its address."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveSandbox:
-    """Forget the sandbox."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartContainer:
-    """Pull if needed, create and start; `backoff_s` is what the attempt after this will wait."""
-
-    name: str
-    attempt: int
-    backoff_s: float
-    init: bool = False
-    target_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class KillContainer:
-    """preStop hook, signal, and after the grace period kill; `message` is for the event."""
-
-    id: str
-    name: str
-    grace_s: float
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveContainer:
-    """Forget a dead container and its log."""
-
-    id: str
-    name: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class ResizeContainer:
-    """Tell the runtime the container's new resources, which are those of the spec."""
-
-    id: str
-    name: str
-
-
-Action = (
-    RunSandbox
-    | StopSandbox
-    | RemoveSandbox
-    | StartContainer
-    | KillContainer
-    | RemoveContainer
-    | ResizeContainer
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to do now, in this order; look again at `wake_at` even if nothing happens.
-
-    `settled`: nothing of the pod runs any more and nothing will.
-    """
-
-    actions: tuple[Action, ...] = ()
-    wake_at: float | None = None
-    settled: bool = False
 
 
 def sync_pod(snapshot: Snapshot) -> Plan:

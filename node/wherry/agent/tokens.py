@@ -5,7 +5,8 @@ from typing import Final
 
 import orjson
 
-from wherry.agent.views import Pod, TokenProjection
+from wherry.agent.views import Pod
+from wherry.agent.volume_views import TokenProjection
 from wherry.api.clock import Clock
 from wherry.api.kinds import SERVICE_ACCOUNT
 from wherry.api.times import parse_time

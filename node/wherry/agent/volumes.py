@@ -20,8 +20,9 @@ from typing import Final
 
 from wherry.agent.mounts import Mounter
 from wherry.agent.projection import MountError, VolumeFile
-from wherry.agent.runtime import Mount
-from wherry.agent.views import Container, HostPathSource, Pod, Volume
+from wherry.agent.runtime_config import Mount
+from wherry.agent.views import Container, Pod
+from wherry.agent.volume_views import HostPathSource, Volume
 from wherry.api.quantity import whole
 
 _DATA: Final = "..data"

@@ -30,6 +30,7 @@ from wherry.agent.garbage import images_to_remove
 from wherry.agent.images import pull_policy
 from wherry.agent.machine import parse_resolv_conf
 from wherry.agent.node_object import NodeIdentity
+from wherry.agent.plan import StartContainer
 from wherry.agent.probes import ProbeCounter
 from wherry.agent.projection import (
     MountError,
@@ -46,8 +47,8 @@ from wherry.agent.resources import (
     pod_cgroup,
     qos_class,
 )
-from wherry.agent.runtime import DnsSettings, Image
-from wherry.agent.sync import StartContainer
+from wherry.agent.runtime import Image
+from wherry.agent.runtime_config import DnsSettings
 from wherry.agent.views import ConfigMap, Container, Secret
 from wherry.api.objects import Node, Service
 

@@ -6,10 +6,7 @@ from typing import Any
 import pytest
 from agent_objects import exited, has, pod, running, sandbox
 
-from wherry.agent.resize import RESOURCES_ANNOTATION, NodeSize, written
-from wherry.agent.runtime import ContainerRecord, ContainerState, ContainerStats, PodRef
-from wherry.agent.status import Observed, render_status
-from wherry.agent.sync import (
+from wherry.agent.plan import (
     Failure,
     KillContainer,
     Plan,
@@ -17,9 +14,12 @@ from wherry.agent.sync import (
     ResizeContainer,
     Snapshot,
     StartContainer,
-    resize_key,
-    sync_pod,
 )
+from wherry.agent.resize import RESOURCES_ANNOTATION, NodeSize, written
+from wherry.agent.runtime import ContainerRecord, ContainerState, ContainerStats
+from wherry.agent.runtime_config import PodRef
+from wherry.agent.status import Observed, render_status
+from wherry.agent.sync import resize_key, sync_pod
 from wherry.agent.usage import Sample, usage
 from wherry.agent.views import Container, Pod
 

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from agent_objects import exited, has, pod, running, sandbox
 
+from wherry.agent.plan import Failure, Rejection, Snapshot
 from wherry.agent.runtime import RuntimePod
 from wherry.agent.status import Observed, render_status
-from wherry.agent.sync import Failure, Rejection, Snapshot
 from wherry.agent.views import Pod, PodStatus
 
 NOW = 1_790_000_000.0

@@ -9,14 +9,7 @@ from agent_objects import REF, exited, has, pod, running, sandbox
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wherry.agent.runtime import (
-    BACKOFF_ANNOTATION,
-    ContainerRecord,
-    ContainerState,
-    RuntimePod,
-    Sandbox,
-)
-from wherry.agent.sync import (
+from wherry.agent.plan import (
     Action,
     Failure,
     KillContainer,
@@ -29,9 +22,10 @@ from wherry.agent.sync import (
     Snapshot,
     StartContainer,
     StopSandbox,
-    initialized,
-    sync_pod,
 )
+from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox
+from wherry.agent.runtime_config import BACKOFF_ANNOTATION
+from wherry.agent.sync import initialized, sync_pod
 from wherry.agent.views import Pod
 
 NOW = 200.0
