@@ -117,12 +117,13 @@ class StoreClient:
         self, endpoint: str, question: Callable[[int], rpc.Request], deadline: float
     ) -> tuple[rpc.Answer | None, str]:
         try:
-            async with asyncio.timeout_at(deadline):
-                channel = self._endpoints.ready_channel(endpoint)
-                if channel is None:
+            channel = self._endpoints.ready_channel(endpoint)
+            if channel is None:
+                async with asyncio.timeout_at(deadline):
                     channel = await self._endpoints.channel(endpoint)
-                async with asyncio.timeout(_ATTEMPT_S):
-                    answer = await channel.ask(question)
+            patience = asyncio.get_running_loop().time() + _ATTEMPT_S
+            async with asyncio.timeout_at(min(deadline, patience)):
+                answer = await channel.ask(question)
         except (OSError, TimeoutError, UnavailableError) as error:
             self._endpoints.bar(endpoint)
             return None, f"{endpoint}: {str(error) or 'no answer'}"
