@@ -348,6 +348,33 @@ def spec(**fields: Any) -> dict[str, Any]:
         ),
         (
             POLICY,
+            spec(
+                ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}]}]
+            ),
+            [
+                'spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: "10.0.0.0/8": must be a '
+                "strict subset of `cidr`"
+            ],
+        ),
+        (
+            f"{RBAC}/ClusterRole",
+            {"rules": [{"verbs": ["get"], "nonResourceURLs": ["/x"], "apiGroups": [""]}]},
+            [
+                'rules[0].nonResourceURLs: Invalid value: ["/x"]: rules cannot apply to both regular '
+                "resources and non-resource URLs"
+            ],
+        ),
+        (
+            DS,
+            spec(updateStrategy={"rollingUpdate": {"maxUnavailable": 1, "maxSurge": "10%"}}),
+            [
+                'spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: "10%": may not be set '
+                "when maxUnavailable is non-zero"
+            ],
+        ),
+        (DS, spec(updateStrategy={"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}), []),
+        (
+            POLICY,
             spec(egress=[{"ports": [{"port": 80, "endPort": 70}]}]),
             [
                 "spec.egress[0].ports[0].endPort: Invalid value: 70: must be greater than or equal "
@@ -625,3 +652,22 @@ def test_a_claim_grows_once_it_is_bound(
     ]
     assert len(said) == bool(expected)
     assert "".join(said).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("suspended", "started", "change", "kept"),
+    [
+        (True, False, {"nodeSelector": {"a": "b"}}, False),
+        (True, False, {"hostNetwork": True}, True),
+        (True, True, {"nodeSelector": {"a": "b"}}, True),
+        (False, False, {"nodeSelector": {"a": "b"}}, True),
+    ],
+)
+def test_a_job_that_never_started_may_still_be_steered(
+    suspended: bool, started: bool, change: dict[str, Any], kept: bool
+) -> None:
+    old = stored(JOB, spec(suspend=suspended))
+    old["status"] = {"startTime": "2026-11-20T10:00:00Z"} if started else {}
+    new = merge_patch(old, spec(template={"spec": change}))
+    causes = strategy_for(kind_of(JOB)).validate_update(new, old)
+    assert [c.field for c in causes] == (["spec.template"] if kept else [])
