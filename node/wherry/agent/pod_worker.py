@@ -16,11 +16,12 @@ import msgspec
 
 from wherry.agent.configure import sandbox_config
 from wherry.agent.container_actions import ContainerActions, NodeServices, PodEvents, StartError
+from wherry.agent.crash_loop import CrashLoops
 from wherry.agent.environment import ContainerConfigError
+from wherry.agent.failures import Failures
 from wherry.agent.images import ImageError
 from wherry.agent.plan import (
     Action,
-    Failure,
     KillContainer,
     Plan,
     Rejection,
@@ -38,8 +39,8 @@ from wherry.agent.projection import MountError
 from wherry.agent.resize import NodeSize
 from wherry.agent.runtime import ContainerState, RuntimePod, RuntimeRefusedError
 from wherry.agent.runtime_config import PodRef
-from wherry.agent.status import OURS, Observed, crash_loop_message, render_status
-from wherry.agent.sync import ending, newest, resize_key, restart_at, restarts, sync_pod
+from wherry.agent.status import OURS, Observed, render_status
+from wherry.agent.sync import ending, resize_key, sync_pod
 from wherry.agent.views import Container, Pod, PodStatus
 from wherry.api.errors import StatusError, UnavailableError, WherryError
 from wherry.api.objects import ResourceRequirements
@@ -49,8 +50,6 @@ REFRESH_S: Final = 60.0
 """How often volumes are compared with their sources though nothing called for it (tokens age)."""
 RETRY_S: Final = 2.0
 MOST_RETRY_S: Final = 30.0
-PULL_FAILURE_SHOWN_S: Final = 1.0
-"""How long ErrImagePull stands before it reads ImagePullBackOff."""
 
 
 class PodWorker:
@@ -64,18 +63,16 @@ class PodWorker:
         self._own: PodStatus | None = None
         self._wake = asyncio.Event()
         self._interrupt = asyncio.Event()
-        self._failures: dict[str, Failure] = {}
-        self._failed_in_a_row: dict[str, int] = {}
+        self._failures = Failures(node.clock)
         self._rejection: Rejection | None = None
         self._messages: dict[str, str] = {}
         self._prepared_at = float("-inf")
         self._prepared_for: str | None = None
-        self._pull_failed_at: dict[str, float] = {}
-        self._crash_reported: set[str] = set()
         self._applied: dict[str, ResourceRequirements] = {}
         settings = node.settings
         self._size = NodeSize(settings.node_cpu_millicores, settings.node_memory_bytes)
         self._events = PodEvents(ref, node.event)
+        self._crash_loops = CrashLoops(self._events)
         self._containers = ContainerActions(node, self._events)
         self._prober = Prober(node.probes, node.clock, node.rng, self._probe_failed, self.wake)
         self.runtime = RuntimePod(ref)
@@ -111,8 +108,7 @@ class PodWorker:
     def references_changed(self) -> None:
         """A ConfigMap or Secret that the pod uses has changed."""
         self._prepared_at = float("-inf")
-        # What was missing may be there now.
-        self._failures = {n: f for n, f in self._failures.items() if f.reason not in _CURABLE}
+        self._failures.references_changed()
         self._wake.set()
 
     async def run(self) -> None:
@@ -160,7 +156,7 @@ class PodWorker:
                     tasks, snapshot.pod, self.runtime, self._pod_ip(snapshot.pod), stop=stop
                 )
                 snapshot = self._snapshot()
-                self._note_crash_loop(snapshot)
+                self._crash_loops.note(snapshot)
             plan = sync_pod(snapshot)
             self.settled = plan.settled
             if snapshot.pod is not None:
@@ -188,7 +184,7 @@ class PodWorker:
             pod=pod,
             runtime=self.runtime,
             now=now,
-            failures=dict(self._failures),
+            failures=self._failures.all,
             unhealthy=dict(self._prober.unhealthy),
             started=self._prober.started,
             rejection=self._rejection,
@@ -220,42 +216,19 @@ class PodWorker:
     def _begin_image_backoff(self, pod: Pod) -> float | None:
         """Let ErrImagePull, once seen, read ImagePullBackOff; return when that is due."""
         now, due = self._node.clock.now(), None
-        for name, failure in list(self._failures.items()):
+        for name, change_at in self._failures.failed_pulls():
             container = pod.container(name)
-            if failure.reason != "ErrImagePull" or container is None:
+            if container is None:
                 continue
-            change_at = self._pull_failed_at.get(name, now) + PULL_FAILURE_SHOWN_S
             if now < change_at:
                 due = change_at if due is None else min(due, change_at)
                 continue
             message = f'Back-off pulling image "{container.image}"'
-            self._failures[name] = Failure("ImagePullBackOff", message, failure.retry_at)
+            self._failures.back_off(name, message)
             self._container_event(container, "Normal", "BackOff", message)
             self._container_event(container, "Warning", "Failed", "Error: ImagePullBackOff")
             due = now
         return due
-
-    def _note_crash_loop(self, snapshot: Snapshot) -> None:
-        pod = snapshot.pod
-        for container in pod.spec.containers if pod is not None else ():
-            record = newest(self.runtime, container.name)
-            if (
-                record is None
-                or record.state is not ContainerState.EXITED
-                or record.id in self._crash_reported
-                or pod is None
-                or not restarts(pod.spec.restart_policy, record)
-                or restart_at(record) <= snapshot.now
-            ):
-                continue
-            self._crash_reported.add(record.id)
-            self._container_event(
-                container,
-                "Warning",
-                "BackOff",
-                f"Back-off restarting failed container {container.name} in pod {pod.full_name}",
-            )
-            log.info(crash_loop_message(container.name, pod, record.backoff_s))
 
     # -- report -------------------------------------------------------------------------
 
@@ -361,25 +334,14 @@ class PodWorker:
             async with self._node.slots:
                 await self._node.runtime.run_sandbox(config)
         except MountError as error:
-            self._fail("", "FailedMount", str(error))
+            self._failures.add("", "FailedMount", str(error))
         except RuntimeRefusedError as error:
             message = f"Failed to create pod sandbox: {error}"
             self._events.pod("Warning", "FailedCreatePodSandBox", message)
-            self._fail("", "FailedCreatePodSandBox", message)
+            self._failures.add("", "FailedCreatePodSandBox", message)
         else:
-            self._succeeded("")
+            self._failures.end("")
         return False
-
-    def _fail(self, name: str, reason: str, message: str, retry_at: float = 0.0) -> None:
-        """Remember a failure; without `retry_at` it is retried after 1, 2, 4 ... 64 seconds."""
-        count = self._failed_in_a_row.get(name, 0)
-        self._failed_in_a_row[name] = count + 1
-        again = retry_at or self._node.clock.now() + min(2.0**count, 64.0)
-        self._failures[name] = Failure(reason, message, again)
-
-    def _succeeded(self, name: str) -> None:
-        self._failures.pop(name, None)
-        self._failed_in_a_row.pop(name, None)
 
     async def _start(self, action: StartContainer) -> bool:
         """Start a container; its failure does not keep the pod's other containers waiting."""
@@ -390,25 +352,23 @@ class PodWorker:
             return False
         try:
             late = container in pod.spec.ephemeral_containers
-            if (
-                late or self._prepared_for != sandbox.id
-            ):  # now with the address: /etc/hosts, downward API
+            # Again with the address: /etc/hosts, downward API.
+            if late or self._prepared_for != sandbox.id:
                 await self._prepare(pod)
             await self._containers.start(pod, sandbox, container, action, self._pod_ip(pod))
         except ImageError as error:
-            self._pull_failed_at[name] = self._node.clock.now()
             retry_at = self._node.images.retry_at(self.ref.uid, container.image)
-            self._fail(name, error.reason, str(error), retry_at)
+            self._failures.add_pull(name, error.reason, str(error), retry_at)
         except MountError:
-            self._fail(name, "ContainerCreating", "")
+            self._failures.add(name, "ContainerCreating", "")
         except ContainerConfigError as error:
-            self._fail(name, "CreateContainerConfigError", str(error))
+            self._failures.add(name, "CreateContainerConfigError", str(error))
             self._container_event(container, "Warning", "Failed", f"Error: {error}")
         except StartError as error:
-            self._fail(name, error.reason, str(error), error.retry_at)
+            self._failures.add(name, error.reason, str(error), error.retry_at)
             self._container_event(container, "Warning", "Failed", f"Error: {error}")
         else:
-            self._succeeded(name)
+            self._failures.end(name)
         return True
 
     async def _resize(self, action: ResizeContainer) -> None:
@@ -422,9 +382,9 @@ class PodWorker:
             await self._containers.resize(pod, container, action.id)
             await self._prepare(pod)
         except (RuntimeRefusedError, MountError) as error:
-            self._fail(resize_key(action.id), "Error", str(error))
+            self._failures.add(resize_key(action.id), "Error", str(error))
             return
-        self._succeeded(resize_key(action.id))
+        self._failures.end(resize_key(action.id))
         known = {c.id for c in self.runtime.containers}
         self._applied = {i: r for i, r in self._applied.items() if i in known}
         self._applied[action.id] = container.resources
@@ -451,8 +411,6 @@ class PodWorker:
 
 
 _NOTHING: Final = Pod()
-_CURABLE: Final = ("CreateContainerConfigError", "ContainerCreating", "FailedMount")
-"""Failures that a change of a ConfigMap or Secret may end."""
 
 
 def _sooner(old: Pod, new: Pod | None) -> bool:
