@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from wherry.store.entry import (
+    FUTURE_REVISION,
     KEY_NOT_FOUND,
     LEASE_NOT_FOUND,
     NO_SPACE,
@@ -78,6 +79,43 @@ def test_a_refusal_deep_inside_leaves_everything_as_it_was() -> None:
     assert (state.revision, state.live_count) == (before, 0)
     elsewhere = Nested([IS_1], [Put(b"x", b"", 4711)], [Put(b"y", b"")])
     assert isinstance(txn(state, [elsewhere]), Transacted), "the branch not taken stops nothing"
+
+
+def test_each_level_goes_by_its_own_comparison() -> None:
+    """Decided from the outside in, as they are performed."""
+    state = MvccState()
+    txn(state, [Put(b"a", b"1")])
+    absent = Compare(b"a", Target.VERSION, "=", 0)
+    inner = Nested([absent], [Put(b"i", b"then")], [Put(b"i", b"else")])
+    after = Nested([absent], [Put(b"f", b"then")], [Put(b"f", b"else")])
+    done = txn(state, [Nested([IS_1], [inner], [Put(b"o", b"else")]), after])
+    assert isinstance(done, Transacted)
+    written = [PutResult(None)]
+    wanted = [NestedResult(True, [NestedResult(False, written)]), NestedResult(False, written)]
+    assert txn_result(done).results == wanted
+    assert [value(state, key) for key in (b"i", b"o", b"f")] == [b"else", None, b"else"]
+
+
+def test_a_read_within_sees_what_was_written_before_it() -> None:
+    state = MvccState()
+    read = Nested([], [Range(b"a")])
+    done = txn(state, [Put(b"a", b"1"), Nested([], [Put(b"b", b"2"), Range(b"a", b"c")]), read])
+    assert isinstance(done, Transacted)
+    _, both, one = txn_result(done).results
+    assert isinstance(both, NestedResult)
+    assert isinstance(one, NestedResult)
+    seen = [kv.value for kv in both.results[1].kvs]  # type: ignore[union-attr]  # of a Range
+    assert seen == [b"1", b"2"]
+    assert [kv.value for kv in one.results[0].kvs] == [b"1"]  # type: ignore[union-attr]  # as above
+
+
+def test_what_cannot_be_written_is_said_before_what_cannot_be_read() -> None:
+    """As in etcd, on all levels together."""
+    state = MvccState()
+    unreadable = Nested([], [Range(b"a", revision=99)])
+    assert txn(state, [unreadable, Put(b"x", b"")]) == Refused(FUTURE_REVISION)
+    assert txn(state, [unreadable, Put(b"x", b"", 4711)]) == Refused(LEASE_NOT_FOUND)
+    assert state.live_count == 0
 
 
 @dataclass(frozen=True)
