@@ -38,6 +38,14 @@ class Writer:
             last = loop.time()
 
 
+async def written(writers: list[Writer], more: int = 100) -> None:
+    """Wait until so many more writes are acknowledged."""
+    enough = sum(len(writer.acknowledged) for writer in writers) + more
+    async with asyncio.timeout(30):
+        while sum(len(writer.acknowledged) for writer in writers) < enough:
+            await asyncio.sleep(0.01)
+
+
 def test_kill_9_of_the_leader_under_load_loses_nothing() -> None:
     async def main() -> None:
         async with cluster(3, flags=("--snapshot-count", "2000")) as processes:
@@ -48,13 +56,13 @@ def test_kill_9_of_the_leader_under_load_loses_nothing() -> None:
                 for writer in writers:
                     tasks.create_task(writer.run(stop))
                 for _ in range(3):
-                    await asyncio.sleep(1)
+                    await written(writers)
                     victim = await leader(processes)
                     processes.kill(victim)
                     await leader(processes)
-                    await asyncio.sleep(0.5)
+                    await written(writers)
                     processes.start(victim)
-                await asyncio.sleep(1)
+                await written(writers)
                 stop.set()
             acknowledged = [value for writer in writers for value in writer.acknowledged]
             assert len(acknowledged) > 300
