@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,8 +29,11 @@ class Growing(Processes):
         self.names = self.names[:-1]
 
     def start_newcomer(self) -> None:
-        flags = self._flags
         self.names = (*self.names, self.newcomer)
+        self.start_newcomer_again()
+
+    def start_newcomer_again(self) -> None:
+        flags = self._flags
         self._flags = (*flags, "--initial-cluster-state", "existing")
         self.start(self.newcomer)
         self._flags = flags
@@ -168,3 +173,45 @@ def test_a_machine_with_a_new_disk_comes_back_under_a_new_id(processes: Growing)
         assert CLOCK.monotonic() < deadline, now
     assert asyncio.run(held(processes, lost)) == 100
     assert processes.list(lost)[lost]["ID"] == now["ID"]
+
+
+@pytest.mark.parametrize("how", ["etcdctl", "wherry"])
+def test_a_voter_keeps_the_id_that_was_printed_until_its_disk_is_lost(
+    processes: Growing, how: str
+) -> None:
+    asyncio.run(processes.ready())
+    newcomer = processes.newcomer
+    if how == "etcdctl":
+        tls = processes.tls("admin")
+        flags = ["--endpoints", processes.etcd("m2"), "--cacert", str(tls.ca)]
+        flags += ["--cert", str(tls.cert), "--key", str(tls.key)]
+        words = ["member", "add", newcomer, f"--peer-urls=https://{processes.peer(newcomer)}"]
+        done = subprocess.run(
+            ["etcdctl", *flags, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "ETCDCTL_API": "3"},
+        )
+        assert done.returncode == 0, done.stderr
+        said = done.stdout
+    else:
+        said = processes.until_done("add", newcomer, "--peer-addr", processes.peer(newcomer))
+        assert f"{newcomer}={processes.peer(newcomer)}" in said
+    printed = int(said.split()[1], 16)
+    assert processes.list()[""]["ID"] == printed, "not started yet"
+    processes.start_newcomer()
+    deadline = CLOCK.monotonic() + WITHIN_S
+    while newcomer not in (members := processes.list("m2")):
+        assert CLOCK.monotonic() < deadline, processes.log(newcomer)
+    asyncio.run(processes.ready())
+    found = members[newcomer]
+    assert found["ID"] == printed
+    assert not found.get("isLearner")
+    processes.kill(newcomer)
+    shutil.rmtree(processes.data(newcomer))
+    processes.start_newcomer_again()
+    deadline = CLOCK.monotonic() + WITHIN_S
+    while (found := processes.list("m2")[newcomer])["ID"] == printed or found.get("isLearner"):
+        assert CLOCK.monotonic() < deadline, found

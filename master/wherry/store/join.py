@@ -4,9 +4,11 @@
     wherry store --name m4 --initial-cluster-state existing --initial-cluster m1=...,m4=192.0.2.4:2380
 
 He is known by the address at which he listens. What he learns stands on his disk from the
-first moment, so he asks once. A learner gets its id. A voter may have been here before, on a
-disk that is lost, and what it promised then is forgotten: it gets none, so that the leader
-has it go on as a learner under a new one (`raft/reconfigure.py`).
+first moment, so he asks once. A learner gets its id. So does a voter whose place had no name
+yet: giving it one is a change of members, made once, so no other disk was ever told that id.
+Any other voter may have been here before, on a disk that is lost, and what it promised then
+is forgotten: it gets none, so that the leader has it go on as a learner under a new one
+(`raft/reconfigure.py`).
 """
 
 import asyncio
@@ -37,9 +39,9 @@ def place_of(configuration: Configuration, name: str, peer: str) -> MemberInfo |
     return member
 
 
-def told(configuration: Configuration, member: MemberInfo) -> Joined:
-    """Return what a member with a place is told."""
-    return Joined(member.id if member.learner else 0, encode(configuration))
+def told(configuration: Configuration, member: MemberInfo, *, first: bool = False) -> Joined:
+    """Return what a member with a place is told; `first`: nobody else was told that id."""
+    return Joined(member.id if member.learner or first else 0, encode(configuration))
 
 
 async def join(

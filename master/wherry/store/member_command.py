@@ -92,13 +92,20 @@ def list_members(socket: Path, write_out: str) -> None:
 def add(socket: Path, write_out: str, name: str, peer_addr: str, *, learner: bool) -> None:
     """Make a place for a member; then start it with what is printed."""
     host_port(peer_addr)
-    status, members = _change(socket, AddMember(name, peer_addr, learner))
+
+    async def ask(client: StoreClient) -> AddMember:
+        voters = [one for one in await client.members() if not one.learner]
+        alone = len(voters) == 1  # the second one takes part in agreeing to itself
+        return AddMember(name if learner or alone else "", peer_addr, learner)
+
+    status, members = _change(socket, _run(socket, ask))
     if write_out == "json":
         click.echo(_json(status, members))
         return
     (new,) = (one for one in members if one.peer == peer_addr)
     click.echo(f"Member {new.id:16x} added to cluster {status.cluster:>16}\n")
-    known = ",".join(f"{one.name}={one.peer}" for one in members if one.name)
+    named = [(one.name or (name if one is new else ""), one.peer) for one in members]
+    known = ",".join(f"{one}={peer}" for one, peer in named if one)
     click.echo(
         f"wherry store --name {name} --listen-peer {peer_addr} "
         f"--initial-cluster-state existing --initial-cluster {known}"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+import msgspec
+
 from wherry.api.clock import Clock
 from wherry.store import rpc
 from wherry.store.entry import Outcome
@@ -19,6 +21,7 @@ from wherry.store.membership import (
     NOT_LEADER,
     TRANSFER_TIMEOUT,
     Change,
+    Configuration,
     MemberError,
     MemberInfo,
     RemoveMember,
@@ -122,7 +125,7 @@ class Members:
             elif isinstance(got, Lost):
                 reply(got.value)
             else:
-                self.join(name, peer, reply)
+                reply(_welcome(self._node.configuration, got, name, peer))
 
         self.change(UpdateMember(member.id, peer, name), named)
 
@@ -157,6 +160,15 @@ class Members:
             node.change_members(asked, 0, again)
         else:
             self._pass_on(asked, again)
+
+
+def _welcome(
+    known: Configuration, members: tuple[MemberInfo, ...], name: str, peer: str
+) -> Joined | str:
+    """Return what somebody is told who has just got his name; the leader knew more than we."""
+    now = msgspec.structs.replace(known, members=members)
+    member = place_of(now, name, peer)
+    return member if isinstance(member, str) else told(now, member, first=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,9 @@ TOO_FEW_STARTED: Final = MemberError(
     "etcdserver: re-configuration failed due to not enough started members",
 )
 UNHEALTHY: Final = MemberError("UNAVAILABLE", "etcdserver: unhealthy cluster")
+STARTED: Final = MemberError(
+    "FAILED_PRECONDITION", "wherry: the member has started before, under a name of its own"
+)
 TOO_MANY_VOTERS: Final = MemberError(
     "FAILED_PRECONDITION", f"wherry: a cluster has at most {MAX_VOTERS} voting members"
 )
@@ -295,6 +298,8 @@ def _update(before: Configuration, asked: UpdateMember) -> Configuration | Membe
         return PEER_EXISTS
     if asked.name and any(one.name == asked.name for one in others):
         return ID_EXISTS
+    if asked.name and member.name:
+        return STARTED  # so one disk at most is told that the id is its own
     updated = msgspec.structs.replace(member, peer=asked.peer, name=member.name or asked.name)
     return _with(before, asked.id, updated)
 
