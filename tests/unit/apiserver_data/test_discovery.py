@@ -10,6 +10,7 @@ import pytest
 from wherry.api import kinds
 from wherry.apiserver.discovery import VIRTUAL, Discovery, aggregated_version, get_discovery
 from wherry.apiserver.document import Document
+from wherry.apiserver.metrics_kinds import ROWS as METRICS
 from wherry.apiserver.resources import BY_KIND, SERVED
 
 
@@ -44,6 +45,7 @@ def test_legacy_roots() -> None:
         "events.k8s.io",
         "authentication.k8s.io",
         "authorization.k8s.io",
+        "metrics.k8s.io",
     ]
     apps = {"groupVersion": "apps/v1", "version": "v1"}
     assert groups[0] == {"name": "apps", "versions": [apps], "preferredVersion": apps}
@@ -138,7 +140,7 @@ def test_aggregated_says_the_same_as_legacy(version: str) -> None:
                         sub["subresource"]: sub["verbs"] for sub in row.get("subresources", ())
                     }
     expected: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-    for group, served in {(r.kind.group, r.kind.version) for r in (*SERVED, *VIRTUAL)}:
+    for group, served in {(r.kind.group, r.kind.version) for r in (*SERVED, *VIRTUAL, *METRICS)}:
         for name, entry in entries(group, served).items():
             plural, _, sub = name.partition("/")
             expected.setdefault((group, served, plural), {})[sub] = entry["verbs"]
