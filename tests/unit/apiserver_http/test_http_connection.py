@@ -366,15 +366,24 @@ def test_a_waiting_stream_is_pushed_to_until_its_client_is_slow_or_gone() -> Non
 
 
 def test_a_large_body_is_sent_at_the_pace_of_its_client() -> None:
-    body = bytes(range(256)) * 2000
+    body = bytes(range(256)) * 2048  # four slices, the first of them with the head
 
     async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
-        connection.pause_writing()
+        write = wire.write
+
+        def full(data: Any) -> None:  # each write fills what the client has not taken
+            write(data)
+            connection.pause_writing()
+
+        wire.write = full  # type: ignore[method-assign]
         connection.data_received(GET % b"/list")
         await settle()
-        assert len(wire.sent) < 150_000
-        connection.resume_writing()
-        await settle()
+        for _ in range(3):
+            before = len(wire.sent)
+            assert before < len(body)
+            connection.resume_writing()
+            await settle()
+            assert 0 < len(wire.sent) - before <= 128 * 1024
         assert wire.sent.partition(b"\r\n\r\n")[2] == body
 
     async def handler(request: Request) -> Reply:
