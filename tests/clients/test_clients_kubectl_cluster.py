@@ -86,10 +86,6 @@ def test_what_the_server_says_about_itself(kubectl: Session) -> None:
         $ auth whoami                                   # 1.28+
         Username kubernetes-admin
         Groups [system:masters system:authenticated]
-        $ top node                                      # exit 1
-        ! error: Metrics API not available
-        $ top pod                                       # exit 1
-        ! error: Metrics API not available
         $ config view --minify
         server: {server}
         """,

@@ -209,11 +209,15 @@ def test_a_forwarded_port_ends_with_a_reason(kubectl: Session) -> None:
 
 @every_build
 def test_watching(kubectl: Session) -> None:
+    nobody = json.dumps({"spec": {"schedulerName": "nobody"}})
+    kubectl("run", "idle", "--image=nginx:1", f"--overrides={nobody}")
     with kubectl.running("get", "pods", "-w") as watching:
         assert watching.stdout is not None
-        kubectl("run", "web", "--image=nginx:1")
         header = watching.stdout.readline().split()
         assert header == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+        # It has listed: what comes from now on is watched.
+        assert watching.stdout.readline().split()[:3] == ["idle", "0/1", "Pending"]
+        kubectl("run", "web", "--image=nginx:1")
         seen = _read_until(watching, "Running")
         assert seen[0][:3] == ["web", "0/1", "Pending"]
         kubectl("delete", "pod", "web")
@@ -222,7 +226,7 @@ def test_watching(kubectl: Session) -> None:
     with kubectl.running("get", "pods", "-w", "--output-watch-events", "-o", "name") as watching:
         kubectl("run", "again", "--image=nginx:1")
         assert watching.stdout is not None
-        assert "pod/again" in watching.stdout.readline()
+        until(lambda: "pod/again" in watching.stdout.readline(), "the new pod")  # type: ignore[union-attr]
 
 
 def _read_until(process: "subprocess.Popen[str]", word: str) -> list[list[str]]:
