@@ -162,3 +162,12 @@ def test_memory_shrinks_where_the_container_restarts_for_it() -> None:
         assert after["spec"]["containers"][0]["resources"]["limits"]["memory"] == "100Mi"
 
     in_world(run)
+
+
+def test_ephemeral_containers_come_by_their_subresource_only() -> None:
+    async def run(w: World) -> None:
+        await pod(w)
+        with pytest.raises(InvalidError, match="pod updates may not change fields"):
+            await patched(w, "", debugger("d"))
+
+    in_world(run)
