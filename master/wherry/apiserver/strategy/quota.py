@@ -6,31 +6,9 @@ from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.formats import quantities
-from wherry.apiserver.strategy.pod.resources import check_resource_name
+from wherry.apiserver.strategy.pod.resources import STANDARD, check_resource_name
 
-_QUOTA: Final = frozenset(
-    {
-        "cpu",
-        "memory",
-        "ephemeral-storage",
-        "requests.cpu",
-        "requests.memory",
-        "requests.storage",
-        "requests.ephemeral-storage",
-        "limits.cpu",
-        "limits.memory",
-        "limits.ephemeral-storage",
-        "pods",
-        "resourcequotas",
-        "services",
-        "replicationcontrollers",
-        "secrets",
-        "persistentvolumeclaims",
-        "configmaps",
-        "services.nodeports",
-        "services.loadbalancers",
-    }
-)
+_QUOTA: Final = STANDARD - {"storage"}
 _SCOPES = (
     "BestEffort",
     "CrossNamespacePodAffinity",

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
@@ -10,7 +10,7 @@ from wherry.apiserver.strategy.formats import quantities
 
 Object = dict[str, Any]
 _CONTAINER = frozenset({"cpu", "memory", "ephemeral-storage"})
-_STANDARD = _CONTAINER | {
+STANDARD: Final = _CONTAINER | {
     "storage",
     "pods",
     "services",
@@ -97,7 +97,7 @@ def check_container_resource(path: str, name: str) -> list[Cause]:
 def check_resource_name(path: str, name: str) -> list[Cause]:
     """Check the name of any resource: standard, or qualified by a domain."""
     wrong = names.check(path, name, names.qualified_name)
-    if not wrong and "/" not in name and name not in _STANDARD and not name.startswith(_HUGE):
+    if not wrong and "/" not in name and name not in STANDARD and not name.startswith(_HUGE):
         detail = "must be a standard resource type or fully qualified"
         wrong.append(fields.invalid(path, name, detail))
     return wrong
