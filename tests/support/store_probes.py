@@ -22,13 +22,16 @@ from collections.abc import Callable
 from typing import Any
 
 from store_network import SimNetwork
+from store_sim import SimDisk
 from store_world import StoreWorld
 
 from wherry.store.membership import Configuration
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost
+from wherry.store.raft.record import HARD, records
 from wherry.store.replica import Replica
 
+_OTHERS_EACH = 4  # looks
 _DEAF_S = 0.3  # what was heard last may still raise the term for so long
 
 
@@ -78,7 +81,8 @@ class Probes:
                 self._look_at_leader(name, core)
         self._turn += 1
         for place, (name, replica) in enumerate(running):
-            if replica.node.is_leader or place == self._turn % len(running):
+            turn, rest = divmod(self._turn, _OTHERS_EACH)
+            if replica.node.is_leader or (not rest and place == turn % len(running)):
                 self._read(name, replica)
 
     def _follow(self, name: str, core: Any) -> None:
@@ -181,6 +185,8 @@ class Probes:
         kind = type(message).__name__
         if not core._wal.durable or disk.unsynced(".wal"):
             self._complain(f"{name} said {kind} before that was on its disk")
+        elif isinstance(message, msg.Vote | msg.RequestVote) and _forgets(disk, message.term):
+            self._complain(f"{name} said {kind}, and a crash would make it forget its vote")
         else:
             self._see_disk(name, core._wal)
 
@@ -192,3 +198,10 @@ class Probes:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _forgets(disk: SimDisk, term: int) -> bool:
+    """Whether the disk's last word is not a vote in this term. Every segment begins with one."""
+    newest = max(name for name in disk.names() if name.endswith(".wal"))
+    hard = [(a, vote) for _, kind, a, _, vote in records(disk.read(newest)) if kind == HARD]
+    return not hard or hard[-1][0] != term or not hard[-1][1]

@@ -200,12 +200,10 @@ class SimDisk:
         self._files[name].data[offset] ^= 1 << bit
 
     def unsynced(self, ending: str) -> bool:
-        """Whether some file of that kind holds more than a crash would leave."""
-        return any(
-            content.durable < len(content.data)
-            for name, content in self._files.items()
-            if name.endswith(ending)
-        )
+        """Whether the newest file of that kind holds more than a crash would leave."""
+        newest = max((name for name in self._files if name.endswith(ending)), default="")
+        content = self._files.get(newest)
+        return content is not None and content.durable < len(content.data)
 
     def settled_bytes(self, name: str) -> int:
         """Return how much of a file has something durable behind it.

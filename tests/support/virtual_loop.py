@@ -93,10 +93,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, executor: Any, func: Callable[..., T], *args: Any
     ) -> "asyncio.Future[T]":
         future: asyncio.Future[T] = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:  # handed to whoever awaits
-            future.set_exception(error)
+        future.set_result(func(*args))  # what it raises, the caller sees at once
         return future
 
 

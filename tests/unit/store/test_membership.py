@@ -12,7 +12,6 @@ from store_members import (
     change,
     cluster,
     core,
-    fuzz,
     learn,
     node,
     number,
@@ -399,10 +398,3 @@ def test_ids_follow_from_cluster_and_name() -> None:
     assert [m.id for m in one.members] == [m.id for m in initial("c", ("b", "a")).members]
     assert one.members[0].id != initial("d", ("a",)).members[0].id
     assert isinstance(one, Configuration)
-
-
-@pytest.mark.parametrize("first", range(0, 8, 2))
-def test_members_come_and_go_at_random(first: int) -> None:
-    outcomes = [fuzz(seed, steps=150) for seed in range(first, first + 2)]
-    assert sum(one["acknowledged"] for one in outcomes) > 50
-    assert sum(one["arrived"] for one in outcomes) > 2

@@ -25,6 +25,7 @@ def test_nothing_acknowledged_is_lost_with_three_members(first: int) -> None:
     assert total.watched > 1000
     assert total.renewals > 20
     assert total.terms > _RANGE
+    assert total.probed > 1000
     assert sum(total.faults.values()) > 50
 
 
@@ -49,6 +50,14 @@ def test_five_hundred_seeds(members: int, first: int) -> None:
     assert run_range(first, members).acknowledged > 100
 
 
+def test_members_are_changed_by_hand_written_faults() -> None:
+    text = "0.5 add f for 0.1; 1.5 replace b g for 0.1; 3.0 remove c for 0; 4.0 voter h for 0.1"
+    total = fuzz(Plan(1, faults=tuple(parse(text))))
+    assert total.faults.keys() >= {"add", "replace", "remove", "voter"}
+    assert total.sent["Removed"] > 0
+    assert total.acknowledged > 20
+
+
 def test_the_same_seed_is_the_same_history() -> None:
     assert fuzz(Plan(7)) == fuzz(Plan(7))
 
@@ -64,7 +73,8 @@ def test_every_fault_is_drawn() -> None:
     drawn = {fault.kind for seed in range(60) for fault in Plan(seed).schedule()}
     assert drawn >= {"crash", "kill", "blackout", "tear", "full", "broken", "slowdisk", "flip"}
     assert drawn >= {"segment", "wipe", "partition", "oneway", "slowlink", "drop", "repeat"}
-    assert drawn >= {"delay", "hide", "clock"}
+    assert drawn >= {"delay", "hide", "clock", "say", "deaf", "handover"}
+    assert drawn >= {"add", "voter", "remove", "replace"}
 
 
 @pytest.mark.parametrize("text", ["1.0 crash", "x crash a for 1", "1 explode a for 1", "1 for 2"])
