@@ -443,6 +443,22 @@ def test_reviews() -> None:
     in_world(story)
 
 
+def test_a_local_review_is_of_its_namespace() -> None:
+    async def story(world: World) -> None:
+        about = {"verb": "get", "resource": "pods", "namespace": "a"}
+        _, asked = review("LocalSubjectAccessReview", {"user": "eve", "resourceAttributes": about})
+        base = "/apis/authorization.k8s.io/v1"
+        local = f"{base}/namespaces/a/localsubjectaccessreviews"
+        assert content(await world.ask("POST", local, asked))["status"]["allowed"]
+        elsewhere = local.replace("/a/", "/b/")
+        assert answer(await world.ask("POST", elsewhere, asked)).status == 422
+        assert [each.namespace for each in world.gate.asked[-1:]] == ["b"]
+        for path in (f"{base}/localsubjectaccessreviews", f"{base}/namespaces/a/tokenreviews"):
+            assert answer(await world.ask("POST", path, asked)).status == 404
+
+    in_world(story)
+
+
 def test_streams_need_an_upgrade() -> None:
     async def story(world: World) -> None:
         scheduled = {**POD, "spec": {**POD["spec"], "nodeName": "n"}}  # type: ignore[dict-item]
