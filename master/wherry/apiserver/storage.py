@@ -21,9 +21,14 @@ from wherry.apiserver.resources import Resource
 
 HEAD = b'{"metadata":{'
 _NEVER_STORED = ("resourceVersion", "selfLink")
-_FIELD_AT = {"source": "source.component"}
-"""Field selectors whose name is not the path (core/v1 Event)."""
-_FIELD_UNSET = {"spec.unschedulable": "false", "spec.hostNetwork": "false", "status.replicas": "0"}
+_FIELD_AT = {"source": "source.component", "status.successful": "status.succeeded"}
+"""Field selectors whose name is not the path (core/v1 Event, batch/v1 Job)."""
+_FIELD_UNSET = {
+    "spec.unschedulable": "false",
+    "spec.hostNetwork": "false",
+    "status.replicas": "0",
+    "status.successful": "0",
+}
 """How Kubernetes prints a field that is absent; "" for all others."""
 
 

@@ -13,9 +13,12 @@ from registry_world import ADMIN, World, in_world
 
 from wherry.api import kinds
 from wherry.api.errors import NotFoundError
+from wherry.apiserver.cache.selection import Selection
 from wherry.apiserver.decode import decode_body
 from wherry.apiserver.resources import RESOURCES, SERVED, VIEWS, Resource
 from wherry.apiserver.schema import normalize
+from wherry.apiserver.storage import Codec
+from wherry.apiserver.storage import encode as encode_stored
 from wherry.apiserver.tables import columns, row
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, WatchOptions
 from wherry.apiserver.versions.versions import Versions
@@ -131,3 +134,30 @@ def test_json_to_protobuf_and_back(sample: dict[str, Any]) -> None:
     decoded, _ = decode_body(body, content_type, strict=True)
     kind = row_of(sample).kind
     assert normalize(kind, decoded, "Strict") == normalize(kind, copy_of(sample), "Strict")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "selected", "others"),
+    [
+        ("Job", {"succeeded": 2}, "status.successful=2", "status.successful=0"),
+        ("Job", {}, "status.successful=0", "status.successful!=0"),
+        ("ResourceSlice", {}, "spec.driver=gpu.example.test", "spec.nodeName=elsewhere"),
+        (
+            "CertificateSigningRequest",
+            {},
+            "spec.signerName=example.test/signer",
+            "spec.signerName=",
+        ),
+    ],
+)
+def test_documented_field_selectors(
+    kind: str, status: dict[str, Any], selected: str, others: str
+) -> None:
+    sample = next(each for each in SAMPLES if each["kind"] == kind)
+    resource = row_of(sample)
+    codec = Codec(resource)
+    stored = copy_of(sample) | {"status": status}
+    stored["metadata"]["namespace"] = where(resource)
+    entry = codec.entry(resource.key(where(resource), "sample"), encode_stored(stored), 7)
+    assert Selection(codec, where(resource), "", selected).matches(entry)
+    assert not Selection(codec, where(resource), "", others).matches(entry)
