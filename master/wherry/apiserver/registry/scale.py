@@ -51,7 +51,9 @@ def scaled(target: Target, old: Object, scale: Object) -> Object:
     if replicas < 0:
         cause = fields.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise refusal.invalid(target.resource, target.name, [cause])
-    return {**old, "spec": {**old["spec"], "replicas": replicas}}
+    # A copy: an update carries metadata over in place, and managers are told by what was.
+    metadata = dict(old["metadata"])
+    return {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
 
 
 def format_selector(selector: Object) -> str:
