@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from wherry.api.exchange import PatchType, WatchEvent
 from wherry.apiserver.resources import Resource
-from wherry.client.api import PatchType, WatchEvent
 
 
 @dataclass(frozen=True, slots=True)
