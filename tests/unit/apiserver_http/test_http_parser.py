@@ -168,3 +168,24 @@ def test_the_rest_waits_when_enough_requests_are_queued() -> None:
     assert len(rest) > 0
     parser.feed(rest, lambda: True)
     assert len(requests) == 2000
+
+
+@pytest.mark.parametrize("what", [b"0\r\nX: ", b"1;", b'1;a="'])
+def test_what_is_neither_header_nor_body_is_bounded_too(what: bytes) -> None:
+    parser = RequestParser(LIMITS, Peer(), lambda _request: None, lambda: None)
+    parser.feed(POST + b"Transfer-Encoding: chunked\r\n\r\n" + what, lambda: True)
+    fed = 0
+    while parser.refused is None and fed < 100_000:
+        parser.feed(b"a" * 1000, lambda: True)
+        fed += 1000
+    assert parser.refused is not None
+    assert parser.refused.status == 400
+    assert fed < 50_000
+
+
+def test_many_small_chunks_are_no_framing_too_much() -> None:
+    limits = Limits(header_bytes=2048, body_bytes=50_000)
+    chunks = b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n"
+    parsed = Parsed(POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks, limits=limits)
+    assert parsed.code == 0
+    assert [len(r.body) for r in parsed.requests] == [50_000]

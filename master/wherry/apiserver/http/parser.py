@@ -18,6 +18,7 @@ import httptools
 from wherry.apiserver.http.message import Limits, Peer, Request, Response, refusal
 
 _SLICE = 16 * 1024
+_CHUNK_BYTES = 16
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -61,6 +62,8 @@ class RequestParser:
         self._trailer_bytes = 0
         self._body: list[bytes] = []
         self._body_bytes = 0
+        self._wire_bytes = 0
+        self._chunks = 0
 
     def feed(self, data: bytes, more: Callable[[], bool]) -> bytes:
         """Parse; returns the rest when `more()` says that enough requests are waiting."""
@@ -87,6 +90,11 @@ class RequestParser:
         self._partial_bytes = self._partial_bytes + size if self.in_headers else 0
         if self._partial_bytes > self._limits.header_bytes + _SLICE:
             self._refuse_headers()
+        self._wire_bytes = self._wire_bytes + size if self.in_body else 0
+        # Chunk extensions and unfinished trailers are in no callback; Go allows 16 bytes a chunk.
+        framing = self._wire_bytes - self._body_bytes - _CHUNK_BYTES * self._chunks
+        if framing > self._limits.header_bytes + _SLICE:
+            self._refuse(400, "BadRequest", "chunked encoding contains too much non-data")
 
     def _refuse(self, code: int, reason: str, message: str) -> None:
         if self.refused is None:
@@ -167,6 +175,10 @@ class RequestParser:
         if expect is not None and expect.lower() != "100-continue":
             phrase = HTTPStatus.EXPECTATION_FAILED.phrase
             self._stop(417, "BadRequest", f"{phrase}: {expect}")
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._chunks += 1
 
     def on_body(self, data: bytes) -> None:
         """Part of the body."""
