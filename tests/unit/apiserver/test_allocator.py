@@ -153,7 +153,7 @@ def test_some_services_have_no_address(spec: dict[str, Any]) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_many_writers_never_share(seed: int) -> None:
     """Several clients at once on a tiny range, with caches that lag behind."""
 

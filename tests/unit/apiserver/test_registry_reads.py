@@ -49,7 +49,7 @@ async def write(w: World, number: int, name: str) -> None:
 writes = st.lists(st.tuples(st.integers(0, 99), st.sampled_from("abcdefgh")), max_size=8)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(writes, st.lists(writes, min_size=8, max_size=8), st.integers(1, 4))
 def test_pages_under_writes_are_one_revision(
     before: list[tuple[int, str]], between: list[list[tuple[int, str]]], limit: int
@@ -77,7 +77,7 @@ def test_pages_under_writes_are_one_revision(
     in_world(run)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(writes, writes.filter(bool))
 def test_a_watch_is_the_list_at_every_revision(
     before: list[tuple[int, str]], after: list[tuple[int, str]]

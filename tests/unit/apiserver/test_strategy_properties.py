@@ -136,7 +136,7 @@ KINDS = kinds_known()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: f"{k.api_version}/{k.kind}")
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 1 << 32))
 def test_rules_never_raise_and_defaults_settle(kind: Kind, seed: int) -> None:
     rng = random.Random(seed)

@@ -80,7 +80,7 @@ SELECTORS = [
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_watch_from_any_revision_replays_to_what_a_list_says(seed: int) -> None:
     """Random writes; watchers from random revisions with random selectors.
 

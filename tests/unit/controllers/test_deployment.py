@@ -541,7 +541,7 @@ moves = st.lists(
 IMAGES = ["v1", "v2", "bad", "v3"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(replicas=st.integers(1, 12), surge=bounds, unavailable=bounds, story=moves)
 def test_a_rolling_update_keeps_its_promises_at_every_step(
     replicas: int, surge: int | str, unavailable: int | str, story: list[tuple[str, int]]
@@ -576,7 +576,7 @@ def test_a_rolling_update_keeps_its_promises_at_every_step(
     assert progress.reason == "NewReplicaSetAvailable"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     first=st.integers(0, 12),
     second=st.integers(0, 12),

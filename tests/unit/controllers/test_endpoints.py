@@ -156,7 +156,7 @@ def where(slices: list[EndpointSlice]) -> dict[str, str]:
     return dict(found)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.sets(st.integers(0, 250), max_size=250), min_size=1, max_size=4),
 )

@@ -205,7 +205,7 @@ def in_order(rng: Random, count: int, clients: int = 4) -> list[Operation]:
     return done
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 1 << 32), st.integers(1, 60))
 def test_what_really_happened_is_accepted(seed: int, count: int) -> None:
     rng = Random(seed)
@@ -214,7 +214,7 @@ def test_what_really_happened_is_accepted(seed: int, count: int) -> None:
     assert check(done) is None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 1 << 32))
 def test_a_stale_read_is_rejected(seed: int) -> None:
     """A read of what was overwritten before it was asked, by a write that was answered."""
@@ -257,7 +257,7 @@ def _fits(order: Sequence[Operation], where: dict[str, int]) -> bool:
     return True
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 1 << 32))
 def test_it_agrees_with_brute_force(seed: int) -> None:
     rng = Random(seed)

@@ -305,7 +305,7 @@ class Model:
             self.now, self.revisions[revision], self.events[revision] = revision, state, events
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(step, max_size=25))
 def test_the_state_machine_agrees_with_the_naive_model(steps: list[tuple[object, ...]]) -> None:
     state, model = MvccState(), Model()

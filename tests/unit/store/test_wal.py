@@ -212,7 +212,7 @@ step = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 10_000), st.lists(step, max_size=40))
 def test_after_a_crash_the_log_is_one_that_was_and_not_older_than_the_last_sync(
     seed: int, steps: list[tuple[str, int]]
