@@ -208,7 +208,7 @@ class Injector:
         asyncio.get_running_loop().call_later(REVIVE_S, self._revive, name)
 
     def _left(self, name: str) -> None:
-        if self.world.members().named(name) is not None:
+        if name not in self.operator.asked:
             self.problems.append(f"{name} left, and nobody removed it")
         self.operator.gone.add(name)
 

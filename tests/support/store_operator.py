@@ -37,6 +37,7 @@ class Operator:
     """See the module.
 
     Attributes:
+        asked: Whom he wanted to have removed.
         gone: Whose machine does not come back.
     """
 
@@ -46,6 +47,7 @@ class Operator:
         self._world = world
         self._start = start
         self._note = note
+        self.asked: set[str] = set()
         self.gone: set[str] = set()
         self.problems: list[str] = []
 
@@ -114,6 +116,7 @@ class Operator:
         if info is None:
             self._note(f"{name} is no member")
             return
+        self.asked.add(name)
         if not await self._until(RemoveMember(info.id), name, there=False):
             return
         deadline = asyncio.get_running_loop().time() + _LEAVES_S
