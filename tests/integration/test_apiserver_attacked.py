@@ -74,6 +74,9 @@ def test_bodies_that_never_end_are_refused_at_the_limit(victim: Victim) -> None:
     before = victim.rss_mb()
     told = victim.send(head + chunk * 1000)
     assert [code for code, _ in told] in ([413], [])  # it may be gone before we have read
+    for framing in (b"1;", b"0\r\nX: "):  # a chunk's extension, a trailer
+        told = victim.send(head + framing + b"z" * 10_000_000)
+        assert [code for code, _ in told] in ([400], [])
     headers = b"X: " + b"y" * 1000 + b"\r\n"
     told = victim.send(b"GET /version HTTP/1.1\r\nHost: a\r\n" + headers * 10_000)
     assert [code for code, _ in told] in ([431], [])
@@ -138,6 +141,7 @@ def test_deep_and_endless_patches_are_refused(victim: Victim) -> None:
 
 def test_storms_of_silent_connections_leave_no_memory_behind(victim: Victim) -> None:
     before, quiet = victim.rss_mb(), list[float]()
+    descriptors = victim.descriptors()
     for _ in range(3):
         with contextlib.ExitStack() as stack:
             for _ in range(500):
@@ -147,6 +151,7 @@ def test_storms_of_silent_connections_leave_no_memory_behind(victim: Victim) -> 
             assert victim.is_prompt()
         quiet.append(victim.settled_mb(quiet[0] + 20 if quiet else before + 100))
     assert quiet[-1] <= quiet[0] + 20
+    assert victim.settled_descriptors(descriptors + 5) <= descriptors + 5
 
 
 def test_slow_headers_are_cut_while_others_are_served(victim: Victim) -> None:

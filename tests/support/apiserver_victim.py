@@ -90,6 +90,17 @@ class Victim:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
+    def descriptors(self) -> int:
+        """Return how many files and sockets it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    def settled_descriptors(self, at_most: int) -> int:
+        """Return them once they are no more than that, or what they still are in the end."""
+        deadline = CLOCK.monotonic() + 30
+        while (now := self.descriptors()) > at_most and CLOCK.monotonic() < deadline:
+            pause(0.2)
+        return now
+
     def settled_mb(self, at_most: float) -> float:
         """Return memory once it is no more than that, or what it still is in the end."""
         deadline = CLOCK.monotonic() + 20
