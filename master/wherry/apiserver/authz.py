@@ -97,7 +97,17 @@ _HEALTH = Rule(
 )
 _DISCOVERY = Rule(
     ("get",),
-    paths=("/", "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", "/.well-known/*", "/openid/v1/jwks"),
+    paths=(
+        "/",
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/openapi",
+        "/openapi/*",
+        "/.well-known/*",
+        "/openid/v1/jwks",
+    ),
 )
 _SELF_REVIEWS = (
     Rule(
