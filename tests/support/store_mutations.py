@@ -2,7 +2,7 @@
 
 This is the one place where our own code is patched on purpose. Each mutation names what it
 takes away and what is expected to notice: the simulator with so many seeds at most, or a
-scenario of `store_scenarios.py` where chance would take too long. The table of them all stands
+scenario of `store_scenarios.py` or `store_scenarios_disks.py` where chance would take too long. The table of them all stands
 in tests/README.md; `test_store_mutations.py` fails when one survives.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import store_scenarios as scenarios
+import store_scenarios_disks as disks
 from pysyncobj.syncobj import SyncObj
 from store_fuzz import Plan, fuzz
 from store_world import StoreWorld
@@ -31,7 +32,7 @@ from wherry.store.raft.wal import Wal
 from wherry.store.replica import Replica
 from wherry.store.watch import Watcher, WatchHub
 
-SEEDS = 25  # which is seconds, and many times what any mutation here needs
+SEEDS = 60  # every mutation without a scenario is caught in more than a third of them
 
 
 class Patch:
@@ -57,7 +58,6 @@ class Mutation:
         scenario: What notices; None: the simulator, by chance.
         tweak: Takes it away where the simulated world stands for the real one.
         members: Of the simulated clusters.
-        first: The seed to begin with, where chance needs long to get there.
     """
 
     name: str
@@ -65,7 +65,6 @@ class Mutation:
     scenario: Callable[[], None] | None = None
     tweak: Callable[[StoreWorld], None] = lambda _: None
     members: int = 3
-    first: int = 0
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -85,7 +84,7 @@ class Mutation:
                 except (AssertionError, ExceptionGroup) as error:
                     return 0, str(error)
                 return None
-            for seed in range(self.first, self.first + SEEDS):
+            for seed in range(SEEDS):
                 try:
                     fuzz(Plan(seed, self.members), self.tweak)
                 except AssertionError as error:
@@ -323,20 +322,28 @@ def _expire_anew_granted(patch: Patch) -> None:
 
 
 MUTATIONS = (
-    Mutation("vote not persisted", _vote_in_memory, scenarios.a_voter_crashes_and_is_asked_again),
-    Mutation(
-        "ack before fsync", _ack_before_sync, scenarios.a_follower_that_acknowledged_loses_power
-    ),
+    Mutation("vote not persisted", _vote_in_memory, disks.a_voter_crashes_and_is_asked_again),
+    Mutation("ack before fsync", _ack_before_sync, disks.a_follower_that_acknowledged_loses_power),
     Mutation(
         "leader counts itself before its fsync",
         _leader_counts_unsynced,
-        scenarios.a_leader_that_acknowledged_loses_power,
+        disks.a_leader_that_acknowledged_loses_power,
     ),
     Mutation("no sync at all", tweak=_no_sync),
     Mutation("snapshot without fsync of the directory", tweak=_no_directory_sync),
-    Mutation("checksum of the log not checked", _log_checksum_unchecked),
-    Mutation("checksum of snapshots not checked", _snapshot_checksum_unchecked, first=20),
-    Mutation("missing segment not noticed", _missing_segment_unnoticed),
+    Mutation(
+        "checksum of the log not checked", _log_checksum_unchecked, disks.a_bit_of_the_log_flips
+    ),
+    Mutation(
+        "checksum of snapshots not checked",
+        _snapshot_checksum_unchecked,
+        disks.a_member_comes_back_to_damaged_snapshots,
+    ),
+    Mutation(
+        "missing segment not noticed",
+        _missing_segment_unnoticed,
+        disks.the_last_segment_of_the_log_is_lost,
+    ),
     Mutation(
         "ack without term", _ack_without_term, scenarios.a_late_acknowledgement_of_an_older_term
     ),

@@ -6,11 +6,9 @@ They are run on the store as it is, where they must pass, and with the protectio
 
 import asyncio
 from random import Random
-from typing import Any
 
-from store_members import ask, change, cluster, learn, number, others, settled
-from store_numbers import HistoryMachine
-from store_sim import SimCluster, SimMember
+from store_members import Member, ask, change, cluster, learn, number, others, settled
+from store_three import node, three, write
 from store_world import StoreWorld
 from virtual_loop import run, until
 
@@ -22,118 +20,16 @@ from wherry.store.raft import message as msg
 from wherry.store.raft.core import Vouch
 from wherry.store.raft.machine import Lost
 
-Cluster = SimCluster[int]
-Member = SimMember[int]
-
-
-async def _three() -> tuple[Cluster, Member, Member, Member]:
-    """A leader and two followers, with everything settled."""
-    history: list[int] = []
-    world: Cluster = SimCluster(("a", "b", "c"), Random(1), lambda: HistoryMachine(history))
-    world.start_all()
-    leader = await world.leader()
-    await _write(leader, 1)
-    await until(lambda: all(not _node(m).fresh and m.machine.log == [1] for m in world.alive()))
-    one, other = (member for member in world.members.values() if member is not leader)
-    return world, leader, one, other
-
-
-def _node(member: Member) -> Any:
-    assert member.node is not None
-    return member.node
-
-
-async def _write(member: Member, value: int, within_s: float = 5.0) -> bool:
-    """Whether it was acknowledged."""
-    got: list[int | Lost] = []
-    _node(member).propose(b"%08d" % value, got.append)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + within_s
-    while not got and loop.time() < deadline:
-        await asyncio.sleep(0.0001)
-    return bool(got) and not isinstance(got[0], Lost)
-
-
-async def _survives(world: Cluster, value: int, alive: tuple[Member, Member]) -> None:
-    """With these two only, what was acknowledged must be there."""
-    world.network.heal()
-    for member in world.members.values():
-        if member not in alive:
-            await world.kill(member.name)
-        elif member.node is None:
-            world.start(member.name)
-    leader = await world.leader()
-    done = await _write(leader, 99)
-    assert not world.failures, f"acknowledged write {value} is lost: {_first(world.failures)}"
-    assert done, "no writes with a majority"
-    assert value in leader.machine.seen, f"acknowledged write {value} is lost"
-    await world.stop()
-
-
-def _first(failures: list[BaseException]) -> BaseException:
-    error = failures[0]
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def a_follower_that_acknowledged_loses_power() -> None:
-    async def main() -> None:
-        world, leader, one, other = await _three()
-        world.network.partition({leader.name, one.name}, {other.name})
-        one.disk.crash_after = 0  # in the very sync that makes the entry durable
-        acknowledged = await _write(leader, 2, within_s=0.3)
-        one.disk.crash_after = None
-        if acknowledged:
-            await world.kill(leader.name)
-            await world.kill(one.name)
-            await _survives(world, 2, (one, other))
-        await world.stop()
-
-    run(main())
-
-
-def a_leader_that_acknowledged_loses_power() -> None:
-    async def main() -> None:
-        world, leader, one, other = await _three()
-        world.network.partition({leader.name, one.name}, {other.name})
-        assert await _write(leader, 2)
-        await world.kill(leader.name)
-        await world.kill(one.name)
-        await _survives(world, 2, (leader, other))
-
-    run(main())
-
-
-def a_voter_crashes_and_is_asked_again() -> None:
-    async def main() -> None:
-        world, leader, voter, rival = await _three()
-        sent = world.network.tap(voter.name)
-        term = _node(leader).term + 5
-        ask = msg.RequestVote(term, 1000, term - 1, unanimous=False)
-        _node(voter).receive(leader.name, ask)
-        assert msg.Vote(term) in sent
-        await world.kill(voter.name)
-        sent.clear()
-        world.start(voter.name)
-        await asyncio.sleep(0.01)
-        _node(voter).receive(rival.name, ask)
-        await asyncio.sleep(0.01)
-        assert msg.Vote(term) not in sent, "voted twice in one term"
-        await world.stop()
-
-    run(main())
-
 
 def a_late_acknowledgement_of_an_older_term() -> None:
     async def main() -> None:
-        world, leader, one, other = await _three()
+        world, leader, one, other = await three()
         world.network.partition({leader.name}, {one.name, other.name})
         got: list[int | Lost] = []
-        _node(leader).propose(b"00000002", got.append)
+        node(leader).propose(b"00000002", got.append)
         await asyncio.sleep(0.05)
-        stale = msg.Ack(_node(leader).term - 1, 99, _node(leader)._core.last + 1, True, False)
-        _node(leader).receive(one.name, stale)
+        stale = msg.Ack(node(leader).term - 1, 99, node(leader)._core.last + 1, True, False)
+        node(leader).receive(one.name, stale)
         await asyncio.sleep(0.05)
         assert not got, "committed by the word of an older term"
         await world.stop()
@@ -143,17 +39,17 @@ def a_late_acknowledgement_of_an_older_term() -> None:
 
 def a_shorter_message_comes_again() -> None:
     async def main() -> None:
-        world, leader, one, other = await _three()
+        world, leader, one, other = await three()
         world.network.partition({other.name}, {leader.name, one.name})
         for value in range(2, 9):
-            assert await _write(leader, value), f"write {value} finds no majority"
-        wal = _node(one)._wal
+            assert await write(leader, value), f"write {value} finds no majority"
+        wal = node(one)._wal
         held = list(wal.entries)
         prev = held[-4]
         world.network.partition({"a"}, {"b"}, {"c"})
-        _node(one)._core._SyncObj__raftCommitIndex = prev[1]  # it has not heard of the rest yet
-        again = msg.Append(_node(leader).term, 0, prev[1], prev[1], prev[2], held[-3:-2])
-        _node(one).receive(leader.name, again)
+        node(one)._core._SyncObj__raftCommitIndex = prev[1]  # it has not heard of the rest yet
+        again = msg.Append(node(leader).term, 0, prev[1], prev[1], prev[2], held[-3:-2])
+        node(one).receive(leader.name, again)
         assert wal.entries == held, "what was acknowledged was cut off"
         await world.stop()
 
@@ -162,15 +58,15 @@ def a_shorter_message_comes_again() -> None:
 
 def a_heartbeat_to_who_has_entries_of_its_own() -> None:
     async def main() -> None:
-        world, old, one, other = await _three()
+        world, old, one, other = await three()
         world.network.partition({old.name}, {one.name, other.name})
-        common = _node(old)._wal.entries[-1]
+        common = node(old)._wal.entries[-1]
         for value in range(100, 110):
-            _node(old).propose(b"%08d" % value, lambda _: None)
+            node(old).propose(b"%08d" % value, lambda _: None)
         await asyncio.sleep(0.05)
-        beat = msg.Append(_node(old).term + 1, 0, common[1] + 5, common[1], common[2], [])
-        _node(old).receive(one.name, beat)
-        commit = _node(old).commit
+        beat = msg.Append(node(old).term + 1, 0, common[1] + 5, common[1], common[2], [])
+        node(old).receive(one.name, beat)
+        commit = node(old).commit
         assert commit <= common[1], f"committed {commit}, and compared up to {common[1]}"
         await world.stop()
 
@@ -181,21 +77,21 @@ def an_entry_of_an_older_term_on_a_majority() -> None:
     """Figure 8: it may still be overwritten, until one of the new term stands behind it."""
 
     async def main() -> None:
-        world, leader, one, other = await _three()
-        term = _node(leader).term
+        world, leader, one, other = await three()
+        term = node(leader).term
         world.network.partition({leader.name}, {one.name, other.name})
-        _node(leader).propose(b"00000002", lambda _: None)
+        node(leader).propose(b"00000002", lambda _: None)
         await asyncio.sleep(0.05)
-        entry = _node(leader)._wal.entries[-1]
+        entry = node(leader)._wal.entries[-1]
         await world.kill(other.name)
-        await until(lambda: not _node(leader).is_leader)
+        await until(lambda: not node(leader).is_leader)
         world.network.heal()
-        await until(lambda: _node(leader).is_leader and _node(leader).term > term, step_s=0.0001)
+        await until(lambda: node(leader).is_leader and node(leader).term > term, step_s=0.0001)
         world.network.partition({leader.name}, {one.name})  # nothing of it arrives
-        ack = msg.Ack(_node(leader).term, 0, entry[1] + 1, success=True, reset=False)
-        _node(leader).receive(one.name, ack)
+        ack = msg.Ack(node(leader).term, 0, entry[1] + 1, success=True, reset=False)
+        node(leader).receive(one.name, ack)
         await asyncio.sleep(0.05)
-        assert _node(leader).commit < entry[1], "an entry of an older term was counted"
+        assert node(leader).commit < entry[1], "an entry of an older term was counted"
         await world.stop()
 
     run(main())
@@ -203,11 +99,11 @@ def an_entry_of_an_older_term_on_a_majority() -> None:
 
 def a_member_that_cannot_hear() -> None:
     async def main() -> None:
-        world, leader, deaf, other = await _three()
-        term = _node(leader).term
+        world, leader, deaf, other = await three()
+        term = node(leader).term
         world.network.cut = {(leader.name, deaf.name), (other.name, deaf.name)}
         await asyncio.sleep(5)
-        now = {_node(m).term for m in world.alive()}
+        now = {node(m).term for m in world.alive()}
         assert now == {term}, f"the term went from {term} to {now}"
         await world.stop()
 
@@ -216,11 +112,11 @@ def a_member_that_cannot_hear() -> None:
 
 def a_deposed_leader_is_asked_to_read() -> None:
     async def main() -> None:
-        world, old, one, other = await _three()
+        world, old, one, other = await three()
         world.network.partition({old.name}, {one.name, other.name})
         await asyncio.sleep(0.3)  # it believes for a while yet that it leads
         got: list[int | Lost] = []
-        _node(old).read_index(got.append)
+        node(old).read_index(got.append)
         await until(lambda: bool(got), within_s=3)
         assert isinstance(got[0], Lost), "a leader without a majority answered a read"
         await world.stop()
@@ -235,14 +131,14 @@ def two_of_five_are_asked_to_read() -> None:
         world = cluster("abcde")
         old = await settled(world)
         follower, *rest = others(world, old)
-        vouch = Vouch(follower.name, _node(follower).vouching_term)
+        vouch = Vouch(follower.name, node(follower).vouching_term)
         world.network.partition({old.name, follower.name}, {member.name for member in rest})
-        await until(lambda: any(_node(member).is_leader for member in rest))
-        (new,) = (member for member in rest if _node(member).is_leader)
-        assert await _write(new, 2)
-        assert _node(old).is_leader, "it believes for a while yet that it leads"
+        await until(lambda: any(node(member).is_leader for member in rest))
+        (new,) = (member for member in rest if node(member).is_leader)
+        assert await write(new, 2)
+        assert node(old).is_leader, "it believes for a while yet that it leads"
         got: list[int | Lost] = []
-        _node(old).read_index(got.append, vouch)
+        node(old).read_index(got.append, vouch)
         await until(lambda: bool(got), within_s=3)
         assert isinstance(got[0], Lost), "a leader without a majority answered a read"
         await world.stop()
@@ -254,19 +150,19 @@ def a_follower_forgot_whom_it_follows() -> None:
     """It voted for another leader, lost its disk, and meets the old one."""
 
     async def main() -> None:
-        world, old, new, voter = await _three()
+        world, old, new, voter = await three()
         world.network.partition({old.name}, {new.name, voter.name})
-        _node(new).receive(old.name, msg.TimeoutNow(_node(new).term))  # no need to wait for it
-        await until(lambda: _node(new).is_leader, step_s=0.001)
-        assert await _write(new, 2)
+        node(new).receive(old.name, msg.TimeoutNow(node(new).term))  # no need to wait for it
+        await until(lambda: node(new).is_leader, step_s=0.001)
+        assert await write(new, 2)
         await world.kill(voter.name)
         voter.disk.wipe()
         world.network.partition({old.name, voter.name}, {new.name})
         world.start(voter.name)
-        assert _node(old).is_leader, "it believes for a while yet that it leads"
+        assert node(old).is_leader, "it believes for a while yet that it leads"
         got: list[int | Lost] = []
-        _node(old).read_index(got.append)
-        await until(lambda: _node(voter).leader == old.name, step_s=0.001)
+        node(old).read_index(got.append)
+        await until(lambda: node(voter).leader == old.name, step_s=0.001)
         await asyncio.sleep(3)
         assert all(isinstance(one, Lost) for one in got), "a stale read: 2 was acknowledged"
         await world.stop()
@@ -276,25 +172,25 @@ def a_follower_forgot_whom_it_follows() -> None:
 
 def a_new_leader_is_asked_before_its_first_entry_is_committed() -> None:
     async def main() -> None:
-        world, leader, one, other = await _three()
-        term = _node(leader).term
-        assert await _write(leader, 2)
+        world, leader, one, other = await three()
+        term = node(leader).term
+        assert await write(leader, 2)
         world.network.partition({leader.name}, {one.name, other.name})
         await world.kill(leader.name)  # nobody else knows yet that it is committed
         assert not {2} & (one.machine.seen | other.machine.seen)
 
         def new() -> list[Member]:
-            return [m for m in (one, other) if _node(m).is_leader and _node(m).term > term]
+            return [m for m in (one, other) if node(m).is_leader and node(m).term > term]
 
         await until(lambda: bool(new()), step_s=0.0001)
         (now,) = new()
         behind = other if now is one else one
         world.network.partition({now.name}, {behind.name})
         got: list[int | Lost] = []
-        _node(now).read_index(got.append)
+        node(now).read_index(got.append)
         await asyncio.sleep(0.01)
         # A follower that is behind says so first: that confirms who leads, and commits nothing.
-        _node(now).receive(behind.name, msg.Ack(_node(now).term, 10_000, 2, False, True))
+        node(now).receive(behind.name, msg.Ack(node(now).term, 10_000, 2, False, True))
         await asyncio.sleep(0.05)
         if got and not isinstance(got[0], Lost):
             assert 2 in now.machine.seen, "stale read: an acknowledged write is not there"
@@ -305,9 +201,9 @@ def a_new_leader_is_asked_before_its_first_entry_is_committed() -> None:
 
 def who_forgot_and_who_was_behind_meet() -> None:
     async def main() -> None:
-        world, leader, wiped, behind = await _three()
+        world, leader, wiped, behind = await three()
         await world.kill(behind.name)
-        assert await _write(leader, 2)
+        assert await write(leader, 2)
         await world.kill(wiped.name)
         await world.kill(leader.name)
         wiped.disk.wipe()
@@ -361,13 +257,13 @@ def a_leader_is_alone_with_a_learner() -> None:
     """Of two voters and a learner: counted as three, it would be with one of the others."""
 
     async def main() -> None:
-        world, leader, one, other = await _three()
-        removed = number(_node(leader).configuration, other.name)
+        world, leader, one, other = await three()
+        removed = number(node(leader).configuration, other.name)
         assert isinstance(await change(world, RemoveMember(removed)), tuple)
         learner = await learn(world, "d")
         await until(lambda: learner.machine.log == [1])
         world.network.partition({leader.name, "d"}, {one.name})
-        assert not await _write(leader, 2, within_s=0.5), "acknowledged with one voter of two"
+        assert not await write(leader, 2, within_s=0.5), "acknowledged with one voter of two"
         await world.stop()
 
     run(main())
@@ -375,28 +271,9 @@ def a_leader_is_alone_with_a_learner() -> None:
 
 def a_second_change_is_asked_for_at_once() -> None:
     async def main() -> None:
-        world, leader, _, _ = await _three()
+        world, leader, _, _ = await three()
         ask(leader, AddMember("d", "d:1", learner=True))
         assert ask(leader, AddMember("e", "e:1")) == [Lost.BUSY], "two changes at once"
         await world.stop()
 
     run(main())
-
-
-SCENARIOS = (
-    a_follower_that_acknowledged_loses_power,
-    a_leader_that_acknowledged_loses_power,
-    a_voter_crashes_and_is_asked_again,
-    a_late_acknowledgement_of_an_older_term,
-    a_shorter_message_comes_again,
-    a_heartbeat_to_who_has_entries_of_its_own,
-    an_entry_of_an_older_term_on_a_majority,
-    a_member_that_cannot_hear,
-    a_deposed_leader_is_asked_to_read,
-    a_new_leader_is_asked_before_its_first_entry_is_committed,
-    who_forgot_and_who_was_behind_meet,
-    a_leader_comes_back_and_remembers_old_deadlines,
-    a_lease_ends_after_it_was_granted_anew,
-    a_leader_is_alone_with_a_learner,
-    a_second_change_is_asked_for_at_once,
-)
