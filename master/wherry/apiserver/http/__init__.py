@@ -2,9 +2,10 @@
 
 `parser` turns bytes into `Request` values and refuses what is malformed, ambiguous or too
 large; `connection` keeps one client: requests in order, answers in order, back-pressure,
-upgrades; `server` listens, watches the deadlines of all connections and drains. What a
-request *means* is the handler's (`wherry.apiserver.rest`): an async function from `Request`
-to `Response`, `Stream` or `Upgrade` (`message`).
+upgrades (`encode` renders its answers, `deadlines` knows what it waits for); `server` listens,
+looks at the deadlines of all connections and drains. What a request *means* is the handler's
+(`wherry.apiserver.rest`): an async function from `Request` to `Response`, `Stream` or `Upgrade`
+(`message`).
 
 Why not a framework: docs/adr/0020.
 """

@@ -15,7 +15,6 @@ that sends faster than it is answered is no longer read from.
 
 import asyncio
 import logging
-import zlib
 from collections import deque
 from contextlib import aclosing
 from enum import Enum, auto
@@ -27,6 +26,9 @@ from wherry.api.errors import (
     TimeoutStatusError,
     TooManyRequestsError,
 )
+from wherry.apiserver.http import encode
+from wherry.apiserver.http.compression import compress
+from wherry.apiserver.http.deadlines import Deadlines
 from wherry.apiserver.http.message import (
     Handler,
     Limits,
@@ -36,7 +38,6 @@ from wherry.apiserver.http.message import (
     Response,
     Stream,
     Upgrade,
-    render_head,
     status_response,
 )
 from wherry.apiserver.http.parser import RequestParser
@@ -44,8 +45,6 @@ from wherry.apiserver.http.parser import RequestParser
 log = logging.getLogger(__name__)
 
 _INBOX_BYTES = 256 * 1024
-_SLICE_BYTES = 128 * 1024
-_GZIP_SLICE = 128 * 1024
 _LINGER_S = 1.0
 
 
@@ -96,10 +95,7 @@ class Connection(asyncio.Protocol):
         self._continue_due = False
         self._wake: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._idle_since = self._stalled_since = host.now
-        self._headers_since: float | None = None
-        self._body_since: float | None = None
-        self._served = 0
+        self._deadlines = Deadlines(host.limits, host.now)
 
     # The transport's side
 
@@ -136,13 +132,14 @@ class Connection(asyncio.Protocol):
         """The client does not keep up."""
         if self._writable is None:
             self._writable = asyncio.get_running_loop().create_future()
-            self._stalled_since = self._host.now
+            self._deadlines.stalled(self._host.now)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         self._writable = None
+        self._deadlines.flowing()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client is gone."""
@@ -157,21 +154,15 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         self._unfed = self._parser.feed(data, self._wants_more)
-        now = self._host.now
-        if not self._parser.in_headers:
-            self._headers_since = None
-        elif self._headers_since is None:
-            self._headers_since = now
-        if not self._parser.in_body:
-            self._body_since = None
-        elif self._body_since is None:
-            self._body_since = now
+        self._deadlines.reading(
+            self._host.now, in_headers=self._parser.in_headers, in_body=self._parser.in_body
+        )
 
     def _wants_more(self) -> bool:
         return len(self._requests) < self._limits.pipeline
 
     def _enqueue(self, request: Request) -> None:
-        self._headers_since = self._body_since = None
+        self._deadlines.request_complete()
         self._requests.append(request)
 
     def _expect(self) -> None:
@@ -207,17 +198,14 @@ class Connection(asyncio.Protocol):
 
     def check(self, now: float) -> None:
         """Cut the connection if a deadline has passed; called about every second."""
-        limits = self._limits
-        if (
-            (self._writable is not None and now - self._stalled_since > limits.write_stall_s)
-            or _older(self._headers_since, now - limits.header_s)
-            or _older(self._body_since, now - limits.body_s)
-        ):
+        if self._deadlines.overdue(now):
             self._transport.abort()
-        elif self._phase is Phase.IDLE and not (self._requests or self._parser.in_body):
-            patience_s = limits.idle_s if self._served else limits.header_s
-            if _older(self._idle_since, now - patience_s):
-                self._transport.close()
+        elif (
+            self._phase is Phase.IDLE
+            and not (self._requests or self._parser.in_body)
+            and self._deadlines.idle_too_long(now)
+        ):
+            self._transport.close()
 
     def end(self) -> None:
         """Drain: close when idle, end a stream properly, let anything else finish."""
@@ -238,8 +226,7 @@ class Connection(asyncio.Protocol):
                 self._phase = Phase.BUSY
                 if not await self._answer(request):
                     break
-                self._served += 1
-                self._idle_since = self._host.now
+                self._deadlines.answered(self._host.now)
                 self._phase = Phase.IDLE
             if self._parser.refused is not None and not self._lost:
                 await self._refuse(self._parser.refused)
@@ -265,7 +252,9 @@ class Connection(asyncio.Protocol):
 
     async def _refuse(self, response: Response) -> None:
         """Answer a request that could not be read; wait a little, or the answer is lost to a reset."""
-        await self._send(self._render(response, response.body, close=True), response.body)
+        body = response.body
+        head = encode.response_head(response, len(body), date=self._host.date, close=True)
+        await self._send(head, body)
         try:
             async with asyncio.timeout(_LINGER_S):
                 while not self._lost:
@@ -283,11 +272,18 @@ class Connection(asyncio.Protocol):
             return await self._stream(request, reply)
         close = reply.close or request.upgrade or self._closing(request)
         body = reply.body
-        extra: tuple[tuple[str, str], ...] = ()
-        if len(body) > self._limits.gzip_bytes and _wants_gzip(request, reply):
+        extra: encode.Headers = ()
+        if len(body) > self._limits.gzip_bytes and encode.wants_gzip(request, reply):
             body = await compress(body)
-            extra = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
-        head = self._render(reply, body, close=close, extra=extra, http_1_0=request.http_1_0)
+            extra = encode.GZIPPED
+        head = encode.response_head(
+            reply,
+            len(body),
+            date=self._host.date,
+            close=close,
+            extra=extra,
+            http_1_0=request.http_1_0,
+        )
         await self._send(head, b"" if request.method == "HEAD" else body)
         return not close
 
@@ -319,42 +315,20 @@ class Connection(asyncio.Protocol):
         finally:
             host.in_flight -= 1
 
-    def _render(
-        self,
-        response: Response,
-        body: bytes,
-        *,
-        close: bool,
-        extra: tuple[tuple[str, str], ...] = (),
-        http_1_0: bool = False,
-    ) -> bytes:
-        headers = [*response.headers, *extra, ("Date", self._host.date)]
-        if response.status not in (204, 304):
-            headers.append(("Content-Length", str(len(body))))
-        if close:
-            headers.append(("Connection", "close"))
-        elif http_1_0:
-            headers.append(("Connection", "keep-alive"))
-        return render_head(response.status, response.content_type, headers)
-
     async def _stream(self, request: Request, stream: Stream) -> bool:
         """Send pieces as they come. Ends the connection when the stream breaks in the middle."""
         chunked = not request.http_1_0
         close = self._closing(request) or not chunked or request.upgrade
-        headers = [*stream.headers, ("Date", self._host.date)]
-        headers += [("Transfer-Encoding", "chunked")] if chunked else []
-        headers += [("Connection", "close")] if close else []
+        head = encode.stream_head(stream, date=self._host.date, chunked=chunked, close=close)
         try:
-            async with aclosing(stream.chunks) as chunks:
+            async with aclosing(stream.chunks) as pieces:
                 self._phase = Phase.STREAMING
-                await self._write(render_head(stream.status, stream.content_type, headers))
+                await self._write(head)
                 if request.method != "HEAD":
                     stream.sink = self._push if chunked else None
-                    async for chunk in chunks:
-                        if chunk:
-                            await self._write(
-                                b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk
-                            )
+                    async for piece in pieces:
+                        if piece:
+                            await self._write(encode.chunk(piece) if chunked else piece)
         except asyncio.CancelledError:
             if not self._ending or self._lost or self._task is None:
                 raise
@@ -373,14 +347,14 @@ class Connection(asyncio.Protocol):
         finally:
             self._phase = Phase.BUSY
         if chunked and request.method != "HEAD":
-            await self._write(b"0\r\n\r\n")
+            await self._write(encode.LAST_CHUNK)
         return not close and not self._host.draining
 
-    def _push(self, chunk: bytes) -> bool:
-        """Write a chunk of a stream now; False when the client does not keep up, or is gone."""
+    def _push(self, piece: bytes) -> bool:
+        """Write a piece of a stream now; False when the client does not keep up, or is gone."""
         if self._lost or self._writable is not None or self._transport.is_closing():
             return False
-        self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        self._transport.write(encode.chunk(piece))
         return True
 
     async def _tunnel(self, upgrade: Upgrade) -> None:
@@ -396,11 +370,8 @@ class Connection(asyncio.Protocol):
             log.exception("an upgraded connection broke off")
 
     async def _send(self, head: bytes, body: bytes) -> None:
-        """Write an answer, a large body in slices: TLS would copy all of it twice, and keep a buffer."""
-        await self._write(head + body[:_SLICE_BYTES])
-        rest = memoryview(body)
-        for at in range(_SLICE_BYTES, len(body), _SLICE_BYTES):
-            await self._write(rest[at : at + _SLICE_BYTES])
+        for piece in encode.slices(head, body):
+            await self._write(piece)
 
     async def _write(self, data: bytes | memoryview) -> None:
         if self._lost:
@@ -426,25 +397,3 @@ class Connection(asyncio.Protocol):
     async def write(self, data: bytes) -> None:
         """Send on an upgraded connection."""
         await self._write(data)
-
-
-def _older(since: float | None, limit: float) -> bool:
-    return since is not None and since < limit
-
-
-def _wants_gzip(request: Request, response: Response) -> bool:
-    if "gzip" not in request.headers.get("accept-encoding", ""):
-        return False
-    return not any(name == "Content-Encoding" for name, _ in response.headers)
-
-
-async def compress(body: bytes) -> bytes:
-    """Gzip at the fastest level, letting others run between slices of a large body."""
-    gzip = zlib.compressobj(1, zlib.DEFLATED, 31)
-    out = []
-    for at in range(0, len(body), _GZIP_SLICE):
-        if at:
-            await asyncio.sleep(0)
-        out.append(gzip.compress(body[at : at + _GZIP_SLICE]))
-    out.append(gzip.flush())
-    return b"".join(out)
