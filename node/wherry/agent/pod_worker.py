@@ -7,12 +7,9 @@ half done is found by the next look.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final
-
-import msgspec
 
 from wherry.agent.configure import sandbox_config
 from wherry.agent.container_actions import ContainerActions, NodeServices, PodEvents, StartError
@@ -33,21 +30,20 @@ from wherry.agent.plan import (
     StartContainer,
     StopSandbox,
 )
+from wherry.agent.pod_reporter import PodReporter
+from wherry.agent.pod_volumes import PodVolumes
 from wherry.agent.prober import Prober
 from wherry.agent.probes import ProbeKind
 from wherry.agent.projection import MountError
 from wherry.agent.resize import NodeSize
-from wherry.agent.runtime import ContainerState, RuntimePod, RuntimeRefusedError
+from wherry.agent.runtime import RuntimePod, RuntimeRefusedError
 from wherry.agent.runtime_config import PodRef
-from wherry.agent.status import OURS, Observed, render_status
 from wherry.agent.sync import ending, resize_key, sync_pod
-from wherry.agent.views import Container, Pod, PodStatus
+from wherry.agent.views import Container, Pod
 from wherry.api.errors import StatusError, UnavailableError, WherryError
 from wherry.api.objects import ResourceRequirements
 
 log = logging.getLogger(__name__)
-REFRESH_S: Final = 60.0
-"""How often volumes are compared with their sources though nothing called for it (tokens age)."""
 RETRY_S: Final = 2.0
 MOST_RETRY_S: Final = 30.0
 
@@ -60,21 +56,19 @@ class PodWorker:
         self._node = node
         self._seen = seen
         self._pod: Pod | None = None
-        self._own: PodStatus | None = None
         self._wake = asyncio.Event()
         self._interrupt = asyncio.Event()
         self._failures = Failures(node.clock)
         self._rejection: Rejection | None = None
-        self._messages: dict[str, str] = {}
-        self._prepared_at = float("-inf")
-        self._prepared_for: str | None = None
         self._applied: dict[str, ResourceRequirements] = {}
         settings = node.settings
         self._size = NodeSize(settings.node_cpu_millicores, settings.node_memory_bytes)
         self._events = PodEvents(ref, node.event)
         self._crash_loops = CrashLoops(self._events)
+        self._volumes = PodVolumes(node, self._events)
         self._containers = ContainerActions(node, self._events)
         self._prober = Prober(node.probes, node.clock, node.rng, self._probe_failed, self.wake)
+        self._reporter = PodReporter(ref, node, self._prober, self.wake)
         self.runtime = RuntimePod(ref)
         self.settled = False
 
@@ -93,12 +87,11 @@ class PodWorker:
         old, self._pod = self._pod, pod
         self._rejection = rejection
         if pod is not None:
-            ours = {c.type: c.status for c in pod.status.conditions if c.type in OURS}
-            self._node.statuses.seen(self.ref.uid, int(pod.metadata.resource_version or 0), ours)
+            self._reporter.seen(pod)
         if old is not None and _sooner(old, pod):
             self._interrupt.set()
         if pod is not None and old is not None and _volatile(old) != _volatile(pod):
-            self._prepared_at = float("-inf")
+            self._volumes.outdate()
         self._wake.set()
 
     def wake(self) -> None:
@@ -107,7 +100,7 @@ class PodWorker:
 
     def references_changed(self) -> None:
         """A ConfigMap or Secret that the pod uses has changed."""
-        self._prepared_at = float("-inf")
+        self._volumes.outdate()
         self._failures.references_changed()
         self._wake.set()
 
@@ -160,7 +153,7 @@ class PodWorker:
             plan = sync_pod(snapshot)
             self.settled = plan.settled
             if snapshot.pod is not None:
-                await self._report(snapshot, snapshot.pod, plan)
+                await self._reporter.report(snapshot, snapshot.pod, plan)
             elif plan.settled:
                 await self._cleanup()
                 return None
@@ -174,14 +167,8 @@ class PodWorker:
 
     def _snapshot(self) -> Snapshot:
         now = self._node.clock.now()
-        pod = self._pod
-        if pod is not None and self._own is not None:
-            foreign = [c for c in pod.status.conditions if c.type not in OURS]
-            ours = [c for c in self._own.conditions if c.type in OURS]
-            status = msgspec.structs.replace(self._own, conditions=[*ours, *foreign])
-            pod = msgspec.structs.replace(pod, status=status)
         return Snapshot(
-            pod=pod,
+            pod=self._reporter.current(self._pod) if self._pod is not None else None,
             runtime=self.runtime,
             now=now,
             failures=self._failures.all,
@@ -202,14 +189,10 @@ class PodWorker:
         pod = snapshot.pod
         if pod is None or plan.settled or ending(snapshot) is not None:
             return plan.wake_at
-        if pod.spec.volumes and self.runtime.sandbox is not None:
-            if snapshot.now >= self._prepared_at + REFRESH_S:
-                with contextlib.suppress(MountError):  # the event has been written
-                    await self._prepare(pod)
-                self._prepared_at = snapshot.now
-            refresh_at = self._prepared_at + REFRESH_S
-        else:
-            refresh_at = None
+        refresh_at, sandbox = None, self.runtime.sandbox
+        if pod.spec.volumes and sandbox is not None:
+            pod_ip = self._pod_ip(pod)
+            refresh_at = await self._volumes.refresh(pod, sandbox, pod_ip, snapshot.now)
         times = [t for t in (plan.wake_at, refresh_at, self._begin_image_backoff(pod)) if t]
         return min(times, default=None)
 
@@ -229,36 +212,6 @@ class PodWorker:
             self._container_event(container, "Warning", "Failed", "Error: ImagePullBackOff")
             due = now
         return due
-
-    # -- report -------------------------------------------------------------------------
-
-    async def _report(self, snapshot: Snapshot, pod: Pod, plan: Plan) -> None:
-        await self._read_messages(pod)
-        observed = Observed(
-            host_ip=self._node.host_ip,
-            runtime_name=self._node.runtime_name,
-            ready=self._prober.ready,
-            messages=self._messages,
-            settled=plan.settled,
-        )
-        status = render_status(pod, snapshot, observed)
-        self._own = msgspec.convert(status, PodStatus)
-        guarded = pod.spec.readiness_gates or any(c.type not in OURS for c in pod.status.conditions)
-        self._node.statuses.set(
-            self.ref,
-            status,
-            revision=pod.metadata.resource_version if guarded else "",
-            remove=plan.settled and pod.metadata.deleting,
-            conflicted=self.wake,
-        )
-
-    async def _read_messages(self, pod: Pod) -> None:
-        for record in self.runtime.containers:
-            if record.state is ContainerState.EXITED and record.id not in self._messages:
-                text = await self._node.host.termination_message(pod, record)
-                self._messages[record.id] = text
-        known = {c.id for c in self.runtime.containers}
-        self._messages = {i: m for i, m in self._messages.items() if i in known}
 
     # -- act ----------------------------------------------------------------------------
 
@@ -310,15 +263,7 @@ class PodWorker:
         return True
 
     async def _prepare(self, pod: Pod) -> None:
-        """Make the pod's volumes; what stands in the way becomes an event, and is raised."""
-        sandbox = self.runtime.sandbox
-        try:
-            await self._node.host.prepare(pod, self._pod_ip(pod))
-        except MountError as error:
-            self._events.pod("Warning", "FailedMount", str(error))
-            raise
-        self._prepared_at = self._node.clock.now()
-        self._prepared_for = sandbox.id if sandbox is not None else None
+        await self._volumes.prepare(pod, self.runtime.sandbox, self._pod_ip(pod))
 
     async def _run_sandbox(self, attempt: int) -> bool:
         pod = self._pod
@@ -353,7 +298,7 @@ class PodWorker:
         try:
             late = container in pod.spec.ephemeral_containers
             # Again with the address: /etc/hosts, downward API.
-            if late or self._prepared_for != sandbox.id:
+            if late or not self._volumes.made_for(sandbox):
                 await self._prepare(pod)
             await self._containers.start(pod, sandbox, container, action, self._pod_ip(pod))
         except ImageError as error:
