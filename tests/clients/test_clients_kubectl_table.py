@@ -31,6 +31,7 @@ def test_the_table(kubectl: Session, hollow: HollowCluster, story: Path, tmp_pat
         node=nodes["items"][-1]["metadata"]["name"],
         server=hollow.server,
         build=label(kubectl.build),
+        program=kubectl.program.name,
     )
 
 

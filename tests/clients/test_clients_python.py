@@ -169,7 +169,7 @@ def test_kubernetes_dynamic_client(official: Any, namespace: str) -> None:
     assert [d.metadata.name for d in deployments.get(namespace=namespace).items] == ["web"]
     assert deployments.delete(name="web", namespace=namespace).status == "Success"
     with pytest.raises(kubernetes.dynamic.exceptions.ResourceNotFoundError):
-        dynamic.resources.get(api_version="batch/v1", kind="Job")
+        dynamic.resources.get(api_version="batch/v1", kind="Widget")
 
 
 # -- kubernetes_asyncio -------------------------------------------------------------------------
