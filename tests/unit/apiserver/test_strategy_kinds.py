@@ -182,8 +182,8 @@ def said(kind: Kind, obj: dict[str, Any]) -> list[str]:
             kinds.NODE,
             {"spec": {"taints": [{"key": "a", "effect": "Never"}]}},
             [
-                'spec.taints[0].effect: Unsupported value: "Never": supported values: "NoExecute", '
-                '"NoSchedule", "PreferNoSchedule"'
+                'spec.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", '
+                '"PreferNoSchedule", "NoExecute"'
             ],
         ),
         (

@@ -294,7 +294,7 @@ C = "spec.containers[0]"
             pod(restartPolicy="Sometimes"),
             [
                 'spec.restartPolicy: Unsupported value: "Sometimes": supported values: "Always", '
-                '"Never", "OnFailure"'
+                '"OnFailure", "Never"'
             ],
         ),
         (

@@ -167,7 +167,7 @@ def spec(**fields: Any) -> dict[str, Any]:
             spec(updateStrategy={"type": "Sometimes"}),
             [
                 'spec.updateStrategy.type: Unsupported value: "Sometimes": supported values: '
-                '"OnDelete", "RollingUpdate"'
+                '"RollingUpdate", "OnDelete"'
             ],
         ),
         (
@@ -229,8 +229,17 @@ def spec(**fields: Any) -> dict[str, Any]:
             JOB,
             spec(template={"spec": {"restartPolicy": "Always"}}),
             [
-                'spec.template.spec.restartPolicy: Unsupported value: "Always": supported values: '
-                '"Never", "OnFailure"'
+                'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"'
+            ],
+        ),
+        (
+            JOB,
+            spec(template={"spec": {"restartPolicy": "Sometimes"}}),
+            [
+                'spec.template.spec.restartPolicy: Unsupported value: "Sometimes": supported values: '
+                '"Always", "OnFailure", "Never"',
+                'spec.template.spec.restartPolicy: Unsupported value: "Sometimes": supported values: '
+                '"OnFailure", "Never"',
             ],
         ),
         (
@@ -406,7 +415,7 @@ def spec(**fields: Any) -> dict[str, Any]:
             f"{RBAC}/RoleBinding",
             {"roleRef": {"kind": "Thing"}, "subjects": [{"kind": "User"}]},
             [
-                'roleRef.kind: Unsupported value: "Thing": supported values: "ClusterRole", "Role"',
+                'roleRef.kind: Unsupported value: "Thing": supported values: "Role", "ClusterRole"',
                 "subjects[0].name: Required value",
             ],
         ),

@@ -86,7 +86,7 @@ class TokenRequests:
         kind, name, uid = ref.get("kind", ""), ref.get("name", ""), ref.get("uid", "")
         if kind not in _BINDABLE:
             message = f"cannot bind token for serviceaccount to a {kind!r}: Pod, Secret or Node"
-            causes = [fields.unsupported("spec.boundObjectRef.kind", kind, _BINDABLE)]
+            causes = [fields.unsupported("spec.boundObjectRef.kind", kind, sorted(_BINDABLE))]
             raise InvalidError(message, kind="TokenRequest", causes=causes)
         resource = BY_KIND[_BINDABLE[kind]]
         where = namespace if resource.kind.namespaced else ""

@@ -22,7 +22,8 @@ from wherry.apiserver.strategy.selector import compile_selector, validate_label_
 
 _UID_LABELS = ("batch.kubernetes.io/controller-uid", "controller-uid")
 _NAME_LABELS = ("batch.kubernetes.io/job-name", "job-name")
-_MODES = ("Indexed", "NonIndexed")
+_MODES = ("NonIndexed", "Indexed")
+_JOB_RESTARTS = ("OnFailure", "Never")
 _REPLACEMENT = ("Failed", "TerminatingOrFailed")
 _ACTIONS = ("Count", "FailIndex", "FailJob", "Ignore")
 _CONCURRENCY = ("Allow", "Forbid", "Replace")
@@ -190,15 +191,14 @@ def validate_job(path: str, spec: Object) -> list[Cause]:
         return [*wrong, fields.required(f"{path}.template")]
     wrong += validate_template(f"{path}.template", template)
     policy = template.get("spec", {}).get("restartPolicy", "")
-    if policy == "Always" or not policy:
-        at = f"{path}.template.spec.restartPolicy"
-        if policy:
-            wrong.append(fields.unsupported(at, policy, ("Never", "OnFailure")))
-        else:
-            wrong.append(fields.required(at, 'valid values: "OnFailure", "Never"'))
+    at = f"{path}.template.spec.restartPolicy"
+    if policy in ("", "Always"):  # what nobody chose is "Always" by then
+        wrong.append(fields.required(at, 'valid values: "OnFailure", "Never"'))
+    elif policy not in _JOB_RESTARTS:
+        wrong.append(fields.unsupported(at, policy, _JOB_RESTARTS))
     elif "podFailurePolicy" in spec and policy != "Never":
         detail = 'only "Never" is supported when podFailurePolicy is specified'
-        wrong.append(fields.invalid(f"{path}.template.spec.restartPolicy", policy, detail))
+        wrong.append(fields.invalid(at, policy, detail))
     return wrong
 
 

@@ -160,7 +160,7 @@ def _conditions(obj: Object) -> Sequence[dict[str, Any]]:
 
 def _condition(path: str, type_: str, status: str) -> list[Cause]:
     wrong = [] if type_ else [fields.required(f"{path}.type")]
-    allowed = ("True",) if type_ in _FINAL else ("True", "False", "Unknown")
+    allowed = ("True",) if type_ in _FINAL else ("False", "True", "Unknown")
     if not status:
         wrong.append(fields.required(f"{path}.status"))
     elif status not in allowed:
@@ -176,7 +176,7 @@ def _usages(usages: Sequence[str]) -> list[Cause]:
     for index, usage in enumerate(usages):
         path = f"spec.usages[{index}]"
         if usage not in _USAGES:
-            wrong.append(fields.unsupported(path, usage, _USAGES))
+            wrong.append(fields.unsupported(path, usage, sorted(_USAGES)))
         elif usage in seen:
             wrong.append(fields.duplicate(path, usage))
         seen.add(usage)

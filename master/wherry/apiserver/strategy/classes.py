@@ -12,7 +12,7 @@ _SYSTEM_CLASSES: dict[str, int] = {
     "system-cluster-critical": 2_000_000_000,
 }
 _RESERVED = "priority class names with 'system-' prefix are reserved for system use only"
-_PREEMPTION = ("Never", "PreemptLowerPriority")
+_PREEMPTION = ("PreemptLowerPriority", "Never")
 
 
 class PriorityClassStrategy(Strategy):

@@ -10,7 +10,7 @@ from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.formats import is_ipv4
 
 _SUBNET_NAME = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3}){3})-([0-9]{1,2})")
-_BACKENDS = ("vxlan", "host-gw")
+_BACKENDS = ("host-gw", "vxlan")
 
 
 class LeaseStrategy(Strategy):

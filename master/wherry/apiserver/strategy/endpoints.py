@@ -6,7 +6,7 @@ from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import Defaults
 from wherry.apiserver.strategy.formats import PROTOCOLS, check_endpoint_ip, check_port, choice
 
-_ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
+_ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 _MOST_ENDPOINTS = 1000
 _MOST_ADDRESSES = 100
 _MOST_PORTS = 20000

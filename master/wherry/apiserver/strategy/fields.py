@@ -60,8 +60,8 @@ def duplicate(field: str, value: Any) -> Cause:
 
 
 def unsupported(field: str, value: Any, allowed: Iterable[str]) -> Cause:
-    """Say which values there are."""
-    values = ", ".join(f'"{v}"' for v in sorted(allowed))
+    """Say which values there are: in the order given, for upstream lists some enums in its own."""
+    values = ", ".join(f'"{v}"' for v in allowed)
     message = f"Unsupported value: {_quote(value)}: supported values: {values}"
     return _cause("FieldValueNotSupported", message, field)
 

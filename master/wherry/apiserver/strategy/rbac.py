@@ -10,7 +10,7 @@ from wherry.apiserver.strategy.selector import validate_label_selector
 
 _GROUP = "rbac.authorization.k8s.io"
 _NAMED = ("Group", "User")
-_SUBJECTS = ("Group", "ServiceAccount", "User")
+_SUBJECTS = ("ServiceAccount", "User", "Group")
 
 
 class RoleStrategy(Strategy):
@@ -76,7 +76,7 @@ def _rule(path: str, rule: Object, *, namespaced: bool) -> list[Cause]:
 class RoleBindingStrategy(Strategy):
     """Who has a role. The role never changes: that would be another binding."""
 
-    roles: ClassVar[tuple[str, ...]] = ("ClusterRole", "Role")
+    roles: ClassVar[tuple[str, ...]] = ("Role", "ClusterRole")
     namespaced: ClassVar[bool] = True
 
     def check_name(self, name: str) -> Sequence[str]:

@@ -17,7 +17,7 @@ from wherry.apiserver.strategy.formats import (
     option,
 )
 
-_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _POLICIES = ("Cluster", "Local")
 _OUTSIDE = ("NodePort", "LoadBalancer")
 _BALANCER_ONLY = (

@@ -211,7 +211,7 @@ def _daemon_update(path: str, strategy: Object) -> list[Cause]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        return [fields.unsupported(f"{path}.type", kind, ("OnDelete", "RollingUpdate"))]
+        return [fields.unsupported(f"{path}.type", kind, ("RollingUpdate", "OnDelete"))]
     rolling: dict[str, Any] = strategy["rollingUpdate"]
     unavailable, surge = rolling["maxUnavailable"], rolling["maxSurge"]
     wrong = check_int_or_percent(f"{at}.maxUnavailable", unavailable, most_percent=100)

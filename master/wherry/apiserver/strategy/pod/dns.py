@@ -7,7 +7,7 @@ from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.formats import check_ip, option
 
 Object = dict[str, Any]
-_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 _MOST_NAMESERVERS = 3
 _MOST_SEARCHES = 32
 _MOST_SEARCH_CHARACTERS = 2048

@@ -20,10 +20,10 @@ from wherry.apiserver.strategy.pod.security import validate_pod_security
 from wherry.apiserver.strategy.pod.volume import validate_volumes
 
 Object = dict[str, Any]
-_RESTART_POLICIES = ("Always", "Never", "OnFailure")
+_RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _MOST_ACTIVE_DEADLINE = (1 << 31) - 1
 _OS = ("linux", "windows")
-_PREEMPTION = ("Never", "PreemptLowerPriority")
+_PREEMPTION = ("PreemptLowerPriority", "Never")
 _NAMES: tuple[tuple[str, NameRule], ...] = (
     ("serviceAccountName", names.dns1123_subdomain),
     ("nodeName", names.dns1123_subdomain),
