@@ -14,23 +14,17 @@ import errno
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from random import Random
 
 from store_faults import LEADER, Fault
+from store_memory import read_back
 from store_network import CALM_S, SimNetwork
 from store_operator import Operator
 from store_sim import SimDisk
 from store_world import StoreWorld
 
-from wherry.store.membership import Configuration
-from wherry.store.mvcc import MvccState
 from wherry.store.raft.disk import CorruptError
-from wherry.store.raft.link import Receiver
-from wherry.store.raft.machine import RaftConfig
 from wherry.store.raft.message import Message
-from wherry.store.raft.node import RaftNode, RemovedError
-from wherry.store.raft.wal import Entry
+from wherry.store.raft.node import RemovedError
 
 REVIVE_S = 0.3
 _OF_NETWORK = ("partition", "oneway", "deaf", "slowlink", "drop", "repeat", "delay")
@@ -147,7 +141,7 @@ class Injector:
             if replica is not None:
                 configuration = replica.node.configuration
             else:
-                memory = _read_back(self.world.config(other), self.world.disks[other])
+                memory = read_back(self.world.config(other), self.world.disks[other])
                 if memory is None:  # damaged: it may know of members that nobody else knows of
                     return False
                 configuration = memory.configuration
@@ -238,11 +232,11 @@ class Injector:
         """Damage what is on a disk, and see whether that can be seen."""
         disk = self.world.disks[name]
         config = self.world.config(name)
-        before = _read_back(config, disk)
+        before = read_back(config, disk)
         repair = self._flip(disk, fault) if fault.kind == "flip" else _lose_segment(disk, fault)
         if repair is None:
             return
-        after = _read_back(config, disk)
+        after = read_back(config, disk)
         if after is None or fault.kind == "flip":  # a flip may come to light later
             self._repairs.setdefault(name, []).append(repair)
         if after is None:
@@ -257,8 +251,8 @@ class Injector:
         if not names:
             return None
         _, which, where, bit = fault.arguments
-        file = names[int(float(which) * len(names))]
-        offset = int(float(where) * disk.settled_bytes(file))
+        file = names[_place(which, len(names))]
+        offset = _place(where, disk.settled_bytes(file))
         self.note(f"flip bit {bit} of {file} offset {offset}")
         disk.corrupt(file, offset, int(bit))
 
@@ -352,11 +346,16 @@ class Injector:
         return undo
 
 
+def _place(share: str, count: int) -> int:
+    """Return which of so many a share of them is; as text, what is nearly all is 1.000."""
+    return min(int(float(share) * count), count - 1)
+
+
 def _lose_segment(disk: SimDisk, fault: Fault) -> Callable[[], None] | None:
     segments = [name for name in disk.names() if name.endswith(".wal")]
     if len(segments) < 2:  # without its only one the log is that of a new disk: see `wipe`
         return None
-    lost = segments[int(float(fault.arguments[1]) * len(segments))]
+    lost = segments[_place(fault.arguments[1], len(segments))]
     whole = disk.copy()
     disk.delete(lost)
     return lambda: disk.give_back(whole, lost)
@@ -374,45 +373,3 @@ def _leaf(error: BaseException | None) -> BaseException | None:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """What a member would remember after a start."""
-
-    hard: tuple[int, str | None, bool]  # term, vote, whether it may have forgotten something
-    base: int  # the last entry in its snapshot
-    last: int
-    configuration: Configuration  # in force
-    entries: dict[int, Entry]
-
-    def same(self, other: "_Memory") -> bool:
-        base = max(self.base, other.base)
-        mine = {index: one for index, one in self.entries.items() if index > base}
-        theirs = {index: one for index, one in other.entries.items() if index > base}
-        return (self.hard, self.last, mine) == (other.hard, other.last, theirs)
-
-
-class _NoLink:
-    def follow(self, configuration: Configuration) -> None:
-        pass
-
-    def send(self, member: str, message: Message) -> bool:
-        return False
-
-    async def run(self, receiver: Receiver) -> None:
-        raise AssertionError("only its memory is wanted")
-
-
-def _read_back(config: RaftConfig, disk: SimDisk) -> _Memory | None:
-    """Recover from a copy of a disk; None: the member would refuse to start."""
-    node = RaftNode(config, MvccState(), disk.copy(), _NoLink(), Random(0))
-    try:
-        node._recover()
-    except CorruptError:
-        return None
-    wal = node._wal
-    assert wal is not None
-    entries = {entry[1]: entry for entry in wal.entries}
-    last = max(entries, default=node.applied)
-    return _Memory((wal.term, wal.vote, wal.fresh), node.applied, last, node.configuration, entries)
