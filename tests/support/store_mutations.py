@@ -72,23 +72,26 @@ class Mutation:
             self.patch(Patch(stack))
             yield
 
-    def caught(self) -> tuple[int, str] | None:
-        """Return after how many seeds it was noticed, and as what; None when it survived.
-
-        0 seeds: by a scenario.
-        """
+    def caught(self) -> str | None:
+        """Return as what it was noticed, by its scenario or by the simulator; None: it survived."""
+        if self.scenario is None:
+            by_chance = self.caught_by_chance(SEEDS)
+            return by_chance and by_chance[1]
         with self.applied():
-            if self.scenario is not None:
-                try:
-                    self.scenario()
-                except (AssertionError, ExceptionGroup) as error:
-                    return 0, str(error)
-                return None
-            for seed in range(SEEDS):
+            try:
+                self.scenario()
+            except (AssertionError, ExceptionGroup) as error:
+                return str(error)
+        return None
+
+    def caught_by_chance(self, seeds: int) -> tuple[int, str] | None:
+        """Return the first of so many seeds with which the simulator alone fails, and as what."""
+        with self.applied():
+            for seed in range(seeds):
                 try:
                     fuzz(Plan(seed, self.members), self.tweak)
                 except AssertionError as error:
-                    return seed + 1, str(error).partition("\n")[0]
+                    return seed, str(error).partition("\n")[0]
         return None
 
 
