@@ -87,7 +87,7 @@ class Outcome:
     terms: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
-    trace: tuple[str, ...] = ()  # hashes of all that was sent, and when
+    trace: tuple[str, ...] = field(default=(), repr=False)  # hashes of all that was sent, and when
 
     def add(self, other: "Outcome") -> None:
         """Sum up."""

@@ -92,3 +92,9 @@ def test_a_schedule_may_be_written_by_hand() -> None:
     total = fuzz(Plan(1, faults=tuple(faults)))
     assert total.faults["crash"] == 1
     assert total.acknowledged > 20
+
+
+@pytest.mark.parametrize("damage", ["flip c 1.000 1.00000 2", "segment c 1.000"])
+def test_a_share_that_was_rounded_up_is_the_last_one(damage: str) -> None:
+    total = fuzz(Plan(1, faults=tuple(parse(f"4.0 {damage} for 0.1"))))
+    assert total.faults["detected"] + total.faults["harmless"] == 1
