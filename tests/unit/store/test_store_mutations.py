@@ -36,5 +36,6 @@ def test_every_scenario_guards_something() -> None:
 
 
 def test_the_table_in_the_readme_is_complete() -> None:
-    rows = re.findall(r"^\| ([^|]+?) \| (?:scenario|simulator)", README.read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(mutation.name for mutation in MUTATIONS)
+    rows = re.findall(r"^\| ([^|]+?) \| (scenario|simulator)", README.read_text(), re.MULTILINE)
+    held = {one.name: "scenario" if one.scenario else "simulator" for one in MUTATIONS}
+    assert sorted(rows) == sorted(held.items())
