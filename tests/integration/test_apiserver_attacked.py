@@ -2,11 +2,15 @@
 
 import contextlib
 import json
+import resource
 import ssl
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from apiserver_victim import CLOCK, MAPS, PROMPT_S, Victim, status_of, victim_in
+from apiserver_crowd import crowds
+from apiserver_victim import CLOCK, MAPS, PROMPT_S, Victim, pause, status_of, victim_in
 
 pytestmark = pytest.mark.integration
 
@@ -190,3 +194,40 @@ def test_watchers_that_never_read_cost_bounded_memory_and_hold_up_nobody(victim:
                 pass
         assert victim.rss_mb() < before + 300  # of the 3 GB that they were sent
         assert victim.is_prompt()
+
+
+CROWD = 10_200  # the server has room for 10,000
+ASKED = b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n"  # whoever has asked may be idle for 180 s
+
+
+@pytest.mark.parametrize("request_first", [b"", ASKED], ids=["silent", "idle"])
+def test_ten_thousand_idle_connections_hold_up_nobody_and_leave_nothing(
+    tmp_path: Path, request_first: bytes
+) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard < CROWD + 200:
+        pytest.skip(f"a process may have {hard} descriptors, fewer than {CROWD} connections need")
+    with victim_in(tmp_path) as victim:
+        memory_mb, descriptors = victim.rss_mb(), victim.descriptors()
+        served, most_mb_each = 0, 0.0
+        with crowds(victim.port, victim.ca, CROWD, request=request_first) as crowd:
+            deadline = CLOCK.monotonic() + 120
+            while not all(one.assembled() for one in crowd):
+                assert CLOCK.monotonic() < deadline
+                assert victim.is_prompt()
+                served += 1
+                pause(0.05)  # it asks at a person's pace: the crowd wants the processor too
+            for _ in range(50):
+                assert victim.is_prompt()
+            opened = victim.descriptors() - descriptors
+            most_mb_each = (victim.rss_mb() - memory_mb) / opened
+            fates = sum((one.disperse() for one in crowd), Counter[str]())
+        assert served > 20
+        assert fates["open"] + fates["closed"] + fates["reset"] == CROWD, fates
+        if request_first:
+            assert 9_800 < opened <= 10_010
+            assert most_mb_each < 80 / 1024
+            assert "connections are open, which is the most: cut" in victim.log.read_text()
+        assert victim.settled_descriptors(descriptors + 5) <= descriptors + 5
+        # of some 450 MB; what stays is scattered over pages that others use
+        assert victim.settled_mb(memory_mb + 100) <= memory_mb + 100

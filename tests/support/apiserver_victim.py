@@ -39,6 +39,7 @@ class Victim:
                 Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
             )
         )
+        self.ca = pki.ca
         self.tls = client_context(admin)
         self.log = directory / "apiserver.log"
         with self.log.open("wb") as log:

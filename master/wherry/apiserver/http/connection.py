@@ -146,6 +146,7 @@ class Connection(asyncio.Protocol):
         self._lost = True
         if self._task is None:
             return
+        self._parser.detach()
         self._host.closed(self)
         self.resume_writing()
         self._notify()
@@ -214,6 +215,16 @@ class Connection(asyncio.Protocol):
             self._transport.close()
         elif self._phase is Phase.STREAMING and self._task is not None:
             self._task.cancel()
+
+    def waiting_since(self) -> float | None:
+        """Return since when the client owes the next byte; None while it is owed something."""
+        if self._phase is not Phase.IDLE or self._requests:
+            return None
+        return self._deadlines.waiting_since()
+
+    def refuse(self, error: StatusError) -> None:
+        """Answer nothing but this, whatever is asked."""
+        self._parser.refused = status_response(error)
 
     def abort(self) -> None:
         """Cut the connection now."""

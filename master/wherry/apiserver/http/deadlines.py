@@ -46,6 +46,11 @@ class Deadlines:
         """The client takes what is sent."""
         self._stalled_since = None
 
+    def waiting_since(self) -> float:
+        """Return since when a client that is owed no answer has kept the server waiting."""
+        begun = self._headers_since if self._body_since is None else self._body_since
+        return self._idle_since if begun is None else begun
+
     def overdue(self, now: float) -> bool:
         """Tell whether the client is too slow with what it has begun to send or to take."""
         return (

@@ -26,6 +26,10 @@ class _RefusedError(Exception):
     """Stops llhttp from inside a callback; `RequestParser.refused` says why."""
 
 
+def _nobody(*_: object) -> None:
+    """Stand in for callbacks once a connection is lost."""
+
+
 class RequestParser:
     """One connection's requests.
 
@@ -64,6 +68,10 @@ class RequestParser:
         self._body_bytes = 0
         self._wire_bytes = 0
         self._chunks = 0
+
+    def detach(self) -> None:
+        """Call nobody any more: the circle of callbacks would keep a lost connection's TLS state."""
+        self._on_request = self._on_expect = _nobody
 
     def feed(self, data: bytes, more: Callable[[], bool]) -> bytes:
         """Parse; returns the rest when `more()` says that enough requests are waiting."""

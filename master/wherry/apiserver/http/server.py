@@ -1,13 +1,15 @@
 """Listening, deadlines, draining."""
 
 import asyncio
+import heapq
 import logging
 import os
 import ssl
 from email.utils import formatdate
+from operator import itemgetter
 
 from wherry.api.clock import Clock
-from wherry.api.errors import ConfigError
+from wherry.api.errors import ConfigError, TooManyRequestsError
 from wherry.apiserver.http.connection import Connection
 from wherry.apiserver.http.message import DEFAULT_LIMITS, Handler, Limits
 from wherry.process.memory import give_back
@@ -16,7 +18,9 @@ log = logging.getLogger(__name__)
 
 _SWEEP_S = 1.0
 _STORM = 1000
-"""Connections after which freed memory is given back, at a sweep at the earliest."""
+"""Connections made or lost after which freed memory is given back, at a sweep at the earliest."""
+_ROOM = 0.01
+"""Share of all connections that is cut at once when there are too many: to find them takes time."""
 
 
 class HttpServer:
@@ -24,6 +28,10 @@ class HttpServer:
 
     `run` listens until it is cancelled, then drains: no new connections, idle ones close,
     requests are answered, streams end, and after `limits.drain_s` what is left is cut.
+
+    When there are `limits.connections`, a new one takes the place of who has kept the server
+    waiting for longest: a crowd that says nothing shuts nobody out. Where all are being
+    served, the new one is told so (429).
     """
 
     def __init__(
@@ -49,7 +57,8 @@ class HttpServer:
         self._clock = clock
         self._tls = tls
         self._reuse_port = reuse_port
-        self._accepted = 0  # since memory was given back; most of a storm never gets further
+        self._turnover = 0  # since memory was given back; most of a storm is only accepted
+        self._cut = self._refused = 0  # for want of room, since it was last logged
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -87,12 +96,19 @@ class HttpServer:
             self._tick()
             for connection in tuple(self._connections):
                 connection.check(self.now)
-            if self._accepted >= _STORM:
-                self._accepted = 0
+            if self._turnover >= _STORM:
+                self._turnover = 0
                 give_back()
+            if self._cut or self._refused:
+                log.warning(
+                    "%d connections are open, which is the most: cut %d that had been waited for "
+                    "longest, refused %d new ones",
+                    *(len(self._connections), self._cut, self._refused),
+                )
+                self._cut = self._refused = 0
 
     def _accept(self) -> Connection:
-        self._accepted += 1
+        self._turnover += 1
         return Connection(self)
 
     def _tick(self) -> None:
@@ -114,15 +130,34 @@ class HttpServer:
     # Host, to its connections
 
     def opened(self, connection: Connection) -> asyncio.Task[None]:
-        """Start the connection's task; a connection too many is cut."""
-        if len(self._connections) >= self.limits.connections:
-            connection.abort()
+        """Start the connection's task; if there are too many, make room or refuse it."""
+        if len(self._connections) >= self.limits.connections and not self._make_room():
+            self._refused += 1
+            connection.refuse(
+                TooManyRequestsError(
+                    "too many connections, please try again later", retry_after_s=1
+                )
+            )
         self._connections.add(connection)
         self._empty.clear()
         return self._tasks.create_task(connection.serve())
 
     def closed(self, connection: Connection) -> None:
         """Forget the connection."""
+        self._turnover += 1
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
+
+    def _make_room(self) -> bool:
+        """Cut those who have kept the server waiting for longest; tell whether there were any."""
+        waiting = (
+            (since, one) for one in self._connections if (since := one.waiting_since()) is not None
+        )
+        count = max(1, int(self.limits.connections * _ROOM))
+        longest = heapq.nsmallest(count, waiting, key=itemgetter(0))
+        for _, connection in longest:
+            connection.abort()
+            self._connections.discard(connection)
+        self._cut += len(longest)
+        return bool(longest)
