@@ -207,6 +207,23 @@ def test_a_patch_with_a_stale_resource_version_conflicts_and_one_without_does_no
     in_world(run)
 
 
+def test_a_workload_hears_of_its_template_before_its_selector() -> None:
+    async def run(w: World) -> None:
+        labels = {"app": "d"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [container()]}}
+        spec = {"selector": {"matchLabels": labels}, "template": template}
+        made = await w.create(kinds.DEPLOYMENT, "default", name="d", spec=spec)
+        made["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+        with pytest.raises(InvalidError) as caught:
+            await w.api.update(kinds.DEPLOYMENT, "d", orjson.dumps(made), "default")
+        assert [cause.field for cause in caught.value.causes] == [
+            "spec.template.metadata.labels",
+            "spec.selector",
+        ]
+
+    in_world(run)
+
+
 def test_status_and_spec_are_written_through_different_doors() -> None:
     async def run(w: World) -> None:
         spec = {

@@ -195,11 +195,12 @@ def finish_update(target: Target, new: Object, old: Object) -> None:
     Raises:
         InvalidError: with every cause there is.
     """
+    strategy = target.strategy
+    checks = [lambda: strategy.validate_update(new, old), lambda: strategy.validate(new)]
     causes = fields.collect(
         lambda: validate_metadata_update(new["metadata"], old["metadata"]),
         lambda: _metadata_causes(target, new),
-        lambda: target.strategy.validate_update(new, old),
-        lambda: target.strategy.validate(new),
+        *(checks if strategy.step_first else reversed(checks)),
     )
     if causes:
         raise refusal.invalid(target.resource, target.name, _unique(causes))

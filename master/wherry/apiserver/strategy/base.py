@@ -25,6 +25,8 @@ class Strategy:
     """A PUT to a name that does not exist creates."""
     status_metadata: ClassVar[bool] = False
     """The status subresource may also change labels and annotations (Node, Pod)."""
+    step_first: ClassVar[bool] = True
+    """An update names what is wrong with the step from the old object before the new one's faults."""
 
     def check_name(self, name: str) -> Sequence[str]:
         """Return the reasons why `name` is no name for this kind (`names.NameRule`)."""

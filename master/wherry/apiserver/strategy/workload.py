@@ -25,6 +25,7 @@ class Workload(Strategy):
     """A selector and a template. Its status begins with the fields that Go always writes."""
 
     generation = True
+    step_first = False
     first_status: ClassVar[Object] = {}
     defaults: ClassVar[Defaults] = NOTHING
     word: ClassVar[str] = ""
