@@ -54,7 +54,7 @@ def strategic_merge_patch(
 def _fresh(value: Any) -> Any:
     """Return what a patch's value stands for where nothing was before, `_GONE` for nothing."""
     if isinstance(value, list):
-        return [item for item in map(_fresh, value) if item is not _GONE]
+        return _fresh_list(item for item in value if not _replaces(item))
     if not isinstance(value, dict):
         return value
     if value.get(_PATCH) == "delete":
@@ -71,6 +71,11 @@ def _fresh(value: Any) -> Any:
 
 def _fresh_list(values: Iterable[Any]) -> list[Any]:
     return [item for item in map(_fresh, values) if item is not _GONE]
+
+
+def _replaces(item: Any) -> bool:
+    """Tell whether an element is no element, but says that the list is to be replaced."""
+    return isinstance(item, dict) and item.get(_PATCH) == "replace"
 
 
 class _Merge:
