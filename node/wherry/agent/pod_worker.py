@@ -65,7 +65,7 @@ class PodWorker:
         self._size = NodeSize(settings.node_cpu_millicores, settings.node_memory_bytes)
         self._events = PodEvents(ref, node.event)
         self._crash_loops = CrashLoops(self._events)
-        self._volumes = PodVolumes(node, self._events)
+        self._volumes = PodVolumes(node.host, node.clock, self._events)
         self._containers = ContainerActions(node, self._events)
         self._prober = Prober(node.probes, node.clock, node.rng, self._probe_failed, self.wake)
         self._reporter = PodReporter(ref, node, self._prober, self.wake)
