@@ -59,14 +59,22 @@ class Operator:
             await self._remove(member)
         else:
             await asyncio.sleep(fault.for_s)
-            await self._remove(member)
-            await self._add(fault.arguments[1], 0.0, learner=True)
+            if await self._remove(member):
+                await self._add(fault.arguments[1], 0.0, learner=True)
+            else:  # too few would be left: the machine is mended instead
+                self.gone.discard(member)
+                self._start(member)
 
     def tell(self, name: str) -> None:
-        """Who starts with an empty disk, and came later, is told anew who belongs."""
+        """Who starts with an empty disk, and came later, is told anew who belongs.
+
+        So is who began as the only member: its old flags would have it begin another cluster
+        (docs/store.md: `--initial-cluster-state existing`).
+        """
         configuration = self._world.members()
         info = configuration.named(name)
-        if info is not None and name in self._world.joined:
+        alone = self._world.names == (name,)
+        if info is not None and (alone or name in self._world.joined):
             self._world.joined[name] = told(configuration, info)
 
     async def _add(self, name: str, wait_s: float, *, learner: bool) -> None:
@@ -110,20 +118,22 @@ class Operator:
         known = [one.configuration for one in sorted(nodes, key=lambda one: not one.is_leader)]
         return next((one for one in known if one.named(name) is not None), None)
 
-    async def _remove(self, name: str) -> None:
+    async def _remove(self, name: str) -> bool:
+        """Whether it is no member any more."""
         configuration = self._world.members()
         info = configuration.named(name)
         if info is None:
             self._note(f"{name} is no member")
-            return
+            return True
         self.asked.add(name)
         if not await self._until(RemoveMember(info.id), name, there=False):
-            return
+            return False
         deadline = asyncio.get_running_loop().time() + _LEAVES_S
         while name in self._world.replicas and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(_AGAIN_S)
         self.gone.add(name)
         await self._world.kill(name)
+        return True
 
     async def _until(self, change: Change, name: str, *, there: bool) -> bool:
         """Have a change made; False: it was refused, or took too long."""
