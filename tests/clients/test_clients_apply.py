@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from hollow_cluster import HollowCluster, until
-from kubectl_session import Session, both_ends, every_build
+from kubectl_session import WEB, Session, both_ends, every_build
 
 from wherry.wire.v1 import cluster_pb2 as pb
 from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
@@ -27,19 +27,6 @@ lightkube_core: Any = importlib.import_module("lightkube.resources.core_v1")
 lightkube_meta: Any = importlib.import_module("lightkube.models.meta_v1")
 
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
-WEB = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web}}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - {name: c, image: "nginx:1", ports: [{containerPort: 80}]}
-"""
 FILES = {
     "web": WEB,
     "three": WEB.replace("replicas: 2", "replicas: 3"),

@@ -4,23 +4,10 @@
 """
 
 import pytest
-from kubectl_session import Session, both_ends, every_build
+from kubectl_session import WEB, Session, both_ends, every_build
 
 pytestmark = pytest.mark.integration
 
-WEB = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web}}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      containers:
-      - {name: c, image: "nginx:1", ports: [{containerPort: 80}]}
-"""
 FILES = {
     "web": WEB,
     "changed": WEB.replace("nginx:1", "nginx:2"),

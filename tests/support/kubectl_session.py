@@ -25,6 +25,20 @@ CALL_S: Final = 40.0
 UNTIL_S: Final = 30.0
 _EDITOR: Final = "sed -i s/nginx:1$/nginx:9/"
 """What `kubectl edit` does: another image, as a person would type it."""
+WEB: Final = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: c, image: "nginx:1", ports: [{containerPort: 80}]}
+"""
+"""A Deployment that most stories begin with."""
 
 
 def label(version: Version) -> str:

@@ -144,13 +144,19 @@ def test_damage(damage: Damage, tmp_path: Path) -> None:
         assert held(wal(directory, segment_bytes=0)) == [(index, 1) for index in range(1, 10)]
 
 
-def test_a_torn_record_in_an_older_segment_is_corruption(tmp_path: Path) -> None:
+def many_segments(tmp_path: Path) -> Directory:
+    """A closed log of 19 entries in several small segments."""
     directory = Directory(tmp_path / "wal")
     log = wal(directory, segment_bytes=300)
     for index in range(1, 20):
         fill(log, index, index)
         log.sync()
     log.close()
+    return directory
+
+
+def test_a_torn_record_in_an_older_segment_is_corruption(tmp_path: Path) -> None:
+    directory = many_segments(tmp_path)
     first = tmp_path / "wal" / directory.names()[0]
     data = first.read_bytes().rstrip(b"\0")
     first.write_bytes(data[:-20])  # into the last entry, before the word that there is more
@@ -159,12 +165,7 @@ def test_a_torn_record_in_an_older_segment_is_corruption(tmp_path: Path) -> None
 
 
 def test_the_last_segment_may_not_be_missing_either(tmp_path: Path) -> None:
-    directory = Directory(tmp_path / "wal")
-    log = wal(directory, segment_bytes=300)
-    for index in range(1, 20):
-        fill(log, index, index)
-        log.sync()
-    log.close()
+    directory = many_segments(tmp_path)
     lost = directory.names()[-1]
     directory.delete(lost)
     with pytest.raises(CorruptError, match=f"{lost} offset 0: the segment is missing"):
@@ -173,12 +174,7 @@ def test_the_last_segment_may_not_be_missing_either(tmp_path: Path) -> None:
 
 def test_the_word_that_there_is_another_segment_may_be_torn(tmp_path: Path) -> None:
     """It is the only write behind which another file may already stand."""
-    directory = Directory(tmp_path / "wal")
-    log = wal(directory, segment_bytes=300)
-    for index in range(1, 20):
-        fill(log, index, index)
-        log.sync()
-    log.close()
+    directory = many_segments(tmp_path)
     full = tmp_path / "wal" / directory.names()[-2]
     data = full.read_bytes().rstrip(b"\0")  # ends within that record: the rest of it is zeros
     for cut in range(10):
