@@ -154,6 +154,13 @@ class _Selection:
         return not self._options.since or _at(record) >= self._options.since
 
 
+def select(lines: list[bytes], options: LogOptions) -> tuple[bytes, bool]:
+    """Return what is wanted of a log in memory, and whether limitBytes is used up by it."""
+    tail = lines if options.tail_lines < 0 else lines[max(len(lines) - options.tail_lines, 0) :]
+    selection = _Selection(options)
+    return b"".join(selection.take(tail)), selection.full
+
+
 def _at(record: LogRecord) -> float:
     try:
         return parse_time(record.time.decode())

@@ -19,7 +19,7 @@ import orjson
 from wherry.agent.cgroups import Cgroups
 from wherry.agent.configure import MESSAGE_POLICY, PodSettings, hosts_file, log_directory, pod_ref
 from wherry.agent.environment import NodeFacts, References, environment, expand
-from wherry.agent.logs import LogOptions, read_log, tail_of_log
+from wherry.agent.logs import LogOptions, read_log, select, tail_of_log
 from wherry.agent.projection import (
     MountError,
     Sources,
@@ -37,6 +37,7 @@ from wherry.agent.views import Container, Pod
 from wherry.agent.volume_views import TokenProjection, Volume
 from wherry.agent.volumes import Volumes
 from wherry.api.errors import StatusError, UnavailableError
+from wherry.api.times import format_micro_time
 
 log = logging.getLogger(__name__)
 MOST_MESSAGE: Final = 4096
@@ -132,9 +133,13 @@ class HollowPodHost:
         options: LogOptions,
         running: Callable[[], Awaitable[bool]],
     ) -> AsyncIterator[bytes]:
-        """Yield one line, always the same."""
-        yield f"hollow container {record.name} of pod {pod.namespace}/{pod.name}\n".encode()
-        while options.follow and await running():  # noqa: ASYNC110 - nobody could set an event
+        """Yield what is wanted of one line, written when the container started."""
+        text = f"hollow container {record.name} of pod {pod.namespace}/{pod.name}"
+        line = f"{format_micro_time(record.started_at)} stdout F {text}\n".encode()
+        wanted, full = select([line], options)
+        if wanted:
+            yield wanted
+        while options.follow and not full and await running():  # noqa: ASYNC110 - nobody could set an event
             await asyncio.sleep(HOLLOW_POLL_S)
 
     async def cleanup(self, ref: PodRef) -> None:

@@ -16,6 +16,7 @@ from wherry.agent.logs import (
     read_log,
     rotate,
     rotated,
+    select,
     tail_of_log,
     tail_offset,
 )
@@ -66,6 +67,23 @@ def test_a_time_stands_only_where_a_line_begins(tmp_path: Path) -> None:
     path.write_text(line(2, "two ", "P") + line(3, "parts"))
     text = asyncio.run(collect(path, LogOptions(timestamps=True)))
     assert text == "2026-01-01T00:00:02.000000001Z two parts\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "full"),
+    [
+        (LogOptions(), "one\ntwo\n", False),
+        (LogOptions(tail_lines=0), "", False),
+        (LogOptions(tail_lines=1), "two\n", False),
+        (LogOptions(tail_lines=9), "one\ntwo\n", False),
+        (LogOptions(limit_bytes=5), "one\nt", True),
+        (LogOptions(limit_bytes=9), "one\ntwo\n", False),
+        (LogOptions(stream="stderr"), "", False),
+    ],
+)
+def test_a_log_in_memory(options: LogOptions, text: str, full: bool) -> None:
+    lines = [line(1, "one").encode(), line(2, "two").encode()]
+    assert select(lines, options) == (text.encode(), full)
 
 
 @given(st.lists(st.text("ab\u00e9 ", max_size=30), max_size=40), st.integers(0, 45))
