@@ -16,6 +16,10 @@ from wherry.store.net import Connection, Network
 _DIAL_S: Final = 2.0
 _PENALTY_S: Final = 1.0  # an endpoint that did not answer is passed over for so long
 _MAX_QUEUED: Final = 64  # frames of a watch that wait for the consumer
+_LOOK_S: Final = 0.1  # by so much a request's timeout may be late
+
+
+_NOBODY: Final = (None, 0.0)  # who asked has given up
 
 
 class LostError(UnavailableError):
@@ -26,32 +30,54 @@ class Channel:
     """One connection with any number of requests outstanding."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
-        self._pending: dict[int, asyncio.Future[rpc.Answer]] = {}
+        self._pending: dict[int, tuple[asyncio.Future[rpc.Answer], float]] = {}
         self._number = 0
+        self._looks = False  # whether a look for what is overdue is arranged
         self.alive = True
 
     def attach(self, connection: Connection) -> None:
         """Use this connection, whose handler this is."""
         self._connection = connection
 
-    def ask(self, question: Callable[[int], rpc.Request]) -> "asyncio.Future[rpc.Answer]":
-        """Send a request; the future gets its answer, or `LostError`."""
+    def ask(
+        self, question: Callable[[int], rpc.Request], deadline: float
+    ) -> "asyncio.Future[rpc.Answer]":
+        """Send a request; the future gets its answer, or `LostError`.
+
+        It gets `TimeoutError` soon after `deadline` (loop time). One timer sees to that for
+        all requests: one for each cost an eighth of what a client spends on a put.
+        """
         self._number += 1
         number = self._number
-        future: asyncio.Future[rpc.Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[rpc.Answer] = self._loop.create_future()
         if not self.alive or self._connection is None:
             future.set_exception(LostError("the connection to the store ended"))
             return future
-        self._pending[number] = future
+        self._pending[number] = future, deadline
+        if not self._looks:
+            self._looks = True
+            self._loop.call_later(_LOOK_S, self._give_up)
         self._connection.send(rpc.encode(question(number)))
         return future
+
+    def _give_up(self) -> None:
+        """End what is overdue; look again as long as anything is pending."""
+        now = self._loop.time()
+        for number in [n for n, (_, deadline) in self._pending.items() if deadline <= now]:
+            future, _ = self._pending.pop(number)
+            if not future.done():
+                future.set_exception(TimeoutError())
+        self._looks = bool(self._pending)
+        if self._looks:
+            self._loop.call_later(_LOOK_S, self._give_up)
 
     def frames(self, frames: Sequence[bytes]) -> None:
         """See `net.Handler`."""
         for frame in frames:
             answer = rpc.decode_answer(frame)
-            future = self._pending.pop(answer.id, None)
+            future, _ = self._pending.pop(answer.id, _NOBODY)
             if future is not None and not future.done():
                 future.set_result(answer)
 
@@ -59,7 +85,7 @@ class Channel:
         """See `net.Handler`."""
         self.alive = False
         pending, self._pending = self._pending, {}
-        for future in pending.values():
+        for future, _ in pending.values():
             if not future.done():
                 future.set_exception(LostError("the connection to the store ended"))
                 future.exception()  # whoever asked may have gone
@@ -136,9 +162,11 @@ class Endpoints:
         self._channels: dict[str, Channel] = {}
         self._dialling: dict[str, asyncio.Lock] = {}
 
-    def pick(self) -> str:
-        """Return the first endpoint that is not passed over, or the one that will be first."""
-        now = asyncio.get_running_loop().time()
+    def pick(self, now: float) -> str:
+        """Return the first endpoint that is not passed over, or the one that will be first.
+
+        `now` is the event loop's time.
+        """
         for endpoint in self._endpoints:
             if self._barred.get(endpoint, 0.0) <= now:
                 return endpoint

@@ -97,33 +97,42 @@ class StoreClient:
         Raises:
             UnavailableError: there was none in time; it may or may not have been done.
         """
-        deadline = asyncio.get_running_loop().time() + (timeout_s or self._timeout_s)
-        backoff = Backoff(self._rng, first_s=0.005, most_s=0.2)  # a hand-over takes 10 ms
+        loop = asyncio.get_running_loop()  # a system call each time: it looks for a fork
+        deadline = loop.time() + (timeout_s or self._timeout_s)
+        backoff: Backoff | None = None
         attempts = 0
         while True:
             if self._closed:
                 raise UnavailableError("the store client is closed")
             attempts += 1
-            endpoint = self._endpoints.pick()
-            answer, why = await self._attempt(endpoint, question, deadline)
+            now = loop.time()
+            endpoint = self._endpoints.pick(now)
+            answer, why = await self._attempt(
+                endpoint, question, deadline, min(deadline, now + _ATTEMPT_S)
+            )
             if answer is not None:
                 return answer, attempts
-            left_s = deadline - asyncio.get_running_loop().time()
+            left_s = deadline - loop.time()
             if left_s <= 0:
                 raise UnavailableError(f"the store does not answer: {why} ({attempts} attempts)")
+            if backoff is None:
+                backoff = Backoff(self._rng, first_s=0.005, most_s=0.2)  # a hand-over takes 10 ms
             await asyncio.sleep(min(backoff.next_s(), left_s))
 
     async def _attempt(
-        self, endpoint: str, question: Callable[[int], rpc.Request], deadline: float
+        self,
+        endpoint: str,
+        question: Callable[[int], rpc.Request],
+        deadline: float,
+        patience: float,
     ) -> tuple[rpc.Answer | None, str]:
+        """Ask one; to connect may take until `deadline`, the answer until `patience`."""
         try:
             channel = self._endpoints.ready_channel(endpoint)
             if channel is None:
                 async with asyncio.timeout_at(deadline):
                     channel = await self._endpoints.channel(endpoint)
-            patience = asyncio.get_running_loop().time() + _ATTEMPT_S
-            async with asyncio.timeout_at(min(deadline, patience)):
-                answer = await channel.ask(question)
+            answer = await channel.ask(question, patience)
         except (OSError, TimeoutError, UnavailableError) as error:
             self._endpoints.bar(endpoint)
             return None, f"{endpoint}: {str(error) or 'no answer'}"
@@ -217,7 +226,7 @@ class StoreClient:
         while True:
             if self._closed:
                 raise UnavailableError("the store client is closed")
-            endpoint = self._endpoints.pick()
+            endpoint = self._endpoints.pick(asyncio.get_running_loop().time())
             stream: WatchStream | None = None
             try:
                 stream = await self._endpoints.stream(

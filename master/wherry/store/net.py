@@ -118,6 +118,7 @@ class _Stream(asyncio.Protocol):
 
     def __init__(self, accept: Accept) -> None:
         self._accept = accept
+        self._loop = asyncio.get_running_loop()
         self._handler: Handler | None = None
         self._transport: asyncio.Transport | None = None
         self._input = bytearray()
@@ -166,7 +167,7 @@ class _Stream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
         writable, self._writable = self._writable, None
@@ -194,7 +195,7 @@ class _Stream(asyncio.Protocol):
         self._output_bytes += len(frame) + 4
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Everything sent in one turn of the loop leaves in one write."""

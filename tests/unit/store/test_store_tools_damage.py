@@ -149,7 +149,7 @@ def test_looking_changes_nothing(tmp_path: Path) -> None:
 
 def test_an_fsync_error_says_which_file_and_what_to_do(tmp_path: Path) -> None:
     reader, writer = os.pipe()  # a pipe cannot be synced
-    file = _File(tmp_path / "0001.wal", writer, 0)
+    file = _File(tmp_path / "0001.wal", writer, 0, 0)
     with pytest.raises(DiskError, match=r"cannot fdatasync .*/0001.wal: .*; this member stops"):
         file.sync()
     os.close(reader)
@@ -158,7 +158,7 @@ def test_an_fsync_error_says_which_file_and_what_to_do(tmp_path: Path) -> None:
 
 def test_a_full_disk_says_which_file(tmp_path: Path) -> None:
     fd = os.open("/dev/full", os.O_WRONLY)
-    file = _File(tmp_path / "0001.wal", fd, 0)
+    file = _File(tmp_path / "0001.wal", fd, 0, 0)
     with pytest.raises(DiskError, match=r"0001\.wal: No space left on device"):
         file.append(b"x")
     os.close(fd)

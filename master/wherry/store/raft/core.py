@@ -227,7 +227,8 @@ class RaftCore(Reconfiguration, Generic[R]):
         return not self._sign_of_life(message) or self._position(node) != before
 
     def _position(self, node: Member) -> tuple[str | None, int, int, int]:
-        matched = self._SyncObj__raftMatchIndex.get(node, 0)
+        # Which member is the last to have what the majority has is no reason for a round.
+        matched = max(self._SyncObj__raftMatchIndex.get(node, 0), self.commit)
         return self.leader, self.term, self.commit, matched
 
     def _sign_of_life(self, message: msg.Message) -> bool:

@@ -10,12 +10,14 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from wherry.api.errors import ConfigError
 from wherry.process.files import sync_directory
 
 T = TypeVar("T")
+_AHEAD_BYTES: Final = 256 << 10
+_SMALL_BYTES: Final = 64 << 10
 
 
 class CorruptError(ConfigError):
@@ -104,17 +106,32 @@ class Disk(Reader, Protocol):
 
 
 class _File:
-    def __init__(self, path: Path, fd: int, position: int) -> None:
+    """A file that is appended to; its space up to `reserved` bytes is taken.
+
+    Space that is taken and was never written costs fdatasync a transaction of the file
+    system's journal, and all members on one disk wait for the same journal: 0.36 ms, where
+    bytes that were written before cost 0.20 ms (ADR 7). So small appends write zeros ahead.
+    """
+
+    def __init__(self, path: Path, fd: int, position: int, reserved: int) -> None:
         self._path = path
         self._fd = fd
         self._position = position
+        self._reserved = reserved
+        self._written = position  # zeros, or data, up to here
 
     def append(self, data: bytes) -> None:
+        start, self._position = self._position, self._position + len(data)
+        if self._position > self._written:
+            self._written = self._position
+            if len(data) < _SMALL_BYTES:
+                self._written += max(0, min(_AHEAD_BYTES, self._reserved - self._position))
+            data += bytes(self._written - self._position)
         view = memoryview(data)
         with _final("write", self._path):
             while view:
-                written = os.pwrite(self._fd, view, self._position)
-                self._position += written
+                written = os.pwrite(self._fd, view, start)
+                start += written
                 view = view[written:]
 
     def sync(self) -> None:
@@ -169,7 +186,7 @@ class Directory:
             self._reserve(fd, reserve_bytes)
             os.fsync(fd)
             sync_directory(self.path)
-        return _File(path, fd, 0)
+        return _File(path, fd, 0, reserve_bytes)
 
     def open_at(self, name: str, end: int, reserve_bytes: int = 0) -> DiskFile:
         """See `Disk`."""
@@ -179,7 +196,7 @@ class Directory:
             os.ftruncate(fd, end)  # an old torn record must not come to life behind new ones
             self._reserve(fd, max(end, reserve_bytes))
             os.fsync(fd)  # what a killed process wrote may still be in the page cache only
-        return _File(path, fd, end)
+        return _File(path, fd, end, reserve_bytes)
 
     @staticmethod
     def _reserve(fd: int, size: int) -> None:

@@ -95,8 +95,12 @@ stock.createJournal = lambda journal: journal  # `conf.journalFile` is the journ
 class Member(Node):  # type: ignore[misc]  # untyped library
     """A member by name. Its hash is the same in every process: sets of it iterate alike."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._hash = zlib.crc32(name.encode())
+
     def __hash__(self) -> int:
-        return zlib.crc32(self.id.encode())
+        return self._hash  # asked for several times for each entry
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Member) and bool(self.id == other.id)
