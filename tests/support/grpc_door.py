@@ -64,7 +64,7 @@ async def doors(pki: TestPki, count: int = 1) -> AsyncIterator[list[Door]]:
 
 @asynccontextmanager
 async def client(
-    pki: TestPki, addresses: list[str], *, timeout_s: float = 10.0, token: str | None = None
+    pki: TestPki, addresses: list[str], *, timeout_s: float = 30.0, token: str | None = None
 ) -> AsyncIterator[GrpcApi]:
     files = pki.admin()
     api = GrpcApi(
@@ -84,7 +84,7 @@ async def client(
 
 def in_loop(main: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             await main()
 
     uvloop.run(bounded())
