@@ -47,6 +47,17 @@ class Resource:
             return f"{self.storage_prefix}{namespace}/".encode()
         return self.storage_prefix.encode()
 
+    def unknown_field(self, path: str) -> str:
+        """Return what is said of a field selector that is not served.
+
+        Kinds that serve more than name and namespace say it in words of their own.
+        """
+        if not self.field_selectors:
+            return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+        if self.kind.kind == "Job":
+            return f'field label "{path}" not supported for Job'
+        return f"field label not supported: {path}"
+
     def owns(self, key: bytes) -> bool:
         """Tell whether a key below the prefix is one of this resource's own objects.
 

@@ -7,7 +7,9 @@ use them.
 
 from typing import Any
 
+from wherry.api.clock import Clock
 from wherry.api.errors import BadRequestError, InvalidError, UnauthorizedError
+from wherry.api.times import format_time
 from wherry.apiserver.gate import Attributes, Gate
 from wherry.apiserver.verbs import User
 
@@ -18,8 +20,9 @@ AUTHORIZATION = "authorization.k8s.io"
 class Reviews:
     """Fills in `.status` of a review."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, clock: Clock) -> None:
         self._gate = gate
+        self._clock = clock
 
     async def answer(
         self, kind: str, obj: dict[str, Any], user: User, namespace: str = ""
@@ -49,7 +52,8 @@ class Reviews:
                     "incomplete": False,
                 }
             case "SelfSubjectReview":
-                status = {"userInfo": _user_info(user)}
+                made = {"creationTimestamp": format_time(self._clock.now())}
+                return {**obj, "metadata": made, "status": {"userInfo": _user_info(user)}}
             case "TokenReview":
                 status = await self._token(spec)
             case _:

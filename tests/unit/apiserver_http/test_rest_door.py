@@ -434,6 +434,7 @@ def test_reviews() -> None:
         assert rules["status"]["resourceRules"]
         who = await ask("SelfSubjectReview", {}, "authentication.k8s.io")
         assert who["status"]["userInfo"] == {"username": "bob", "groups": ["devs"]}
+        assert who["metadata"]["creationTimestamp"].endswith("Z")
         for token, good in (("t", True), ("x", False), ("", False)):
             told = await ask("TokenReview", {"token": token}, "authentication.k8s.io")
             assert told["status"]["authenticated"] is good

@@ -39,7 +39,7 @@ class Selection:
         self._terms: list[tuple[Callable[[Index], str], str, bool]] = []
         for term in terms:
             if not codec.serves(term.path):
-                raise BadRequestError(f"field label not supported: {term.path}")
+                raise BadRequestError(resource.unknown_field(term.path))
             self._terms.append((codec.field(term.path), term.value, term.negate))
         for path in TRIGGERS:
             pinned = [t.value for t in terms if t.path == path and not t.negate]

@@ -54,4 +54,4 @@ def check_selectors(resource: Resource, labels: str, fields: str) -> None:
         raise BadRequestError(str(error)) from error
     for term in terms:
         if term.path not in _EVERYWHERE and term.path not in resource.field_selectors:
-            raise BadRequestError(f"field label not supported: {term.path}")
+            raise BadRequestError(resource.unknown_field(term.path))

@@ -75,7 +75,7 @@ class RestDoor:
         self._documents = documents
         self._objects = Objects(verbs, gate, clock, metrics)
         self._streams = PodStreams(verbs, dialer, metrics)
-        self._reviews = Reviews(gate)
+        self._reviews = Reviews(gate, clock)
         self._usage = NodeUsage(verbs, gate, dialer)
         self._clock = clock
         self._metrics = metrics
