@@ -1,19 +1,25 @@
 """Admission: what may still change or refuse an object before it is stored.
 
-A plugin looks at one request. Those that change come first, then the object is validated,
-then those that refuse are asked. A plugin that decided on *another* object (a Namespace)
+A plugin looks at one request. First each may change the object, or refuse what it cannot
+complete; then the object is validated, and each may refuse what has become of it. A plugin that decided on *another* object (a Namespace)
 adds a guard: the write happens only if that object is still the one decided on, so a pod
 can never be created in a namespace that began to terminate a moment ago.
 """
 
+import asyncio
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import orjson
+
 from wherry.api import kinds
 from wherry.api.errors import Cause, ForbiddenError, NotFoundError
-from wherry.apiserver import refusal
+from wherry.api.namespace_content import DEFAULT_ACCOUNT
+from wherry.apiserver import account_token, refusal
+from wherry.apiserver.name import generate_name
 from wherry.apiserver.plan import Guard
 from wherry.apiserver.resources import BY_KIND, Resource
 from wherry.apiserver.storage import Entry
@@ -25,6 +31,10 @@ from wherry.store.kv import Compare, Target
 IMMORTAL = ("default", "kube-system", "kube-public")
 """Namespaces that may not be deleted (kube-apiserver's NamespaceLifecycle)."""
 _NAMESPACE = BY_KIND[kinds.NAMESPACE]
+_ACCOUNT = BY_KIND[kinds.SERVICE_ACCOUNT]
+_ATTEMPTS = 10
+_RETRY_S = (0.1, 0.2)
+"""How often, and how long apart, upstream looks for an account `default` that is not there yet."""
 
 
 class Operation(StrEnum):
@@ -64,8 +74,8 @@ class Lookup(Protocol):
 class Plugin(Protocol):
     """One rule. Plugins keep no state between requests."""
 
-    def mutate(self, request: Request) -> None:
-        """Change `request.object` in place."""
+    async def mutate(self, request: Request, lookup: Lookup) -> None:
+        """Change `request.object` in place; raise a `StatusError` to refuse the request, or add guards."""
         ...
 
     async def validate(self, request: Request, lookup: Lookup) -> None:
@@ -76,17 +86,8 @@ class Plugin(Protocol):
 class NamespaceLifecycle:
     """Nothing is created in a namespace that does not exist or is terminating."""
 
-    def mutate(self, request: Request) -> None:
-        """Change nothing."""
-
-    async def validate(self, request: Request, lookup: Lookup) -> None:
-        """Check the namespace of a creation, and that a namespace may be deleted."""
-        if request.resource is _NAMESPACE:
-            if request.operation is Operation.DELETE and request.name in IMMORTAL:
-                raise refusal.forbidden(
-                    _NAMESPACE, request.name, "this namespace may not be deleted"
-                )
-            return
+    async def mutate(self, request: Request, lookup: Lookup) -> None:
+        """Check the namespace of a creation, before anything else is said about the object."""
         if request.operation is not Operation.CREATE or not request.resource.kind.namespaced:
             return
         found = await lookup.find(_NAMESPACE, "", request.namespace, fresh=request.fresh)
@@ -101,6 +102,13 @@ class NamespaceLifecycle:
         if found.index.metadata.deletion_timestamp:
             raise _terminating(request)
         request.guards.append(Guard(Compare(found.key, Target.MOD, "=", found.revision)))
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+        """Check that a namespace may be deleted."""
+        if request.operation is not Operation.DELETE or request.resource is not _NAMESPACE:
+            return
+        if request.name in IMMORTAL:
+            raise refusal.forbidden(_NAMESPACE, request.name, "this namespace may not be deleted")
 
 
 def _terminating(request: Request) -> ForbiddenError:
@@ -120,18 +128,62 @@ def _terminating(request: Request) -> ForbiddenError:
 
 
 class ServiceAccount:
-    """Every pod runs as somebody: `default` where it names nobody."""
+    """Every pod runs as somebody: `default` where it names nobody; and has that account's token.
 
-    def mutate(self, request: Request) -> None:
-        """Set `spec.serviceAccountName` (and its old name) of a new pod."""
-        if request.resource.kind != kinds.POD or request.operation is not Operation.CREATE:
+    Source: kubernetes `plugin/pkg/admission/serviceaccount`.
+    """
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    async def mutate(self, request: Request, lookup: Lookup) -> None:
+        """Give a new pod its account, the token, and the logins for its images."""
+        if not _is_new_pod(request) or _is_mirror(request.object):
             return
         spec = request.object.setdefault("spec", {})
-        name = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+        name = spec.get("serviceAccountName") or DEFAULT_ACCOUNT
         spec["serviceAccountName"] = spec["serviceAccount"] = name
+        account = await self._account(request, name, lookup)
+        if account is None:
+            where = f"{request.namespace}/{name}"
+            why = f'error looking up service account {where}: serviceaccount "{name}" not found'
+            raise refusal.forbidden(request.resource, request.name, why)
+        if account_token.wants_token(spec, account):
+            account_token.mount_token(spec, generate_name(account_token.VOLUME_PREFIX, self._rng))
+        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = account["imagePullSecrets"]
 
-    async def validate(self, request: Request, lookup: Lookup) -> None:
-        """Refuse nothing: an account that does not exist yet stops no pod."""
+    async def _account(self, request: Request, name: str, lookup: Lookup) -> dict[str, Any] | None:
+        """Return the account; `default` is waited for, since a controller brings it back."""
+        for attempt in range(_ATTEMPTS if name == DEFAULT_ACCOUNT else 1):
+            if attempt:
+                await asyncio.sleep(self._rng.uniform(*_RETRY_S))
+            found = await lookup.find(_ACCOUNT, request.namespace, name)
+            if found is not None:
+                account: dict[str, Any] = orjson.loads(found.object)
+                return account
+        return None
+
+    async def validate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+        """Let no mirror of a static pod have what its node may not give away."""
+        if not _is_new_pod(request) or not _is_mirror(request.object):
+            return
+        spec = request.object["spec"]
+        why = ""
+        if spec.get("serviceAccountName"):
+            why = "a mirror pod may not reference service accounts"
+        elif any("secret" in volume for volume in spec.get("volumes", ())):
+            why = "a mirror pod may not reference secrets"
+        if why:
+            raise refusal.forbidden(request.resource, request.name, why)
+
+
+def _is_new_pod(request: Request) -> bool:
+    return request.resource.kind == kinds.POD and request.operation is Operation.CREATE
+
+
+def _is_mirror(pod: dict[str, Any]) -> bool:
+    return "kubernetes.io/config.mirror" in pod["metadata"].get("annotations", {})
 
 
 class DefaultTolerationSeconds:
@@ -139,9 +191,9 @@ class DefaultTolerationSeconds:
 
     seconds = 300
 
-    def mutate(self, request: Request) -> None:
+    async def mutate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
         """Add tolerations of not-ready and unreachable to a new pod that has none."""
-        if request.resource.kind != kinds.POD or request.operation is not Operation.CREATE:
+        if not _is_new_pod(request):
             return
         spec = request.object.setdefault("spec", {})
         tolerations = spec.get("tolerations", [])
@@ -172,7 +224,7 @@ class CertificateRequests:
 
     _resource = BY_KIND[kinds.CERTIFICATE_SIGNING_REQUEST]
 
-    def mutate(self, request: Request) -> None:
+    async def mutate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
         """Write down who asks, whatever the client says."""
         if request.resource is not self._resource or request.operation is not Operation.CREATE:
             return
@@ -207,10 +259,10 @@ class Chain:
     def __init__(self, plugins: Sequence[Plugin]) -> None:
         self._plugins = tuple(plugins)
 
-    def mutate(self, request: Request) -> None:
-        """Let every plugin change the object."""
+    async def mutate(self, request: Request, lookup: Lookup) -> None:
+        """Let every plugin change the object; the first refusal counts."""
         for plugin in self._plugins:
-            plugin.mutate(request)
+            await plugin.mutate(request, lookup)
 
     async def validate(self, request: Request, lookup: Lookup) -> None:
         """Ask every plugin; the first refusal counts."""
@@ -218,12 +270,12 @@ class Chain:
             await plugin.validate(request, lookup)
 
 
-def default_chain() -> Chain:
-    """Return the plugins that every server runs."""
+def default_chain(rng: random.Random) -> Chain:
+    """Return the plugins that every server runs; `rng` is for names that they give."""
     return Chain(
         (
             NamespaceLifecycle(),
-            ServiceAccount(),
+            ServiceAccount(rng),
             DefaultTolerationSeconds(),
             CertificateRequests(),
         )

@@ -1,14 +1,13 @@
-"""What every namespace has from the start: ServiceAccount `default`, ConfigMap `kube-root-ca.crt`.
+"""What every namespace has from the start (`wherry.api.namespace_content`) comes back when it is deleted.
 
-Both come back when somebody deletes them. The ConfigMap holds the cluster's authority, so
-that a pod can tell the real API server.
 Source: kubernetes `pkg/controller/serviceaccount`, `pkg/controller/certificates/rootcacertpublisher`.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
 from wherry.api.kinds import CONFIG_MAP, NAMESPACE, SERVICE_ACCOUNT
+from wherry.api.namespace_content import CA_KEY, DEFAULT_ACCOUNT, ROOT_CA, default_account, root_ca
 from wherry.controllers.framework import (
     Caches,
     Create,
@@ -20,10 +19,6 @@ from wherry.controllers.framework import (
     own_key,
 )
 from wherry.controllers.views import ConfigMap, Namespace
-
-DEFAULT: Final = "default"
-ROOT_CA: Final = "kube-root-ca.crt"
-_CA_KEY: Final = "ca.crt"
 
 
 def _named(name: str) -> Callable[[Caches, Any, Any], Iterable[str]]:
@@ -50,16 +45,15 @@ class ServiceAccountController:
     def __init__(self) -> None:
         self.sources = (
             Source(NAMESPACE, own_key),
-            Source(SERVICE_ACCOUNT, _named(DEFAULT)),
+            Source(SERVICE_ACCOUNT, _named(DEFAULT_ACCOUNT)),
         )
 
     async def reconcile(self, key: str, env: Environment) -> Result:
         """Create the account where it is missing; `key` is the namespace."""
-        have = env.caches[SERVICE_ACCOUNT].get(f"{key}/{DEFAULT}")
+        have = env.caches[SERVICE_ACCOUNT].get(f"{key}/{DEFAULT_ACCOUNT}")
         if have is not None or not _alive(env, key):
             return Result()
-        body = {"metadata": {"name": DEFAULT, "namespace": key}}
-        return Result([Create(SERVICE_ACCOUNT, key, body, exists_ok=True)])
+        return Result([Create(SERVICE_ACCOUNT, key, default_account(key), exists_ok=True)])
 
 
 class RootCAPublisher:
@@ -73,7 +67,7 @@ class RootCAPublisher:
     indices: tuple[Index, ...] = ()
 
     def __init__(self, ca: str) -> None:
-        self._data = {_CA_KEY: ca}
+        self._ca = ca
         self.sources = (
             Source(NAMESPACE, own_key),
             Source(CONFIG_MAP, _named(ROOT_CA)),
@@ -85,18 +79,9 @@ class RootCAPublisher:
             return Result()
         have: ConfigMap | None = env.caches[CONFIG_MAP].get(f"{key}/{ROOT_CA}")
         if have is None:
-            body: dict[str, Any] = {
-                "metadata": {
-                    "name": ROOT_CA,
-                    "namespace": key,
-                    "annotations": {
-                        "kubernetes.io/description": "The authority of the cluster's API servers."
-                    },
-                },
-                "data": self._data,
-            }
-            return Result([Create(CONFIG_MAP, key, body, exists_ok=True)])
-        if have.data == self._data:
+            return Result([Create(CONFIG_MAP, key, root_ca(key, self._ca), exists_ok=True)])
+        data = {CA_KEY: self._ca}
+        if have.data == data:
             return Result()
         extra = dict.fromkeys(have.data)  # null removes, in a merge patch
-        return Result([Patch(CONFIG_MAP, key, ROOT_CA, {"data": {**extra, **self._data}})])
+        return Result([Patch(CONFIG_MAP, key, ROOT_CA, {"data": {**extra, **data}})])

@@ -182,7 +182,7 @@ class Changer:
             Operation.UPDATE, ctx.user, resource, target.namespace, target.name,
             object=new, old=old,
         )  # fmt: skip
-        parts.admission.mutate(request)
+        await parts.admission.mutate(request, parts)
         prepare.finish_update(target, new, old)
         await parts.admission.validate(request, parts)
         allocation = await parts.addresses.allocate(resource, new, old, again=current.fresh)

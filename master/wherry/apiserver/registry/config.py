@@ -17,6 +17,8 @@ class RegistryConfig:
     node_ports: tuple[int, int] = (30000, 32767)
     dns_ip: str = "10.96.0.10"
     tokens: TokenConfig = field(default_factory=TokenConfig)
+    root_ca: str = ""
+    """The cluster's authority, PEM, that a new namespace is given; "" for none."""
     event_ttl_s: int = 3600
     ring_events: int = 10_000
     ring_bytes: int = 16 << 20

@@ -6,10 +6,11 @@ from typing import Any
 from wherry.api import kinds
 from wherry.api.errors import AlreadyExistsError
 from wherry.apiserver.admission import Operation, Request
+from wherry.apiserver.name import generate_name, new_uid
 from wherry.apiserver.patch import copy_json
 from wherry.apiserver.plan import Plan
 from wherry.apiserver.registry import managed, prepare
-from wherry.apiserver.registry.name import generate_name, new_uid
+from wherry.apiserver.registry.namespace_content import content_of
 from wherry.apiserver.registry.parts import Parts, target_of, written
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.storage import encode
@@ -64,7 +65,7 @@ class Creator:
             request = Request(
                 Operation.CREATE, ctx.user, resource, namespace, name, object=obj, fresh=attempt > 0
             )
-            parts.admission.mutate(request)
+            await parts.admission.mutate(request, parts)
             if attempt == 0:
                 prepare.finish_create(target, obj)
             await parts.admission.validate(request, parts)
@@ -72,8 +73,11 @@ class Creator:
             new = copy_json(obj) if resource.kind == kinds.SERVICE else obj
             allocation = await parts.addresses.allocate(resource, new, None, again=attempt > 0)
             lease = await parts.event_lease.current() if resource.kind == kinds.EVENT else 0
-            guards = [*request.guards, *allocation.guards]
-            return Plan(encode(new), guards, allocation.ops, lease)
+            guards, also = [*request.guards, *allocation.guards], allocation.ops
+            if resource.kind == kinds.NAMESPACE:
+                absent, content = await content_of(parts, name, again=attempt > 0)
+                guards, also = [*guards, *absent], [*also, *content]
+            return Plan(encode(new), guards, also, lease)
 
         outcome = await parts.writer.create(resource, namespace, name, make, dry_run=ctx.dry_run)
         return written(outcome, created=True)

@@ -32,6 +32,7 @@ class Parts:
     addresses: ServiceAddresses
     event_lease: EventLease
     tokens: TokenRequests
+    root_ca: str
 
     async def find(
         self, resource: Resource, namespace: str, name: str, *, fresh: bool = False

@@ -87,10 +87,11 @@ class Registry:
             caches=self.caches,
             reader=self._reader,
             writer=Writer(store, self._reader, self.caches),
-            admission=admission or default_chain(),
+            admission=admission or default_chain(rng),
             addresses=ServiceAddresses(services, self._reader),
             event_lease=EventLease(store, clock, self.config.event_ttl_s),
             tokens=TokenRequests(self.config.tokens, clock=clock, rng=rng),
+            root_ca=self.config.root_ca,
         )
         self._creator = Creator(self._parts)
         self._changer = Changer(self._parts, self._creator)

@@ -14,7 +14,7 @@ from wherry.api.errors import (
 )
 from wherry.api.times import format_time
 from wherry.apiserver.admission import Lookup
-from wherry.apiserver.registry.name import new_uid
+from wherry.apiserver.name import new_uid
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.tokens import BoundObject, TokenConfig, TokenIssuer
