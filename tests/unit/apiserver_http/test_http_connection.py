@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -424,6 +424,78 @@ def test_trickled_headers_do_not_move_the_deadline() -> None:
         assert wire.closed
 
     scenario(echo, story)
+
+
+@pytest.mark.parametrize(("seen_at", "answers"), [(160.0, ["", ""]), (160.1, ["Timeout", ""])])
+def test_a_handler_has_its_time_from_when_it_was_first_seen_at_work(
+    seen_at: float, answers: list[str]
+) -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.data_received(GET % b"/" + GET % b"/next")
+        await settle()
+        for now in (100.0, seen_at):
+            connection.check(now)
+            await settle()
+        gate.set()
+        await settle()
+        assert [body.get("reason", "") for body in wire.bodies()] == answers
+        assert (host.in_flight, wire.closed) == (0, False)
+
+    gate = asyncio.Event()
+
+    async def handler(request: Request) -> Reply:
+        await gate.wait()
+        return Response(body=b"{}")
+
+    scenario(handler, story, Limits(request_s=60.0))
+
+
+def test_a_handler_that_is_out_of_time_and_cancelled_by_others_is_cancelled() -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.data_received(GET % b"/")
+        await settle()
+        connection.check(0.0)
+        connection.check(61.0)
+        tasks[0].cancel()
+        await settle()
+        assert tasks[0].cancelled()
+        assert wire.sent == b""
+
+    tasks: list[asyncio.Task[None]] = []
+
+    async def handler(request: Request) -> Reply:
+        tasks.append(cast("asyncio.Task[None]", asyncio.current_task()))
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    scenario(handler, story, Limits(request_s=60.0))
+
+
+def test_an_upgraded_client_that_sends_too_fast_is_not_read_from() -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        head = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n"
+        connection.data_received(head)
+        await settle()
+        read_from = []
+        for _ in range(2):
+            connection.data_received(b"x" * 200_000)
+            read_from.append(wire.reading)
+        gate.set()
+        await settle()
+        assert [*read_from, wire.reading] == [True, False, True]
+        assert taken == [400_000]
+
+    gate, taken = asyncio.Event(), list[int]()
+
+    async def handler(request: Request) -> Reply:
+        async def run(tunnel: Tunnel) -> None:
+            await gate.wait()
+            while data := await tunnel.read():
+                taken.append(len(data))
+
+        return Upgrade(run)
+
+    scenario(handler, story)
 
 
 def test_too_many_requests_at_once_are_told_to_wait() -> None:

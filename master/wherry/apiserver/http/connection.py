@@ -40,11 +40,13 @@ from wherry.apiserver.http.message import (
     Upgrade,
     status_response,
 )
+from wherry.apiserver.http.output import Output
 from wherry.apiserver.http.parser import RequestParser
+from wherry.apiserver.http.upgraded import Upgraded
+from wherry.apiserver.http.wakeup import Wakeup
 
 log = logging.getLogger(__name__)
 
-_INBOX_BYTES = 256 * 1024
 _LINGER_S = 1.0
 
 
@@ -78,7 +80,7 @@ class Host(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """See the module. Also the `Tunnel` that an upgraded handler reads and writes."""
+    """See the module."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -86,15 +88,14 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.IDLE
         self._requests: deque[Request] = deque()
         self._unfed = b""
-        self._inbox: list[bytes] = []
-        self._inbox_bytes = 0
         self._reading = True
-        self._lost = False
         self._ending = False
+        self._handling = False
+        self._overdue = False
         self._task: asyncio.Task[None] | None = None
         self._continue_due = False
-        self._wake: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._wakeup = Wakeup()
+        self._upgraded: Upgraded | None = None
         self._deadlines = Deadlines(host.limits, host.now)
 
     # The transport's side
@@ -102,6 +103,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin (after the TLS handshake)."""
         self._transport = cast("asyncio.Transport", transport)
+        self._output = Output(self._transport, self._deadlines)
         if self._host.draining:  # a handshake that ended after everything else did
             self._phase = Phase.CLOSED
             self._transport.abort()
@@ -117,39 +119,34 @@ class Connection(asyncio.Protocol):
         """Take bytes from the client."""
         if self._phase is Phase.CLOSED or self._parser.refused is not None:
             return
-        if self._parser.upgraded is not None:
-            self._inbox.append(data)
-            self._inbox_bytes += len(data)
-        else:
-            self._feed(data)
+        if self._upgraded is not None:
+            self._upgraded.feed(data)
+            return
+        self._feed(data)
         self._throttle()
-        self._notify()
+        self._wakeup.wake()
 
     def eof_received(self) -> None:
         """Let the transport close: HTTP has no use for half a connection."""
 
     def pause_writing(self) -> None:
         """The client does not keep up."""
-        if self._writable is None:
-            self._writable = asyncio.get_running_loop().create_future()
-            self._deadlines.stalled(self._host.now)
+        self._output.pause(self._host.now)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        self._writable = None
-        self._deadlines.flowing()
+        self._output.resume()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client is gone."""
-        self._lost = True
+        self._output.end()
         if self._task is None:
             return
         self._parser.detach()
         self._host.closed(self)
-        self.resume_writing()
-        self._notify()
+        if self._upgraded is not None:
+            self._upgraded.feed(b"")
+        self._wakeup.wake()
         if self._phase is Phase.STREAMING:
             self._task.cancel()
 
@@ -158,6 +155,8 @@ class Connection(asyncio.Protocol):
         self._deadlines.reading(
             self._host.now, in_headers=self._parser.in_headers, in_body=self._parser.in_body
         )
+        if self._parser.upgraded is not None:
+            self._tunnelled().feed(self._parser.upgraded)
 
     def _wants_more(self) -> bool:
         return len(self._requests) < self._limits.pipeline
@@ -176,7 +175,7 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _throttle(self) -> None:
-        full = bool(self._unfed) or self._inbox_bytes > _INBOX_BYTES or not self._wants_more()
+        full = self._upgraded is None and (bool(self._unfed) or not self._wants_more())
         if full == self._reading and not self._transport.is_closing():
             self._reading = not full
             if full:
@@ -184,29 +183,26 @@ class Connection(asyncio.Protocol):
             else:
                 self._transport.resume_reading()
 
-    def _notify(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    async def _wait(self) -> None:
-        self._wake = asyncio.get_running_loop().create_future()
-        try:
-            await self._wake
-        finally:
-            self._wake = None
-
     # The server's side
 
     def check(self, now: float) -> None:
         """Cut the connection if a deadline has passed; called about every second."""
         if self._deadlines.overdue(now):
             self._transport.abort()
+        elif self._handling:
+            self._check_handler(now)
         elif (
             self._phase is Phase.IDLE
             and not (self._requests or self._parser.in_body)
             and self._deadlines.idle_too_long(now)
         ):
             self._transport.close()
+
+    def _check_handler(self, now: float) -> None:
+        """Cancel a handler that takes too long: a timer for each request cost more than this."""
+        if self._deadlines.handled_too_long(now) and not self._overdue and self._task is not None:
+            self._overdue = True
+            self._task.cancel()
 
     def end(self) -> None:
         """Drain: close when idle, end a stream properly, let anything else finish."""
@@ -239,7 +235,7 @@ class Connection(asyncio.Protocol):
                     break
                 self._deadlines.answered(self._host.now)
                 self._phase = Phase.IDLE
-            if self._parser.refused is not None and not self._lost:
+            if self._parser.refused is not None and not self._output.lost:
                 await self._refuse(self._parser.refused)
         except ConnectionError:
             pass  # the client went away while it was being answered
@@ -251,7 +247,7 @@ class Connection(asyncio.Protocol):
         while True:
             if self._requests:
                 return self._requests.popleft()
-            if self._lost or self._ending or self._parser.refused is not None:
+            if self._output.lost or self._ending or self._parser.refused is not None:
                 return None
             if self._unfed:
                 self._feed(self._unfed)
@@ -259,17 +255,17 @@ class Connection(asyncio.Protocol):
                 continue
             self._throttle()
             self._continue()
-            await self._wait()
+            await self._wakeup.wait()
 
     async def _refuse(self, response: Response) -> None:
         """Answer a request that could not be read; wait a little, or the answer is lost to a reset."""
         body = response.body
         head = encode.response_head(response, len(body), date=self._host.date, close=True)
-        await self._send(head, body)
+        await self._output.send(head, body)
         try:
             async with asyncio.timeout(_LINGER_S):
-                while not self._lost:
-                    await self._wait()
+                while not self._output.lost:
+                    await self._wakeup.wait()
         except TimeoutError:
             pass
 
@@ -295,7 +291,7 @@ class Connection(asyncio.Protocol):
             extra=extra,
             http_1_0=request.http_1_0,
         )
-        await self._send(head, b"" if request.method == "HEAD" else body)
+        await self._output.send(head, b"" if request.method == "HEAD" else body)
         return not close
 
     def _closing(self, request: Request) -> bool:
@@ -309,12 +305,14 @@ class Connection(asyncio.Protocol):
             )
             return status_response(busy)
         host.in_flight += 1
+        self._handling = True
         try:
-            async with asyncio.timeout(self._limits.request_s):
-                return await host.handler(request)
+            return await host.handler(request)
         except StatusError as error:
             return status_response(error)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and not self._given_up():
+                raise
             return status_response(
                 TimeoutStatusError("request did not complete within its timeout")
             )
@@ -325,6 +323,14 @@ class Connection(asyncio.Protocol):
             )
         finally:
             host.in_flight -= 1
+            self._handling = False
+            if self._overdue and self._task is not None:
+                self._overdue = False
+                self._task.uncancel()
+
+    def _given_up(self) -> bool:
+        """Tell whether the handler was cancelled because it took too long, and for nothing else."""
+        return self._overdue and self._task is not None and self._task.cancelling() == 1
 
     async def _stream(self, request: Request, stream: Stream) -> bool:
         """Send pieces as they come. Ends the connection when the stream breaks in the middle."""
@@ -334,14 +340,14 @@ class Connection(asyncio.Protocol):
         try:
             async with aclosing(stream.chunks) as pieces:
                 self._phase = Phase.STREAMING
-                await self._write(head)
+                await self._output.write(head)
                 if request.method != "HEAD":
-                    stream.sink = self._push if chunked else None
+                    stream.sink = self._output.push if chunked else None
                     async for piece in pieces:
                         if piece:
-                            await self._write(encode.chunk(piece) if chunked else piece)
+                            await self._output.write(encode.chunk(piece) if chunked else piece)
         except asyncio.CancelledError:
-            if not self._ending or self._lost or self._task is None:
+            if not self._ending or self._output.lost or self._task is None:
                 raise
             self._task.uncancel()
             close = True
@@ -358,53 +364,19 @@ class Connection(asyncio.Protocol):
         finally:
             self._phase = Phase.BUSY
         if chunked and request.method != "HEAD":
-            await self._write(encode.LAST_CHUNK)
+            await self._output.write(encode.LAST_CHUNK)
         return not close and not self._host.draining
 
-    def _push(self, piece: bytes) -> bool:
-        """Write a piece of a stream now; False when the client does not keep up, or is gone."""
-        if self._lost or self._writable is not None or self._transport.is_closing():
-            return False
-        self._transport.write(encode.chunk(piece))
-        return True
+    def _tunnelled(self) -> Upgraded:
+        if self._upgraded is None:
+            self._upgraded = Upgraded(self._transport, self._output)
+        return self._upgraded
 
     async def _tunnel(self, upgrade: Upgrade) -> None:
         self._phase = Phase.TUNNEL
-        if self._parser.upgraded:
-            self._inbox.insert(0, self._parser.upgraded)
-            self._inbox_bytes += len(self._parser.upgraded)
         try:
-            await upgrade.run(self)
+            await upgrade.run(self._tunnelled())
         except ConnectionError:
             raise
         except Exception:
             log.exception("an upgraded connection broke off")
-
-    async def _send(self, head: bytes, body: bytes) -> None:
-        for piece in encode.slices(head, body):
-            await self._write(piece)
-
-    async def _write(self, data: bytes | memoryview) -> None:
-        if self._lost:
-            raise ConnectionResetError("the client has closed the connection")
-        self._transport.write(data)
-        if self._writable is not None:
-            await self._writable
-
-    # Tunnel
-
-    async def read(self) -> bytes:
-        """Return the next bytes of an upgraded connection, b"" at its end."""
-        while not self._inbox:
-            if self._lost or self._transport.is_closing():
-                return b""
-            await self._wait()
-        data = b"".join(self._inbox)
-        self._inbox.clear()
-        self._inbox_bytes = 0
-        self._throttle()
-        return data
-
-    async def write(self, data: bytes) -> None:
-        """Send on an upgraded connection."""
-        await self._write(data)

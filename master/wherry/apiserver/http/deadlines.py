@@ -17,6 +17,7 @@ class Deadlines:
         self._headers_since: float | None = None
         self._body_since: float | None = None
         self._stalled_since: float | None = None
+        self._handled_since: float | None = None
 
     def reading(self, now: float, *, in_headers: bool, in_body: bool) -> None:
         """Bytes have come, and left a request unfinished in its headers, its body or not at all."""
@@ -37,6 +38,7 @@ class Deadlines:
         """A request has been answered."""
         self._answered = True
         self._idle_since = now
+        self._handled_since = None
 
     def stalled(self, now: float) -> None:
         """The client does not take what is sent."""
@@ -58,6 +60,12 @@ class Deadlines:
             or _before(self._headers_since, now - self._limits.header_s)
             or _before(self._body_since, now - self._limits.body_s)
         )
+
+    def handled_too_long(self, now: float) -> bool:
+        """Tell whether the request being handled has been for too long, as far as was looked."""
+        if self._handled_since is None:
+            self._handled_since = now
+        return _before(self._handled_since, now - self._limits.request_s)
 
     def idle_too_long(self, now: float) -> bool:
         """Tell whether an idle connection is given up: sooner if it has never asked anything."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -153,16 +154,23 @@ def refusal(code: int, reason: str, message: str) -> Response:
 
 
 DEFAULT_LIMITS = Limits()
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
+_STATUSES = frozenset(HTTPStatus)
 _UNSAFE = str.maketrans({"\r": " ", "\n": " ", "\0": " "})
+
+
+@lru_cache(maxsize=256)
+def _beginning(status: int, content_type: str) -> str:
+    """Return the lines of which there are few: the status line and the type."""
+    phrase = HTTPStatus(status).phrase if status in _STATUSES else ""
+    line = f"HTTP/1.1 {status} {phrase}\r\n"
+    return f"{line}Content-Type: {content_type}\r\n" if content_type else line
 
 
 def render_head(status: int, content_type: str, headers: Sequence[tuple[str, str]]) -> bytes:
     """Render status line and headers; a line break inside a value becomes a space."""
-    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n".encode()
-    lines = [f"Content-Type: {content_type}\r\n"] if content_type else []
-    lines += [f"{name}: {value.translate(_UNSAFE)}\r\n" for name, value in headers]
+    lines = [_beginning(status, content_type)]
+    for name, value in headers:
+        safe = value if value.isprintable() else value.translate(_UNSAFE)
+        lines.append(f"{name}: {safe}\r\n")
     lines.append("\r\n")
-    return line + "".join(lines).encode()
+    return "".join(lines).encode()
