@@ -255,9 +255,11 @@ class Injector:
         offset = _place(where, disk.settled_bytes(file))
         self.note(f"flip bit {bit} of {file} offset {offset}")
         disk.corrupt(file, offset, int(bit))
+        damaged = disk.read(file, offset, 1)
 
         def repair() -> None:
-            if file in disk.names() and offset < disk.settled_bytes(file):
+            # What refused a damaged snapshot may since have taken it again, under its old name.
+            if file in disk.names() and disk.read(file, offset, 1) == damaged:
                 disk.corrupt(file, offset, int(bit))
 
         return repair
