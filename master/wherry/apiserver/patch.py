@@ -84,15 +84,21 @@ def json_equal(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
+def json_type(value: Any) -> str:
+    """Return what Go calls a JSON value that it cannot decode."""
+    names = {dict: "object", list: "array", str: "string", bool: "bool", type(None): "null"}
+    return names.get(type(value), "number")
+
+
 def _rejected(why: str) -> InvalidError:
     return InvalidError(_REJECTED, causes=[Cause("UnexpectedServerResponse", why)])
 
 
 def _operations(ops: Any) -> list[dict[str, Any]]:
     if not isinstance(ops, list):
-        what = "object" if isinstance(ops, dict) else "value"
         raise BadRequestError(
-            f"json: cannot unmarshal {what} into Go value of type jsonpatch.Patch"
+            f"error decoding patch: json: cannot unmarshal {json_type(ops)} into Go value of type "
+            "[]interface {}"
         )
     if len(ops) > MAX_OPERATIONS:
         raise TooLargeError(
@@ -103,7 +109,7 @@ def _operations(ops: Any) -> list[dict[str, Any]]:
         if not isinstance(op, dict) or not isinstance(op.get("path"), str):
             raise BadRequestError("a JSON patch operation needs a path")
         if not isinstance(op.get("op"), str) or op["op"] not in _REQUIRED:
-            raise BadRequestError(f"Unexpected kind: {op.get('op', 'unknown')}")
+            raise _rejected(f"Unexpected kind: {op.get('op', 'unknown')}")
         for name in _REQUIRED[op["op"]]:
             if name not in op or (name == "from" and not isinstance(op[name], str)):
                 raise BadRequestError(f"{op['op']} operation of {op['path']!r} needs {name!r}")

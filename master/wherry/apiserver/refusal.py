@@ -51,12 +51,16 @@ def forbidden(resource: Resource, name: str, why: str) -> ForbiddenError:
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> InvalidError:
     """Say `Pod "x" is invalid: field: message`, or `[a, b]` where there are several."""
-    kind = resource.kind
-    what = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    return invalid_kind(resource.kind.kind, resource.kind.group, name, causes)
+
+
+def invalid_kind(kind: str, group: str, name: str, causes: Sequence[Cause]) -> InvalidError:
+    """Say the same of an object that is no resource's, as a Scale."""
+    what = f"{kind}.{group}" if group else kind
     each = [f"{c.field}: {c.message}" for c in causes]
     text = each[0] if len(each) == 1 else f"[{', '.join(each)}]"
     message = f'{what} "{name}" is invalid: {text}'
-    return InvalidError(message, name=name, kind=kind.kind, group=kind.group, causes=causes)
+    return InvalidError(message, name=name, kind=kind, group=group, causes=causes)
 
 
 def unknown_outcome(resource: Resource, name: str) -> TimeoutStatusError:

@@ -95,7 +95,7 @@ class _Merge:
         if directive == "delete":
             return {}
         if directive not in (None, "merge"):
-            raise BadRequestError(f"bad patch type: {directive} in map: {patch}")
+            raise _bad_patch_type(directive, patch)
         out = _retain_keys(original, patch)
         for key, value in patch.items():
             if key in (_PATCH, _RETAIN) or key.startswith((_ORDER, _DELETE)):
@@ -203,8 +203,23 @@ def _primitive(value: Any) -> Any:
 def _key(item: Any, by: str) -> Any:
     """Return the identity of a patch's element: the value of its merge key, or itself."""
     if by and (not isinstance(item, dict) or item.get(by) is None):
-        raise BadRequestError(f"map: {item} does not contain declared merge key: {by}")
+        raise BadRequestError(f"map: {_go(item)} does not contain declared merge key: {by}")
     return _primitive(item[by] if by else item)
+
+
+def _bad_patch_type(directive: Any, item: Any) -> BadRequestError:
+    return BadRequestError(f"unknown patch type: {_go(directive)} in map: {_go(item)}")
+
+
+def _go(value: Any) -> str:
+    """Write a JSON value as Go's %v does."""
+    if isinstance(value, dict):
+        return f"map[{' '.join(f'{key}:{_go(value[key])}' for key in sorted(value))}]"
+    if isinstance(value, list):
+        return f"[{' '.join(map(_go, value))}]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "<nil>" if value is None else str(value)
 
 
 def _stored_key(item: Any, by: str) -> Any:
@@ -227,7 +242,7 @@ def _apply_directives(
         elif directive in (None, "merge"):
             named.append(item)
         else:
-            raise BadRequestError(f"bad patch type: {directive} in map: {item}")
+            raise _bad_patch_type(directive, item)
     if replace:
         return None, named
     return [item for item in old if not deleted or _stored_key(item, by) not in deleted], named
@@ -242,7 +257,8 @@ def _checked_order(named: list[Any], order: Any, by: str) -> list[Any]:
     rest = iter([_key(item, by) for item in order])
     if not all(any(_key(item, by) == other for other in rest) for item in named):
         raise BadRequestError(
-            f"The order in patch list:\n{named}\n doesn't match $setElementOrder list:\n{order}\n"
+            f"The order in patch list:\n{_go(named)}\n doesn't match $setElementOrder list:\n"
+            f"{_go(order)}\n"
         )
     return order
 

@@ -92,13 +92,20 @@ def test_operations_that_do_not_apply(ops: Any, why: str) -> None:
         [{"op": "add", "path": "/a"}],
         [{"op": "copy", "path": "/a"}],
         [{"op": "move", "path": "/a", "from": 1}],
-        [{"op": "spread", "path": "/a"}],
-        [{"op": ["add"], "path": "/a", "value": 1}],
     ],
 )
 def test_patches_that_are_none(ops: Any) -> None:
     with pytest.raises(BadRequestError):
         json_patch({"a": 1}, ops)
+
+
+@pytest.mark.parametrize(
+    "op", [{"op": "spread", "path": "/a"}, {"op": ["add"], "path": "/a", "value": 1}]
+)
+def test_an_unknown_operation_is_rejected(op: Any) -> None:
+    with pytest.raises(InvalidError) as refused:
+        json_patch({"a": 1}, [op])
+    assert refused.value.causes[0].message == f"Unexpected kind: {op['op']}"
 
 
 def test_a_patch_cannot_grow_without_bound() -> None:

@@ -10,7 +10,7 @@ from wherry.api.errors import (
     UnsupportedMediaError,
 )
 from wherry.apiserver import refusal
-from wherry.apiserver.patch import json_patch, merge_patch
+from wherry.apiserver.patch import json_patch, json_type, merge_patch
 from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.resources import Resource
@@ -64,9 +64,11 @@ def not_served(resource: Resource, verb: str, subresource: str) -> StatusError:
     )
 
 
-def _patch_object(patch: Any) -> Object:
+def _patch_object(patch: Any, said: str = "") -> Object:
     if not isinstance(patch, dict):
-        raise BadRequestError("the patch is not a JSON object")
+        raise BadRequestError(
+            f"{said}json: cannot unmarshal {json_type(patch)} into Go value of type map[string]interface {{}}"
+        )
     return patch
 
 
@@ -85,7 +87,7 @@ def apply_patch(
         case PatchType.STRATEGIC if subresource != "scale":
             return strategic_merge_patch(old, _patch_object(patch), resource.kind)
         case PatchType.MERGE | PatchType.STRATEGIC:
-            merged: Object = merge_patch(old, _patch_object(patch))
+            merged: Object = merge_patch(old, _patch_object(patch, "error decoding patch: "))
             return merged
         case PatchType.APPLY:
             raise UnsupportedMediaError("an apply is no patch of an object")

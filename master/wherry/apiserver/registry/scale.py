@@ -50,7 +50,7 @@ def scaled(target: Target, old: Object, scale: Object) -> Object:
         )
     if replicas < 0:
         cause = fields.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-        raise refusal.invalid(target.resource, target.name, [cause])
+        raise refusal.invalid_kind("Scale", "autoscaling", target.name, [cause])
     # A copy: an update carries metadata over in place, and managers are told by what was.
     metadata = dict(old["metadata"])
     return {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
