@@ -242,7 +242,7 @@ _HTTP = (
 )
 _YAML = (
     b"apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - name: c\n    tty: yes\n",
-    b"a: &a [1, 2.5, 0x1f, 0o17, ~, 1e3]\nb: *a\nc: {<<: &d {x: 1}, y: !!str 2}\n",
+    b"a: &a [1, 2.5, 5_3_, 0x1f, 0o17, ~, 1e3]\nb: *a\nc: {<<: &d {x: 1}, y: !!str 2}\n",
     b"a: |\n  text\n  more\nb: >-\n  folded\n? k\n: v\n'q': \"\\u00e9\\n\"\n",
 )
 _PATCHES = (

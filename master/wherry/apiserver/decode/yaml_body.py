@@ -201,7 +201,7 @@ def _plain(text: str) -> Any:
 
 def _integer(text: str) -> Any:
     if len(text) < _LONGEST_INT:
-        value = int(text)
+        value = int(text.replace("_", ""))
         if -(2**63) <= value < 2**64:
             return value
     return _number(text)
