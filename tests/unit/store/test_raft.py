@@ -16,6 +16,7 @@ from wherry.store.raft import core, stock
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost, RaftConfig
 from wherry.store.raft.node import RaftNode
+from wherry.store.raft.snapshot import snapshots, verify
 
 Node = RaftNode[int]
 
@@ -249,6 +250,50 @@ def test_a_damaged_newest_snapshot_costs_nothing() -> None:
         leader.disk.corrupt(newest, 40)
         world.start("a")
         await until(lambda: leader.machine.log == list(range(1, 60)))
+        await world.stop()
+
+    run(main())
+
+
+def test_nobody_is_sent_a_damaged_snapshot_for_ever() -> None:
+    async def main() -> None:
+        world = cluster(snapshot_count=10)
+        leader = await world.leader()
+        late = others(world, leader)[0]
+        await world.kill(late.name)
+        late.disk.wipe()
+        for first in range(1, 200, 10):
+            await propose(leader, *range(first, first + 10))
+        damaged = snapshots(leader.disk)[-1]
+        leader.disk.corrupt(damaged.name, 40)
+        world.start(late.name)
+        await until(lambda: late.machine.log == list(range(1, 201)), within_s=10)
+        for kept in snapshots(leader.disk):
+            verify(leader.disk, kept.name)
+        await world.stop()
+
+    run(main())
+
+
+def test_a_snapshot_damaged_on_its_way_is_sent_again() -> None:
+    async def main() -> None:
+        world = cluster(snapshot_count=10)
+        leader = await world.leader()
+        late = others(world, leader)[0]
+        await world.kill(late.name)
+        late.disk.wipe()
+        for first in range(1, 200, 10):
+            await propose(leader, *range(first, first + 10))
+        newest = snapshots(leader.disk)[-1]
+        whole = leader.disk.read(newest.name)
+        world.start(late.name)
+        await until(lambda: late.node is not None and late.node.leader == leader.name)
+        node(late).receive(
+            leader.name,
+            msg.SnapshotChunk(node(leader).term, 0, newest.index, newest.term, 0, 100, bytes(100)),
+        )
+        await until(lambda: late.machine.log == list(range(1, 201)), within_s=10)
+        assert leader.disk.read(newest.name) == whole, "what is good here is kept"
         await world.stop()
 
     run(main())

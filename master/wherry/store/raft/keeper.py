@@ -59,7 +59,8 @@ class Keeper(Generic[R]):
         self._index = 1  # what the newest snapshot ends with ...
         self._bytes = 0  # ... how large it is ...
         self.applied_bytes = 0  # ... and what was applied since
-        self._work = asyncio.Event()  # one is to be taken or installed
+        self._doubted: SnapshotId | None = None  # who was sent it found it damaged
+        self._work = asyncio.Event()  # one is to be taken, installed or looked at
 
     def restore(self, wal: Wal) -> snapshot.Header | None:
         """Begin: give the machine the state of the newest good snapshot, and fit the log to it.
@@ -125,13 +126,16 @@ class Keeper(Generic[R]):
         self._link.send(member, _snapshot_ack(chunk, receiving.offset, fresh=fresh))
 
     async def run(self) -> None:
-        """Take and install what is due, one at a time, until cancelled."""
+        """Take, install and look at what is due, one at a time, until cancelled."""
         while True:
             await self._work.wait()
             self._work.clear()
             if self._received is not None:
                 await self._install(*self._received)
                 self._received = None
+            elif self._doubted is not None:
+                await self._look_at(self._doubted)
+                self._doubted = None
             else:
                 await self._take()
 
@@ -144,9 +148,28 @@ class Keeper(Generic[R]):
         index, members = core.configuration_at(core.applied)
         return snapshot.Header(core.applied, term, self._config.cluster, members, index)
 
-    async def _take(self) -> None:
+    def doubt(self, identity: SnapshotId) -> None:
+        """Somebody was sent this one and found it damaged: see whether it is so here."""
+        self._doubted = identity
+        self._work.set()
+
+    async def _look_at(self, doubted: SnapshotId) -> None:
+        """Take another in the place of a damaged one: the state in memory is good."""
+        try:
+            await self._disk.run(functools.partial(snapshot.verify, self._disk, doubted.name))
+        except FileNotFoundError:
+            return
+        except CorruptError as error:
+            log.error("damaged snapshot", extra={"why": str(error)})  # noqa: TRY400  # no traceback: it is the disk
+        else:
+            return  # damaged on its way; it is sent again
+        await self._take(due=True)
+        if doubted != snapshot.snapshots(self._disk)[-1]:
+            self._disk.delete(doubted.name)
+
+    async def _take(self, *, due: bool = False) -> None:
         header = self.header()
-        if header is None or not self._due(header.index):
+        if header is None or not (due or self._due(header.index)):
             return
         self.applied_bytes = 0
         with self._machine.snapshot() as view:
@@ -161,6 +184,14 @@ class Keeper(Generic[R]):
         log.info("took snapshot", extra={"file": taken.name})
         self._remember(taken)
         self._forget_old()
+
+    def _refuse(self, member: str, damaged: SnapshotId) -> None:
+        core = self._core()
+        if core is not None:
+            ack = msg.SnapshotAck(
+                core.term, 0, damaged.index, damaged.term, msg.DAMAGED, fresh=True
+            )
+            self._link.send(member, ack)
 
     def _remember(self, newest: SnapshotId) -> None:
         self._index = max(self._index, newest.index)
@@ -182,6 +213,7 @@ class Keeper(Generic[R]):
             await self._disk.run(received.finish)
         except CorruptError as error:
             log.warning("received a damaged snapshot", extra={"why": str(error)})
+            self._refuse(member, received.id)
             return
         header, chunks = snapshot.read(self._disk, received.id.name, self._config.cluster)
         restorer = self._machine.restorer()

@@ -4,6 +4,8 @@ Every message is one msgpack array, told apart by its first element. Terms are s
 everything, acknowledgements too, so that a late message of an old term counts for nothing.
 """
 
+from typing import Final
+
 import msgspec
 
 from wherry.store.raft.wal import Entry
@@ -91,8 +93,14 @@ class SnapshotChunk(msgspec.Struct, frozen=True, array_like=True, tag=8):
     data: bytes
 
 
+DAMAGED: Final = -1
+
+
 class SnapshotAck(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """I have that file up to `offset`. `fresh`: as in `Ack`, it confirms no reads."""
+    """I have that file up to `offset`, or all of it, and it is `DAMAGED`.
+
+    `fresh`: as in `Ack`, it confirms no reads.
+    """
 
     term: int
     read: int

@@ -384,6 +384,10 @@ class RaftNode(Generic[R]):
         """See `core.Owner`."""
         self._keeper.receive(member, chunk)
 
+    def doubt_snapshot(self, index: int, term: int) -> None:
+        """See `core.Owner`."""
+        self._keeper.doubt(snapshot.SnapshotId(index, term))
+
     # ---- snapshots
 
     def snapshot_header(self) -> snapshot.Header | None:

@@ -169,6 +169,8 @@ class Replication(Elections):
             self._confirm(node, ack.read)
         now = loop_time()
         self._SyncObj__lastResponseTime[node] = now
+        if ack.offset == msg.DAMAGED:
+            self._owner.doubt_snapshot(ack.index, ack.snapshot_term)
         if self._transfers.acknowledged(str(node.id), ack, now):
             self._send_snapshot(node)
 

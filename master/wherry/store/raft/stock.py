@@ -186,6 +186,10 @@ class Owner(Protocol[R_co]):
         """Take a piece of a snapshot."""
         ...
 
+    def doubt_snapshot(self, index: int, term: int) -> None:
+        """A member found that snapshot damaged when it had received it."""
+        ...
+
     def wake(self) -> None:
         """Call `tick` soon."""
         ...

@@ -1,7 +1,7 @@
 """The leader's side of sending snapshots: one piece at a time to each member that needs one."""
 
 from wherry.store.raft.disk import Disk
-from wherry.store.raft.message import SnapshotAck, SnapshotChunk
+from wherry.store.raft.message import DAMAGED, SnapshotAck, SnapshotChunk
 from wherry.store.raft.snapshot import PIECE_BYTES, SnapshotId, snapshots
 
 RESEND_S = 1.0
@@ -55,6 +55,10 @@ class Transfers:
         """Take a member's answer; return whether there is more to send at once."""
         transfer = self._transfers.get(member)
         if transfer is None or transfer.id != SnapshotId(ack.index, ack.snapshot_term):
+            return False
+        if ack.offset == DAMAGED:
+            transfer.offset = 0
+            transfer.resend_at = now + RESEND_S  # see `Keeper.doubt`
             return False
         if ack.offset >= transfer.size:
             transfer.offset = 0
