@@ -133,10 +133,14 @@ class Feed:
                 _LOG.warning("the store is away: %s", error)
                 await asyncio.sleep(self._backoff.next_s())
 
+    def current_at(self, revision: int) -> bool:
+        """Tell whether the caches have reached `revision`; 0 is any state that they have had."""
+        current = self._loaded and self.revision >= revision
+        return self.synced.is_set() and (current or not revision)
+
     async def wait_for(self, revision: int, timeout_s: float) -> bool:
         """Wait until the caches have reached `revision`; False when they did not in time."""
-        current = self._loaded and self.revision >= revision
-        if self.synced.is_set() and (current or not revision):
+        if self.current_at(revision):
             return True
         moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (revision, moved)
@@ -204,32 +208,6 @@ class Feed:
             for _, moved in reached:
                 if not moved.done():
                     moved.set_result(None)
-
-
-class RevisionReader:
-    """The store's current revision, read linearizably and shared by all who wait.
-
-    A read that *began* after a request arrived is as good for it as one of its own, so
-    however many lists are asked for at once, two reads are under way at most.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._lock = asyncio.Lock()
-        self._started = 0
-        self._finished = 0
-        self._revision = 0
-
-    async def current(self) -> int:
-        """Return a revision not older than any write acknowledged before the call."""
-        arrived = self._started
-        async with self._lock:
-            if self._finished > arrived:
-                return self._revision
-            self._started += 1
-            answer = await self._store.range(Range(_ALL, count_only=True))
-            self._revision, self._finished = answer.revision, self._started
-            return self._revision
 
 
 def caches_for(resources: Sequence[Resource], **limits: int) -> dict[Resource, WatchCache]:

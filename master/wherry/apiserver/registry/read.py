@@ -1,4 +1,4 @@
-"""Reading: get from the store, lists and watches from the cache.
+"""Reading: lists, watches and nearly every get from the cache, once it is as new as the store.
 
 Which revision a list is of, after Kubernetes' table for `resourceVersion`:
 
@@ -31,9 +31,10 @@ from wherry.api.errors import (
 )
 from wherry.apiserver import refusal
 from wherry.apiserver.cache.cache import WatchCache
-from wherry.apiserver.cache.feed import Feed, RevisionReader
+from wherry.apiserver.cache.feed import Feed
 from wherry.apiserver.cache.selection import Selection
 from wherry.apiserver.cache.watcher import Watcher
+from wherry.apiserver.registry.revision import RevisionReader
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.storage import Entry, with_revision
 from wherry.apiserver.verbs import ListOptions, Page, Push, WatchOptions
@@ -127,8 +128,17 @@ class Reader:
         return answer.kvs[0] if answer.kvs else None
 
     async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
-        """Return one object as it is now."""
-        kv = await self.find(resource.key(namespace, name))
+        """Return one object as it is now: the cache's bytes if they are not older than the question.
+
+        The feed is not waited for, which may be behind or broken off; the store is asked then.
+        """
+        key = resource.key(namespace, name)
+        entry = self._cache(resource).get(key)
+        if entry is not None and self._feed.current_at(await self._current()):
+            entry = self._cache(resource).get(key)
+            if entry is not None:
+                return entry.object
+        kv = await self.find(key)
         if kv is None:
             raise refusal.not_found(resource, name)
         return with_revision(kv.value, kv.mod_revision)
