@@ -8,5 +8,5 @@ import os
 
 from hypothesis import settings
 
-settings.register_profile("wherry", derandomize=bool(os.environ.get("CI")))
+settings.register_profile("wherry", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("wherry")
