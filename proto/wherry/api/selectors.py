@@ -4,7 +4,7 @@ Both are parsed once and matched many times. An empty selector matches everythin
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wherry.api.errors import InvalidSelectorError
@@ -15,6 +15,7 @@ _SET = re.compile(rf"(?P<key>{_KEY})\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)
 _EQUALITY = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})")
 _COMPARISON = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>[<>])\s*(?P<value>-?[0-9]+)")
 _EXISTS = re.compile(rf"(?P<no>!?)\s*(?P<key>{_KEY})")
+_LONGEST_NUMBER = 20
 _VALUE_ONLY = re.compile(_VALUE)
 _FIELD_TERM = re.compile(
     r"(?P<path>(?:[^=!,\\]|!(?!=))+)(?P<op>!=|==|=)(?P<value>(?:[^\\,=]|\\[\\,=])*)"
@@ -63,8 +64,35 @@ class LabelSelector:
         """Tell whether every requirement holds for `labels`."""
         return all(r.matches(labels) for r in self.requirements)
 
+    def merged(self) -> tuple[Requirement, ...]:
+        """Return requirements that say the same, no two of them of one key and operator.
+
+        Thousands fit a URL, and who matches them against thousands of objects does nothing else
+        for seconds: they are told apart by key, of which an object has few.
+        """
+        grouped: dict[tuple[str, str], list[frozenset[str]]] = {}
+        for one in self.requirements:
+            grouped.setdefault((one.key, one.op), []).append(one.values)
+        return tuple(Requirement(key, op, _merge(op, of)) for (key, op), of in grouped.items())
+
     def __bool__(self) -> bool:
         return bool(self.requirements)
+
+
+def _merge(op: str, values: Sequence[frozenset[str]]) -> frozenset[str]:
+    match op:
+        case "in":
+            return frozenset.intersection(*values)
+        case "gt":
+            return max(values, key=_bound)
+        case "lt":
+            return min(values, key=_bound)
+        case _:
+            return frozenset.union(*values)
+
+
+def _bound(values: frozenset[str]) -> int:
+    return int(next(iter(values)))
 
 
 def parse_labels(text: str) -> LabelSelector:
@@ -101,6 +129,9 @@ def _requirement(part: str, text: str) -> Requirement:
         return Requirement(found["key"], op, frozenset((found["value"],)))
     if found := _COMPARISON.fullmatch(part):
         op = "gt" if found["op"] == ">" else "lt"
+        if len(found["value"]) > _LONGEST_NUMBER or abs(int(found["value"])) >= 2**63:
+            why = "for 'Gt', 'Lt' operators, the value must be an integer"
+            raise InvalidSelectorError(f"unable to parse requirement: {why}")
         return Requirement(found["key"], op, frozenset((found["value"],)))
     if found := _EXISTS.fullmatch(part):
         return Requirement(found["key"], "!exists" if found["no"] else "exists")

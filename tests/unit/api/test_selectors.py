@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.api.errors import InvalidSelectorError
-from wherry.api.selectors import parse_fields, parse_labels, selector_from
+from wherry.api.selectors import LabelSelector, parse_fields, parse_labels, selector_from
 
 LABELS = {"app": "web", "tier": "front", "n": "5", "empty": ""}
 
@@ -40,7 +40,21 @@ def test_labels(text: str, holds: bool) -> None:
     assert parse_labels(text).matches(LABELS) is holds
 
 
-@pytest.mark.parametrize("text", ["a=b=c", "=x", "a in b", "a in (b", "!", "a,,b", "a b", "-a=b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a=b=c",
+        "=x",
+        "a in b",
+        "a in (b",
+        "!",
+        "a,,b",
+        "a b",
+        "-a=b",
+        "a>9223372036854775808",
+        "a<-" + "9" * 5000,
+    ],
+)
 def test_labels_refuses(text: str) -> None:
     with pytest.raises(InvalidSelectorError):
         parse_labels(text)
@@ -132,13 +146,17 @@ def holds(term: Term, labels: dict[str, str]) -> bool:
 
 @given(
     st.dictionaries(word, word | st.integers(0, 9).map(str), max_size=4),
-    st.lists(terms, max_size=4),
+    st.lists(terms, max_size=6),
 )
 def test_label_selectors_mean_all_of_their_terms(
     labels: dict[str, str], chosen: list[Term]
 ) -> None:
     selector = parse_labels(",".join(map(written, chosen)))
-    assert selector.matches(labels) is all(holds(term, labels) for term in chosen)
+    expected = all(holds(term, labels) for term in chosen)
+    assert selector.matches(labels) is expected
+    merged = selector.merged()
+    assert LabelSelector(merged).matches(labels) is expected
+    assert len({(one.key, one.op) for one in merged}) == len(merged)
 
 
 paths = st.sampled_from(["metadata.name", "spec.nodeName", "status.phase"])
