@@ -101,6 +101,7 @@ class Replica:
             on_leader=self._on_leader,
             on_payload=self._on_payload,
             on_join=lambda name, peer, reply: self._members.join(name, peer, reply),
+            now=clock.now,
         )
         self._questions = Questions(self.node, clock, rng)
         self._members = Members(self.node, self._questions.ask, clock, rng)

@@ -94,6 +94,26 @@ def test_a_survivor_is_described_from_its_files(tmp_path: Path) -> None:
     assert found.written_at > 0
 
 
+def test_the_last_write_is_that_of_an_entry_and_not_of_a_start_since(tmp_path: Path) -> None:
+    now = 1_700_000_000.0
+    disk = Directory(tmp_path / "d")
+    log = Wal(disk, cluster="c", member="m", segment_bytes=300, now=lambda: now)
+    for index in range(1, 20):
+        log.append(b"\x01", index, 1)
+        log.sync()
+        now += 0.3
+    log.close()
+    disk.close()
+    again = Directory(tmp_path / "d")
+    log = Wal(again, cluster="c", member="m", segment_bytes=300, now=lambda: now + 3600)
+    log.save_vote(7, "m")
+    log.close()
+    again.close()
+    found = survey(tmp_path / "d")
+    assert not found.of_file
+    assert now - 2 <= found.written_at <= now, "to the second"
+
+
 def test_members_that_changed_are_known_from_the_log(tmp_path: Path) -> None:
     write_member(tmp_path / "d", count=5)
     disk = Directory(tmp_path / "d")

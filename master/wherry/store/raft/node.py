@@ -49,6 +49,7 @@ class RaftNode(Generic[R]):
         on_leader: Called when this member sees another leader than before, or none.
         on_payload: Called with (member, bytes) of `send`.
         on_join: Called when somebody would join: see `link.Receiver.join`.
+        now: The wall clock; see `Wal`.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class RaftNode(Generic[R]):
         on_leader: Callable[[], None] = lambda: None,
         on_payload: Callable[[str, bytes], None] = lambda _member, _data: None,
         on_join: Callable[[str, str, Callable[[Joined | str], None]], None] | None = None,
+        now: Callable[[], float] | None = None,
     ) -> None:
         config.check()
         self.config = config
@@ -70,6 +72,7 @@ class RaftNode(Generic[R]):
         self._disk = disk
         self._link = link
         self._rng = rng
+        self._now = now
         self._on_applied = on_applied
         self._on_leader = on_leader
         self._led_by: str | None = None
@@ -232,6 +235,7 @@ class RaftNode(Generic[R]):
             spare=self._rng.getrandbits(63) | 1,
             base=base_of(config),
             segment_bytes=config.segment_bytes,
+            now=self._now,
         )
         header = self._keeper.restore(wal)
         core: RaftCore[R] = RaftCore(config, wal, Transfers(self._disk), self, self._rng)

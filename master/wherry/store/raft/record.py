@@ -10,6 +10,7 @@
     RESET    a: index b: term                              a snapshot took the place of all entries
     VOTER                                                  no longer `fresh`
     NEXT                                                   last of a segment: there is another
+    TIME     a: milliseconds since 1970                    when the entries around were written
 
 A torn tail of the last segment is a write that power loss cut short. A bad record anywhere
 else is damage, and so is a segment that is not there: see `wal.py`.
@@ -29,7 +30,7 @@ _HEAD: Final = struct.Struct("<IIBQQ")
 HEAD_BYTES: Final = _HEAD.size
 _REST: Final = struct.Struct("<IBQQ")
 _CRC: Final = struct.Struct("<I")
-META, HARD, ENTRY, CUT, FIRST, RESET, VOTER, NEXT = range(1, 9)
+META, HARD, ENTRY, CUT, FIRST, RESET, VOTER, NEXT, TIME = range(1, 10)
 MAX_PAYLOAD: Final = 16 << 20
 FORMAT: Final = 1
 _BESIDE_A_LOG: Final = (".snap", ".part", ".tmp")  # see `snapshot.py`
@@ -153,7 +154,7 @@ def _valid_record_in(data: bytes, start: int, end: int) -> bool:
     view = memoryview(data)
     for position in range(start, min(end, len(data) - _HEAD.size)):
         kind = data[position + 8]
-        if not META <= kind <= NEXT:
+        if not META <= kind <= TIME:
             continue
         crc, length, _, _, _ = _HEAD.unpack_from(data, position)
         stop = position + _HEAD.size + length

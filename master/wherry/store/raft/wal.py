@@ -14,6 +14,7 @@ everything. So a wiped member comes back as a learner by itself.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -31,6 +32,7 @@ from wherry.store.raft.record import (
     NEXT,
     NEXT_RECORD,
     RESET,
+    TIME,
     VOTER,
     Meta,
     number_of,
@@ -50,6 +52,7 @@ Entry = tuple[bytes, int, int]
 NOOP: Final = b"\x01"
 CONFIGURATION: Final = b"\x11"  # first byte of an entry that says who the members are
 SEGMENT_BYTES: Final = 64 << 20
+_STAMP_MS: Final = 1000
 
 
 class Wal:
@@ -66,8 +69,11 @@ class Wal:
         spare: int = 0,
         base: bytes = b"",
         segment_bytes: int = SEGMENT_BYTES,
+        now: Callable[[], float] | None = None,
     ) -> None:
         """Open or create the log; `fresh`, ids and `base` are what a new one starts with.
+
+        `now` is the wall clock, in seconds since 1970, for people who must choose a survivor.
 
         Raises:
             CorruptError: the log is damaged in the middle, or gone.
@@ -87,10 +93,13 @@ class Wal:
         self.spare = spare
         self.base = base
         self.configurations: list[tuple[int, bytes]] = []  # in the log: index, payload
+        self._now = now
+        self.written_ms = 0  # when entries were written last, to the second; 0: unknown
         self.syncs = 0
         self._segments: list[tuple[str, int]] = []  # name, highest index in it
         self._buffer: list[bytes] = []
         self._position = 0
+        self._news = False  # there are entries that were not synced yet
         self._more = False  # the segment read last says that there is another
         self._begins = 0  # where the log says that it begins
         self._claimed = False  # what was read says whose log it is
@@ -155,6 +164,8 @@ class Wal:
             self.fresh = False
         elif kind == NEXT:
             self._more = True
+        elif kind == TIME:
+            self.written_ms = a
         else:
             raise CorruptError(f"{name} offset {position}: record of unknown type {kind}")
 
@@ -206,6 +217,8 @@ class Wal:
         self._hard()
         if self.entries:
             self._record(FIRST, self._first)
+        if self.written_ms:
+            self._record(TIME, self.written_ms)
 
     def _meta(self) -> None:
         cluster, member = self._identity
@@ -222,9 +235,19 @@ class Wal:
     def sync(self) -> None:
         """Make everything so far durable. An `OSError` must stop the process."""
         if self._buffer:
+            if self._news:
+                self._stamp()
             self._write()
             if self._position > self._segment_bytes:
                 self._roll()
+
+    def _stamp(self) -> None:
+        """Say when this is written. The file's own time says when the member was last started."""
+        self._news = False
+        now_ms = int(self._now() * 1000) if self._now is not None else 0
+        if abs(now_ms - self.written_ms) >= _STAMP_MS:
+            self.written_ms = now_ms
+            self._record(TIME, now_ms)
 
     @property
     def durable(self) -> bool:
@@ -261,6 +284,7 @@ class Wal:
             raise AssertionError(f"entry {index} does not follow {self.entries[-1][1]}")
         self._record(ENTRY, index, term, command)
         self._add((command, index, term))
+        self._news = True
 
     def cut_from(self, index: int) -> None:
         """Forget the entries from `index` on: another leader's replace them."""

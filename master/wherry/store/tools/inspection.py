@@ -30,6 +30,7 @@ from wherry.store.raft.record import (
     META,
     NEXT,
     RESET,
+    TIME,
     VOTER,
     Meta,
     records,
@@ -50,6 +51,7 @@ KINDS: Final = {
     RESET: "RESET",
     VOTER: "VOTER",
     NEXT: "NEXT",
+    TIME: "TIME",
 }
 
 

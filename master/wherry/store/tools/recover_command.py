@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
@@ -18,6 +17,7 @@ from wherry.store.tools import recovery
 from wherry.store.tools.files import held, in_use
 from wherry.store.tools.rebuild import DEFAULT_BUMP, restore
 from wherry.store.tools.recovery import Choice, Survivor
+from wherry.store.tools.words import written
 
 _directory = click.Path(file_okay=False, path_type=Path)
 _file = click.Path(dir_okay=False, path_type=Path)
@@ -165,7 +165,6 @@ def _show(survivors: Sequence[Survivor], output: str) -> None:
 
 
 def _row(one: Survivor) -> tuple[str, ...]:
-    written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.written_at))
     return (
         one.member + (" (new disk)" if one.fresh else ""),
         str(one.term),
@@ -173,7 +172,7 @@ def _row(one: Survivor) -> tuple[str, ...]:
         str(one.committed),
         str(one.revision),
         str(one.keys),
-        f"{written} (of the file)",
+        written(one.written_at) + (" (of the file)" if one.of_file else ""),
     )
 
 

@@ -46,7 +46,8 @@ class Survivor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         last_index, last_term: Of the last entry.
         committed: Up to here it knew entries to be committed.
         revision, keys: Of the state after its last entry.
-        written_at: When its newest file was last written, in seconds since 1970. A restart
+        written_at: When its last entry was written, to the second, in seconds since 1970; where
+            no record says that, when its newest file was, and `of_file` is true: a restart
             writes, too.
     """
 
@@ -64,6 +65,7 @@ class Survivor(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     revision: int = 0
     keys: int = 0
     written_at: float = 0.0
+    of_file: bool = True
 
     @property
     def rank(self) -> tuple[bool, int, int]:
@@ -84,11 +86,11 @@ def survey(path: Path) -> Survivor:
     """Look at a stopped member's directory; damage is part of the answer."""
     found = inspect(path)
     disk = ReadOnly(path)
-    written_at = max(disk.changed_at(file.name) for file in found.files)
+    changed_at = max(disk.changed_at(file.name) for file in found.files)
     wal, meta = found.wal, found.meta
     if not found.usable or wal is None or meta is None:
         damage = [*found.damage, *_way_out(found)]
-        return Survivor(directory=str(path), damage=tuple(damage), written_at=written_at)
+        return Survivor(directory=str(path), damage=tuple(damage), written_at=changed_at)
     index, state = state_of(found)
     return Survivor(
         directory=str(path),
@@ -103,7 +105,8 @@ def survey(path: Path) -> Survivor:
         snapshot_index=found.newest.index if found.newest else 0,
         revision=state.revision,
         keys=state.live_count,
-        written_at=written_at,
+        written_at=wal.written_ms / 1000 or changed_at,
+        of_file=not wal.written_ms,
     )
 
 
