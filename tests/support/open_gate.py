@@ -24,6 +24,9 @@ class OpenGate:
             return self.tokens[token]
         raise UnauthorizedError("Unauthorized")
 
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
+        return await self.authenticate(None, token), tuple(audiences)
+
     def decide(self, user: User, attributes: Attributes) -> Decision:
         self.asked.append(attributes)
         return Decision((user.name, attributes.verb) not in self.forbidden)

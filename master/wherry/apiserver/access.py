@@ -1,17 +1,21 @@
 """Authentication and authorization together: the `Gate` that both doors ask."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from wherry.api import kinds
+from wherry.api.errors import UnauthorizedError
 from wherry.apiserver.authn import Authenticator
 from wherry.apiserver.authz import Authorizer, NodeOfPod, RequesterOf
 from wherry.apiserver.gate import Attributes, Decision
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.verbs import User
+
+log = logging.getLogger(__name__)
 
 
 class Access:
@@ -22,8 +26,16 @@ class Access:
         self._authorizer = authorizer
 
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
-        """See `Gate.authenticate`."""
-        return await self._authenticator.authenticate(certificate, token)
+        """See `Gate.authenticate`. Why somebody is not let in is for the log: it would help who guesses."""
+        try:
+            return await self._authenticator.authenticate(certificate, token)
+        except UnauthorizedError as error:
+            log.info("unable to authenticate the request: %s", error)
+            raise UnauthorizedError("Unauthorized") from error
+
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
+        """See `Gate.review`."""
+        return await self._authenticator.review(token, audiences)
 
     def decide(self, user: User, attributes: Attributes) -> Decision:
         """See `Gate.decide`."""

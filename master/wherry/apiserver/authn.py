@@ -14,7 +14,7 @@ import hmac
 import io
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import orjson
@@ -35,6 +35,10 @@ BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 _BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
 _REMEMBERED = 10_000
 _BOUND = {"Pod": kinds.POD, "Secret": kinds.SECRET, "Node": kinds.NODE}
+
+_INVALID = "invalid bearer token"
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
+_EXTRA = "authentication.kubernetes.io/"
 
 V = TypeVar("V")
 
@@ -101,10 +105,11 @@ class Authenticator:
         """
         self._lookup = lookup
         self._clock = clock
+        self._audiences = tokens.audiences if tokens else ()
         self._issuer = TokenIssuer(tokens) if tokens and tokens.signing_key else None
         self._static = dict(static or {})
         self._certificates: _Recent[User] = _Recent()
-        self._identities: _Recent[Identity] = _Recent()
+        self._accounts: _Recent[tuple[Identity, User]] = _Recent()
 
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
         """Return who presents this certificate (verified by TLS) or token.
@@ -118,6 +123,27 @@ class Authenticator:
         if certificate:
             return self._by_certificate(certificate)
         raise UnauthorizedError("Unauthorized")
+
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
+        """Return whose token this is, and for which of the audiences it was made.
+
+        Args:
+            token: A bearer token.
+            audiences: Who asks; none named: this cluster's API servers.
+
+        Raises:
+            UnauthorizedError: it is not valid, or for others.
+        """
+        wanted = tuple(audiences or self._audiences)
+        if _JWT.fullmatch(token) and _digest(token) not in self._static:
+            who = self._verify(token, self._clock.now(), wanted)
+            await self._still_there(who)
+            return _user_of(who), tuple(a for a in wanted if a in who.audiences)
+        # Who holds another token is known to the API servers, and to nobody else.
+        ours = tuple(a for a in wanted if a in self._audiences)
+        if wanted and not ours:
+            raise UnauthorizedError(_INVALID)
+        return await self._by_token(token), ours
 
     def _by_certificate(self, certificate: bytes) -> User:
         digest = hashlib.sha256(certificate).digest()
@@ -143,42 +169,41 @@ class Authenticator:
 
     async def _by_account(self, token: str, digest: bytes) -> User:
         now = self._clock.now()
-        who = self._identities.get(digest)
-        if who is None or now >= who.expires_s:
-            self._identities.forget(digest)
-            if self._issuer is None:
-                raise UnauthorizedError("invalid bearer token")
-            try:
-                who = self._issuer.verify(token, now=now)
-            except InvalidTokenError as error:
-                raise UnauthorizedError(f"invalid bearer token: {error}") from error
-            self._identities.put(digest, who)
-        await self._still_there(who)
-        extra: dict[str, list[str]] = {}
-        if who.bound is not None and who.bound.kind == "Pod":
-            extra["authentication.kubernetes.io/pod-name"] = [who.bound.name]
-            extra["authentication.kubernetes.io/pod-uid"] = [who.bound.uid]
-        groups = (
-            "system:serviceaccounts",
-            f"system:serviceaccounts:{who.namespace}",
-            AUTHENTICATED,
-        )
-        name = f"system:serviceaccount:{who.namespace}:{who.name}"
-        return User(name, groups, who.uid, extra)
+        known = self._accounts.get(digest)
+        if known is None or now >= known[0].expires_s:
+            self._accounts.forget(digest)
+            who = self._verify(token, now, ())
+            known = who, _user_of(who)
+            self._accounts.put(digest, known)
+        await self._still_there(known[0])
+        return known[1]
+
+    def _verify(self, token: str, now: float, audiences: Sequence[str]) -> Identity:
+        if self._issuer is None or not _JWT.fullmatch(token):
+            raise UnauthorizedError(_INVALID)
+        try:
+            return self._issuer.verify(token, now=now, audiences=audiences)
+        except InvalidTokenError as error:
+            raise _refused(str(error)) from error
 
     async def _still_there(self, who: Identity) -> None:
-        await self._check(kinds.SERVICE_ACCOUNT, who.namespace, who.name, who.uid)
-        if who.bound is not None:
-            kind = _BOUND[who.bound.kind]
-            namespace = who.namespace if kind.namespaced else ""
-            await self._check(kind, namespace, who.bound.name, who.bound.uid)
-
-    async def _check(self, kind: kinds.Kind, namespace: str, name: str, uid: str) -> None:
-        found = await self._lookup.find(BY_KIND[kind], namespace, name)
-        if found is None or found.index.metadata.uid != uid:
-            raise UnauthorizedError(
-                f"invalid bearer token: the {kind.kind} it was made for no longer exists"
-            )
+        """Refuse a token whose account was deleted, or what it is bound to."""
+        row = BY_KIND[kinds.SERVICE_ACCOUNT]
+        account = await self._lookup.find(row, who.namespace, who.name)
+        if account is None:
+            raise _refused(f'serviceaccounts "{who.name}" not found')
+        if (uid := account.index.metadata.uid) != who.uid:
+            raise _refused(f"service account UID ({uid}) does not match claim ({who.uid})")
+        if who.bound is None:
+            return
+        kind = _BOUND[who.bound.kind]
+        namespace = who.namespace if kind.namespaced else ""
+        bound = await self._lookup.find(BY_KIND[kind], namespace, who.bound.name)
+        if bound is None:
+            raise _refused("service account token has been invalidated")
+        if (uid := bound.index.metadata.uid) != who.bound.uid:
+            what = f"{kind.kind.lower()} UID ({uid}) does not match service account"
+            raise _refused(f"{what} {kind.kind.lower()} ref claim ({who.bound.uid})")
 
     # -- bootstrap --------------------------------------------------------------------------
 
@@ -189,9 +214,9 @@ class Authenticator:
         data = _bootstrap_data(orjson.loads(found.object)) if found is not None else {}
         expected = data.get("token-secret", "")
         if not expected or not hmac.compare_digest(expected, secret):
-            raise UnauthorizedError("invalid bearer token")
+            raise UnauthorizedError(_INVALID)
         if data.get("token-id") != token_id:
-            raise UnauthorizedError("invalid bearer token")
+            raise UnauthorizedError(_INVALID)
         if data.get("usage-bootstrap-authentication") != "true":
             raise UnauthorizedError("this bootstrap token may not be used to authenticate")
         if data.get("expiration") and self._clock.now() >= parse_time(data["expiration"]):
@@ -199,6 +224,27 @@ class Authenticator:
         extra = [g for g in data.get("auth-extra-groups", "").split(",") if g]
         groups = (BOOTSTRAPPERS, *extra, AUTHENTICATED)
         return User(f"system:bootstrap:{token_id}", groups)
+
+
+def _user_of(who: Identity) -> User:
+    """Return the user that a ServiceAccount is."""
+    extra = {f"{_EXTRA}credential-id": [f"JTI={who.token_id}"]}
+    pod = who.bound if who.bound is not None and who.bound.kind == "Pod" else None
+    for name, of in (("node", who.node), ("pod", pod)):
+        if of is not None:
+            extra[f"{_EXTRA}{name}-name"] = [of.name]
+            extra |= {f"{_EXTRA}{name}-uid": [of.uid]} if of.uid else {}
+    groups = (
+        "system:serviceaccounts",
+        f"system:serviceaccounts:{who.namespace}",
+        AUTHENTICATED,
+    )
+    return User(f"system:serviceaccount:{who.namespace}:{who.name}", groups, who.uid, extra)
+
+
+def _refused(why: str) -> UnauthorizedError:
+    """Say what is wrong with a ServiceAccount's token, as upstream's chain of authenticators does."""
+    return UnauthorizedError(f"[{_INVALID}, {why}]")
 
 
 def _bootstrap_data(secret: dict[str, Any]) -> dict[str, str]:

@@ -67,6 +67,14 @@ class Gate(Protocol):
         """
         ...
 
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
+        """Return whose token somebody asks about, and for which of the audiences (none: ours) it is.
+
+        Raises:
+            UnauthorizedError: it is not valid, or for others; the message says why.
+        """
+        ...
+
     def decide(self, user: User, attributes: Attributes) -> Decision:
         """Tell whether `user` may."""
         ...

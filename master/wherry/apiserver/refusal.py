@@ -37,9 +37,9 @@ def conflict(
 ) -> ConflictError:
     """Say `Operation cannot be fulfilled on pods "x": why`."""
     kind = resource.kind
-    what = f"{kind.qualified}/{subresource}" if subresource else kind.qualified
-    message = f'Operation cannot be fulfilled on {what} "{name}": {why}'
-    return ConflictError(message, name=name, kind=kind.plural, group=kind.group)
+    part = f"/{subresource}" if subresource else ""
+    message = f'Operation cannot be fulfilled on {kind.qualified}{part} "{name}": {why}'
+    return ConflictError(message, name=name, kind=f"{kind.plural}{part}", group=kind.group)
 
 
 def forbidden(resource: Resource, name: str, why: str) -> ForbiddenError:
@@ -55,7 +55,7 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> InvalidEr
 
 
 def invalid_kind(kind: str, group: str, name: str, causes: Sequence[Cause]) -> InvalidError:
-    """Say the same of an object that is no resource's, as a Scale."""
+    """Say the same of something that is no resource: a question, or the body of a subresource."""
     what = f"{kind}.{group}" if group else kind
     each = [f"{c.field}: {c.message}" for c in causes]
     text = each[0] if len(each) == 1 else f"[{', '.join(each)}]"

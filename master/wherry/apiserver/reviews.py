@@ -5,12 +5,15 @@ asks what. `kubectl auth can-i`, `auth whoami` and other people's servers (metri
 use them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from wherry.api.clock import Clock
-from wherry.api.errors import BadRequestError, InvalidError, UnauthorizedError
+from wherry.api.errors import BadRequestError, Cause, UnauthorizedError
 from wherry.api.times import format_time
+from wherry.apiserver import refusal
 from wherry.apiserver.gate import Attributes, Gate
+from wherry.apiserver.strategy import fields
 from wherry.apiserver.verbs import User
 
 AUTHENTICATION = "authentication.k8s.io"
@@ -27,25 +30,29 @@ class Reviews:
     async def answer(
         self, kind: str, obj: dict[str, Any], user: User, namespace: str = ""
     ) -> dict[str, Any]:
-        """Return the review with its status; `namespace` is that of a local one's path.
+        """Return the review with its status.
+
+        Args:
+            kind: What is asked.
+            obj: The question; it has passed the schema.
+            user: Who asks.
+            namespace: That of a local one's path.
 
         Raises:
             BadRequestError: the review cannot be read.
             InvalidError: it does not say what it asks.
         """
         spec = obj.get("spec") or {}
-        if not isinstance(spec, dict):
-            raise BadRequestError(f"{kind}: spec must be an object")
         match kind:
             case "SelfSubjectAccessReview":
-                status = self._access(kind, spec, user)
+                status = self._access(kind, spec, user, _check_attributes(spec))
             case "SubjectAccessReview":
-                status = self._access(kind, spec, _subject(spec))
+                status = self._access(kind, spec, _subject(spec), _check_subject(spec))
             case "LocalSubjectAccessReview":
-                _check_local(spec, namespace)
-                status = self._access(kind, spec, _subject(spec))
+                causes = [*_check_subject(spec), *_check_local(spec, namespace)]
+                status = self._access(kind, spec, _subject(spec), causes)
             case "SelfSubjectRulesReview":
-                resources, others = self._gate.rules(user, str(spec.get("namespace") or ""))
+                resources, others = self._gate.rules(user, spec.get("namespace", ""))
                 status = {
                     "resourceRules": list(resources),
                     "nonResourceRules": list(others),
@@ -60,62 +67,76 @@ class Reviews:
                 raise BadRequestError(f"{kind} is not a review")
         return {"metadata": {}, **obj, "status": status}
 
-    def _access(self, kind: str, spec: dict[str, Any], user: User) -> dict[str, Any]:
-        decision = self._gate.decide(user, _attributes(kind, spec))
+    def _access(
+        self, kind: str, spec: dict[str, Any], user: User, causes: Sequence[Cause]
+    ) -> dict[str, Any]:
+        if causes:
+            raise refusal.invalid_kind(kind, AUTHORIZATION, "", causes)
+        decision = self._gate.decide(user, _attributes(spec))
         status: dict[str, Any] = {"allowed": decision.allowed}
         if decision.reason:
             status["reason"] = decision.reason
         return status
 
     async def _token(self, spec: dict[str, Any]) -> dict[str, Any]:
-        token = spec.get("token")
-        if not isinstance(token, str) or not token:
-            return {"authenticated": False, "error": "no token is given"}
+        token, audiences = spec.get("token"), spec.get("audiences") or []
+        if not token:
+            raise BadRequestError("token is required for TokenReview in authentication")
         try:
-            user = await self._gate.authenticate(None, token)
+            user, found = await self._gate.review(token, audiences)
         except UnauthorizedError as error:
-            return {"authenticated": False, "error": error.message}
-        return {"authenticated": True, "user": _user_info(user)}
+            return {"authenticated": False, "error": error.message, "user": {}}
+        status = {"authenticated": True, "user": _user_info(user)}
+        return {**status, "audiences": list(found)} if found else status
 
 
-def _attributes(kind: str, spec: dict[str, Any]) -> Attributes:
-    about, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if isinstance(about, dict) and path is None:
-        fields = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
-        return Attributes(**{name: str(about.get(name) or "") for name in fields})
-    if isinstance(path, dict) and about is None:
-        return Attributes(str(path.get("verb") or ""), path=str(path.get("path") or ""))
-    raise InvalidError(
-        f'{kind}.{AUTHORIZATION} "" is invalid: spec.resourceAttributes: Invalid value: exactly one '
-        "of nonResourceAttributes or resourceAttributes must be specified",
-        kind=kind,
-        group=AUTHORIZATION,
-    )
+_RESOURCE = "resourceAttributes"
+_PATH = "nonResourceAttributes"
 
 
-def _check_local(spec: dict[str, Any], namespace: str) -> None:
-    about = spec.get("resourceAttributes")
-    if isinstance(about, dict) and about.get("namespace") == namespace:
-        return
-    where = about.get("namespace", "") if isinstance(about, dict) else ""
-    raise InvalidError(
-        f'LocalSubjectAccessReview.{AUTHORIZATION} "" is invalid: '
-        f'spec.resourceAttributes.namespace: Invalid value: "{where}": must match metadata.namespace',
-        kind="LocalSubjectAccessReview",
-        group=AUTHORIZATION,
-    )
+def _attributes(spec: dict[str, Any]) -> Attributes:
+    about, path = spec.get(_RESOURCE), spec.get(_PATH, {})
+    if about is None:
+        return Attributes(path.get("verb", ""), path=path.get("path", ""))
+    fields_of = ("verb", "group", "version", "resource", "subresource", "namespace", "name")
+    return Attributes(**{name: about.get(name, "") for name in fields_of})
+
+
+def _check_attributes(spec: dict[str, Any]) -> list[Cause]:
+    """Say what is wrong with what is asked about (upstream's words, down to the `"null"`)."""
+    if _RESOURCE in spec and _PATH in spec:
+        why = f"cannot be specified in combination with {_RESOURCE}"
+        return [fields.invalid(f"spec.{_PATH}", spec[_PATH], why)]
+    if _RESOURCE not in spec and _PATH not in spec:
+        why = f"exactly one of {_PATH} or {_RESOURCE} must be specified"
+        return [fields.invalid(f"spec.{_RESOURCE}", "null", why)]
+    return []
+
+
+def _check_subject(spec: dict[str, Any]) -> list[Cause]:
+    causes = _check_attributes(spec)
+    if not spec.get("user") and not spec.get("groups"):
+        why = "at least one of user or group must be specified"
+        causes.append(fields.invalid("spec.user", "", why))
+    return causes
+
+
+def _check_local(spec: dict[str, Any], namespace: str) -> list[Cause]:
+    if _RESOURCE in spec and (where := spec[_RESOURCE].get("namespace", "")) != namespace:
+        why = "must match metadata.namespace"
+        return [fields.invalid(f"spec.{_RESOURCE}.namespace", where, why)]
+    if _PATH in spec:
+        return [fields.invalid(f"spec.{_PATH}", spec[_PATH], "disallowed on this kind of request")]
+    return []
 
 
 def _subject(spec: dict[str, Any]) -> User:
-    groups = spec.get("groups") or spec.get("group") or []
-    if not isinstance(groups, list) or not (spec.get("user") or groups):
-        raise InvalidError(
-            f'SubjectAccessReview.{AUTHORIZATION} "" is invalid: spec.user: Invalid value: at least '
-            "one of user or group must be specified",
-            kind="SubjectAccessReview",
-            group=AUTHORIZATION,
-        )
-    return User(str(spec.get("user") or ""), tuple(map(str, groups)), str(spec.get("uid") or ""))
+    return User(
+        spec.get("user", ""),
+        tuple(spec.get("groups", ())),
+        spec.get("uid", ""),
+        spec.get("extra", {}),
+    )
 
 
 def _user_info(user: User) -> dict[str, Any]:

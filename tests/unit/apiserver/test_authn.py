@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 import random
 from typing import Any
 
@@ -11,7 +12,9 @@ from registry_world import World, in_world
 
 from wherry.api import kinds
 from wherry.api.errors import ConfigError, InvalidError, NotFoundError, UnauthorizedError
+from wherry.apiserver.access import Access, node_of_pod, requester_of
 from wherry.apiserver.authn import Authenticator, read_token_file
+from wherry.apiserver.authz import FixedPolicy
 from wherry.apiserver.registry import RegistryConfig
 from wherry.apiserver.tokens import TokenConfig
 from wherry.pki.certificates import create_ca, create_signing_key, issue
@@ -78,7 +81,7 @@ def test_a_service_account_token_lives_as_long_as_its_account_and_no_longer_than
         await w.api.delete(kinds.SERVICE_ACCOUNT, "robot", "default")
         await w.create(kinds.SERVICE_ACCOUNT, "default", name="robot")
         await asyncio.sleep(1)
-        with pytest.raises(UnauthorizedError, match="no longer exists"):
+        with pytest.raises(UnauthorizedError, match=r"service account UID \(.*\) does not match"):
             await who.authenticate(None, token)
 
     in_world(run, config=CONFIG)
@@ -87,7 +90,7 @@ def test_a_service_account_token_lives_as_long_as_its_account_and_no_longer_than
 def test_a_token_bound_to_a_pod_dies_with_it() -> None:
     async def run(w: World) -> None:
         await w.create(kinds.SERVICE_ACCOUNT, "default", name="robot")
-        spec = {"containers": [{"name": "c", "image": "i"}]}
+        spec = {"containers": [{"name": "c", "image": "i"}], "serviceAccountName": "robot"}
         await w.create(kinds.POD, "default", name="p", spec=spec)
         ref = {"kind": "Pod", "apiVersion": "v1", "name": "p"}
         token = await token_for(w, boundObjectRef=ref)
@@ -96,7 +99,7 @@ def test_a_token_bound_to_a_pod_dies_with_it() -> None:
         assert user.extra["authentication.kubernetes.io/pod-name"] == ["p"]
         await w.api.delete(kinds.POD, "p", "default")
         await asyncio.sleep(1)
-        with pytest.raises(UnauthorizedError, match="the Pod it was made for no longer exists"):
+        with pytest.raises(UnauthorizedError, match="service account token has been invalidated"):
             await who.authenticate(None, token)
         with pytest.raises(NotFoundError):
             await token_for(w, boundObjectRef=ref)
@@ -170,3 +173,23 @@ def test_bootstrap_tokens(change: dict[str, str], error: str) -> None:
         assert user.groups[:2] == ("system:bootstrappers", "system:bootstrappers:x")
 
     in_world(run)
+
+
+def test_who_is_not_let_in_is_not_told_why_and_the_log_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def run(w: World) -> None:
+        await w.create(kinds.SERVICE_ACCOUNT, "default", name="robot")
+        token = await token_for(w, expirationSeconds=600)
+        policy = FixedPolicy(node_of_pod(w.registry), requester_of(w.registry))
+        access = Access(authenticator(w), policy)
+        await asyncio.sleep(601)
+        with caplog.at_level(logging.INFO), pytest.raises(UnauthorizedError) as refused:
+            await access.authenticate(None, token)
+        assert refused.value.message == "Unauthorized"
+        assert "[invalid bearer token, service account token has expired]" in caplog.text
+        assert token not in caplog.text
+        with pytest.raises(UnauthorizedError, match="service account token has expired"):
+            await access.review(token, ())
+
+    in_world(run, config=CONFIG)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 import orjson
 import pytest
@@ -340,6 +341,47 @@ def test_an_unknown_field_selector_is_refused() -> None:
     in_world(run)
 
 
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"metadata": {"name": "q"}},
+            BadRequestError,
+            "name in URL does not match name in Binding object",
+        ),
+        (
+            {"metadata": {"uid": "1"}},
+            ConflictError,
+            r'fulfilled on pods "p": Precondition failed: UID in precondition: 1, UID in',
+        ),
+        (
+            {"metadata": {"resourceVersion": "1"}},
+            ConflictError,
+            r'on pods "p": Precondition failed: ResourceVersion in precondition: 1, Res',
+        ),
+        (
+            {"target": {"kind": "Rack", "name": "n1"}},
+            InvalidError,
+            'target.kind: Unsupported value: "Rack": supported values: "Node", "<empty>"',
+        ),
+        ({"target": {"kind": "Node"}}, InvalidError, "target.name: Required value"),
+        ({"target": "n1"}, BadRequestError, "cannot be handled as a Binding"),
+        ({}, ConflictError, r'pods/binding "p": pod p has non-empty .spec.schedulingGates'),
+    ],
+)
+def test_what_cannot_be_bound(
+    change: dict[str, Any], error: type[StatusError], message: str
+) -> None:
+    async def run(w: World) -> None:
+        spec = {"containers": [container()], "schedulingGates": [{"name": "a.io/wait"}]}
+        await w.create(kinds.POD, "default", name="p", spec=spec)
+        body = orjson.dumps({"target": {"kind": "Node", "name": "n1"}} | change)
+        with pytest.raises(error, match=message):
+            await w.api.create(kinds.POD, body, "default", name="p", subresource="binding")
+
+    in_world(run)
+
+
 def test_a_pod_is_bound_once() -> None:
     async def run(w: World) -> None:
         await w.create(kinds.POD, "default", name="p", spec={"containers": [container()]})
@@ -358,6 +400,7 @@ def test_a_pod_is_bound_once() -> None:
             'Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to '
             'node "n1"'
         )
+        assert refused.value.kind == "pods/binding"
 
     in_world(run)
 

@@ -15,6 +15,7 @@ from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.registry.remove import Remover
 from wherry.apiserver.registry.request import not_served
 from wherry.apiserver.resources import Resource
+from wherry.apiserver.schema import normalize
 from wherry.apiserver.storage import encode
 from wherry.apiserver.verbs import Context, Written
 from wherry.store.kv import Compare, Op, Put
@@ -47,6 +48,10 @@ class Actions:
                 posted to.
         """
         target = target_of(resource, namespace, name)
+        served = resource.subresource(subresource)
+        if served is not None and served.body is not None:
+            body, warnings = normalize(served.body, body, ctx.field_validation)
+            ctx.warnings.extend(w for w in warnings if w not in ctx.warnings)
         match resource.kind, subresource:
             case kinds.POD, "binding":
                 return await self._bind(ctx, target, body)
@@ -54,7 +59,8 @@ class Actions:
                 return await self._evict(ctx, target, body)
             case kinds.SERVICE_ACCOUNT, "token":
                 raw = await self._parts.reader.get(resource, namespace, name)
-                answer = await self._parts.tokens.answer(orjson.loads(raw), body, self._parts)
+                account, user = orjson.loads(raw), ctx.user
+                answer = await self._parts.tokens.answer(account, body, user, self._parts)
                 return Written(orjson.dumps(answer), created=True)
             case _:
                 raise not_served(resource, "create", subresource)

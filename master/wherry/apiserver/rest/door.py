@@ -30,6 +30,7 @@ from wherry.apiserver.rest.objects import NO_CACHE, Objects
 from wherry.apiserver.rest.path import parse, split
 from wherry.apiserver.rest.query import Query
 from wherry.apiserver.reviews import Reviews
+from wherry.apiserver.schema import normalize
 from wherry.apiserver.tunnel.agent import Dialer
 from wherry.apiserver.tunnel.door import PodStreams
 from wherry.apiserver.usage import NodeUsage
@@ -198,7 +199,8 @@ class RestDoor:
             )
         authorize(self._gate, user, Action("create", row, namespace).attributes)
         content_type = request.headers.get("content-type", "")
-        obj, _ = decode_object(request.body, content_type, row.kind)
+        decoded, _ = decode_object(request.body, content_type, row.kind)
+        obj, _ = normalize(row.kind, decoded, "Ignore")
         answered = await self._reviews.answer(row.kind.kind, obj, user, namespace)
         return Response(201, orjson.dumps(answered), headers=[NO_CACHE])
 
