@@ -1,7 +1,7 @@
 """What REST refuses, gRPC refuses too; and how its batches end."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,16 @@ import pytest
 from apiserver_pki import TestPki
 from grpc_door import client, config_map, doors, in_loop, secure_channel
 
-from wherry.api.errors import BadRequestError, InvalidError, MethodNotAllowedError, NotFoundError
+from wherry.api.errors import (
+    BadRequestError,
+    InvalidError,
+    MethodNotAllowedError,
+    NotFoundError,
+    TooLargeError,
+)
 from wherry.api.kinds import CONFIG_MAP, DEPLOYMENT, POD
-from wherry.client.api import PatchType
+from wherry.apiserver.grpc.message import batches
+from wherry.client.api import EventType, PatchType, WatchEvent
 from wherry.wire.v1 import cluster_pb2 as pb
 from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
 
@@ -134,6 +141,63 @@ def test_an_unknown_propagation_policy_is_refused(pki: TestPki) -> None:
                 await api.delete(CONFIG_MAP, "a", "default", propagation="Orphan")
 
     in_loop(main)
+
+
+@pytest.mark.parametrize("data", [b"\xff" * 100, b"\x0a\x50abc", b"\x12\x02\xff\xfe"])
+def test_what_is_not_protobuf_is_its_senders_fault(
+    pki: TestPki, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], secure_channel(pki, door) as open_channel:
+            channel: Any = open_channel  # without a reader, which its stubs require
+            service = "/wherry.wire.v1.Cluster"
+            for method in ("Get", "Create"):
+                call = channel.unary_unary(f"{service}/{method}")
+                assert await code_of(call(data)) is grpc.StatusCode.INVALID_ARGUMENT
+            watch = channel.unary_stream(f"{service}/Watch")(data)
+            assert await code_of(watch.read()) is grpc.StatusCode.INVALID_ARGUMENT
+            batch = channel.stream_stream(f"{service}/Batch")()
+            create = pb.CreateRequest(resource=MAPS, namespace="default", object=config_map("a"))
+            await batch.write(pb.BatchRequest(id=7, create=create).SerializeToString())
+            await batch.write(data)
+            reply = pb.BatchReply.FromString(await batch.read())
+            assert (reply.id, reply.status) == (7, b"")
+            assert await code_of(batch.read()) is grpc.StatusCode.INVALID_ARGUMENT
+            assert len(door.verbs.calls) == 1
+
+    in_loop(main)
+    assert "Traceback" not in caplog.text
+
+
+async def code_of(call: Awaitable[Any]) -> grpc.StatusCode:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return raised.value.code()
+
+
+def test_lists_ask_for_no_more_than_a_url_holds(pki: TestPki) -> None:
+    async def main() -> None:
+        async with doors(pki) as [door], client(pki, [door.address]) as api:
+            for labels, fields in (("a=b," * 200_000 + "c", ""), ("", "x" * 1_000_000)):
+                with pytest.raises(TooLargeError):
+                    await api.list(CONFIG_MAP, labels=labels, fields=fields)
+                with pytest.raises(TooLargeError):
+                    await anext(
+                        aiter(api.watch(CONFIG_MAP, revision=1, labels=labels, fields=fields))
+                    )
+            assert door.verbs.calls == []
+            await api.list(CONFIG_MAP, "default", limit=-1)
+            assert door.verbs.calls[-1][-1].limit == 0
+
+    in_loop(main)
+
+
+def test_a_watcher_that_does_not_read_costs_one_message_not_all() -> None:
+    events = [WatchEvent(EventType.MODIFIED, b"x" * 100_000, n) for n in range(1000)]
+    cut = batches(events)
+    assert len(next(cut).events) == 3
+    assert sum(len(batch.events) for batch in cut) == 997
+    assert list(batches([])) == []
 
 
 def test_writes_of_a_batch_are_counted_one_by_one(pki: TestPki) -> None:

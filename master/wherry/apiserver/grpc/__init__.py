@@ -5,7 +5,8 @@ not leave it to the client (ADR 0020). A bearer token in the metadata is the mor
 word: it then says who asks. Refusals carry the Kubernetes Status in the trailing metadata.
 Server reflection and `grpc.health.v1` are on.
 
-`service` performs calls, `message` says what their messages mean, `server` listens.
+`service` performs calls, `message` says what their messages mean, `unreadable` refuses what is
+none, `server` listens.
 """
 
 from wherry.apiserver.grpc.server import GrpcServer

@@ -1,13 +1,14 @@
 """What gRPC's messages mean: events to batches, bytes to objects, errors to codes. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 import orjson
 
-from wherry.api.errors import StatusError, UnsupportedMediaError
+from wherry.api.errors import StatusError, TooLargeError, UnsupportedMediaError
 from wherry.apiserver.decode import decode_body, decode_object
+from wherry.apiserver.http.message import DEFAULT_LIMITS
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.verbs import Context, User
 from wherry.client.api import EventType, PatchType, WatchEvent
@@ -35,25 +36,41 @@ _EVENT_TYPES = {
     EventType.BOOKMARK: pb.Event.BOOKMARK,
 }
 _BATCH_EVENTS = 100
-_BATCH_BYTES = 1 << 20
+_BATCH_BYTES = 256 * 1024
 _STATUS_BYTES = 32 * 1024
 _STATUS_TEXT = 1024
 JSON = "application/json"
 
 
-def batches(events: Sequence[WatchEvent]) -> list[pb.WatchBatch]:
-    """Cut events into messages of at most 100 events and about 1 MB."""
-    found: list[pb.WatchBatch] = []
-    size = 0
+def batches(events: Sequence[WatchEvent]) -> Iterator[pb.WatchBatch]:
+    """Cut events into messages of at most 100 events and about 256 KB.
+
+    One at a time: a watcher that does not read costs a copy of one of them, not of all that
+    waits for it.
+    """
+    batch, size = pb.WatchBatch(), 0
     for event in events:
-        if not found or size >= _BATCH_BYTES or len(found[-1].events) >= _BATCH_EVENTS:
-            found.append(pb.WatchBatch())
-            size = 0
-        found[-1].events.add(
+        if size >= _BATCH_BYTES or len(batch.events) >= _BATCH_EVENTS:
+            yield batch
+            batch, size = pb.WatchBatch(), 0
+        batch.events.add(
             type=_EVENT_TYPES[event.type], revision=event.revision, object=event.object
         )
         size += len(event.object)
-    return found
+    if batch.events:
+        yield batch
+
+
+def check_asked(*texts: str) -> None:
+    """Hold selectors and tokens to what fits the URL of a REST request.
+
+    Raises:
+        TooLargeError: they are longer; to read a million requirements holds up everybody.
+    """
+    if sum(map(len, texts)) > DEFAULT_LIMITS.target_bytes:
+        raise TooLargeError(
+            f"Request entity too large: limit is {DEFAULT_LIMITS.target_bytes} for selectors"
+        )
 
 
 def object_of(ctx: Context, resource: Resource, request: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from wherry.api.errors import ConfigError
 from wherry.apiserver.grpc.service import ClusterService
+from wherry.apiserver.grpc.unreadable import UnreadableInterceptor
 from wherry.pki.tls import TlsFiles
 from wherry.wire.v1.cluster_pb2_grpc import add_ClusterServicer_to_server
 
@@ -24,6 +25,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 64 * 1024),
     ("grpc.absolute_max_metadata_size", 128 * 1024),
+    ("grpc.max_concurrent_streams", 10_000),  # calls of one connection; thousands of hollow nodes
     # Clients ping every two seconds to notice a dead master; that is no abuse.
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
@@ -66,7 +68,7 @@ class GrpcServer:
     async def run(self) -> None:
         """Serve until cancelled."""
         options = [*_OPTIONS, ("grpc.so_reuseport", int(self._reuse_port))]
-        server = grpc.aio.server(options=options)
+        server = grpc.aio.server(options=options, interceptors=[UnreadableInterceptor(SERVICE)])
         add_ClusterServicer_to_server(self._service, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -22,6 +22,7 @@ from wherry.apiserver.asked import (
 from wherry.apiserver.gate import Action, Gate, authorize, bearer
 from wherry.apiserver.grpc.message import (
     batches,
+    check_asked,
     manager,
     object_of,
     patch_of,
@@ -95,10 +96,11 @@ class ClusterService(ClusterServicer):
         """Return a page."""
 
         async def perform(user: User, resource: Resource) -> pb.ListReply:
+            check_asked(request.labels, request.fields, request.continue_token)
             options = ListOptions(
                 labels=request.labels,
                 fields=request.fields,
-                limit=request.limit,
+                limit=max(0, request.limit),  # as over REST
                 continue_token=request.continue_token,
                 revision="0" if request.cached and not request.continue_token else "",
             )
@@ -131,6 +133,7 @@ class ClusterService(ClusterServicer):
         """Stream changes until the client goes or this server drains."""
 
         async def perform(user: User, resource: Resource) -> None:
+            check_asked(request.labels, request.fields)
             options = WatchOptions(
                 labels=request.labels,
                 fields=request.fields,
@@ -150,7 +153,7 @@ class ClusterService(ClusterServicer):
         try:
             user = await self._user(context)
         except StatusError as error:
-            await _abort(context, error)
+            await abort(context, error)
         writing = asyncio.Lock()
         slots = asyncio.Semaphore(_BATCH_WRITES)
 
@@ -267,7 +270,7 @@ class ClusterService(ClusterServicer):
                 resource = self._allowed(user, verb, request)
                 return await perform(user, resource)
         except StatusError as error:
-            await _abort(context, error)
+            await abort(context, error)
 
     @asynccontextmanager
     async def _counted(self, verb: str, request: Any) -> AsyncIterator[None]:
@@ -334,6 +337,7 @@ async def _closable(events: AsyncIterator[T]) -> AsyncGenerator[T, None]:
             await close()
 
 
-async def _abort(context: Call, error: StatusError) -> NoReturn:
+async def abort(context: Call, error: StatusError) -> NoReturn:
+    """End a call with an error's code, message and Status."""
     code, details, status = refusal(error)
     await context.abort(code, details, ((STATUS_KEY, status),))
