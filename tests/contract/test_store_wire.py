@@ -14,6 +14,7 @@ import pytest
 from etcd_pair import Server, asked, differences, pair, told
 from google.protobuf.message import Message
 
+from wherry.process.clock import SystemClock
 from wherry.wire.etcd import election_pb2, lock_pb2, rpc_pb2
 from wherry.wire.etcd.rpc_pb2 import (
     Compare,
@@ -27,6 +28,7 @@ from wherry.wire.etcd.rpc_pb2 import (
 pytestmark = pytest.mark.integration
 Call = Callable[[Server], Message]
 END = b"\0"
+CLOCK = SystemClock()
 
 
 @pytest.fixture
@@ -332,7 +334,7 @@ class Stream:
 
     def __init__(self, server: Server) -> None:
         self._sent: queue.Queue[rpc_pb2.WatchRequest | None] = queue.Queue()
-        self._call = server.watch.Watch(iter(self._sent.get, None), timeout=20)
+        self._call = server.watch.Watch(iter(self._sent.get, None), timeout=90)
 
     def send(self, request: Message) -> None:
         if isinstance(request, rpc_pb2.WatchCreateRequest):
@@ -357,12 +359,20 @@ def watched(server: Server, steps: Sequence[Message | int]) -> list[str]:
     with contextlib.closing(Stream(server)) as stream:
         for step in steps:
             if isinstance(step, int):
-                seen += [told(stream.next()) for _ in range(step)]
+                seen += _in_order([stream.next() for _ in range(step)])
             elif type(step).__name__.startswith("Watch"):
                 stream.send(step)
             else:
                 asked(ask(step)[1], server)
     return seen
+
+
+def _in_order(responses: Sequence[rpc_pb2.WatchResponse]) -> list[str]:
+    """Render responses; those of several watches to one write come in any order from an etcd."""
+    revisions = {response.header.revision for response in responses}
+    if len(revisions) == 1 and all(response.events for response in responses):
+        responses = sorted(responses, key=lambda response: response.watch_id)
+    return [told(response) for response in responses]
 
 
 W = rpc_pb2.WatchCreateRequest
@@ -483,12 +493,23 @@ def test_a_response_is_cut_into_fragments(servers: tuple[Server, Server]) -> Non
 
 
 def kept_waiting(server: Server, request: Message) -> Message:
-    """Ask for a lock that somebody holds; client and server both see the time run out, in a race."""
+    """Ask for a lock that somebody holds; client and server both see the time run out, in a race.
+
+    Who waits has a key, and when the server has seen it, it is gone again: two revisions.
+    """
+    before = _revision(server)
     with pytest.raises(grpc.RpcError) as caught:
-        server.lock.Lock(request, timeout=0.5)
+        server.lock.Lock(request, timeout=3)
+    deadline = CLOCK.monotonic() + 60
+    while _revision(server) < before + 2:
+        assert CLOCK.monotonic() < deadline, "who waited has no key, or still has it"
     assert caught.value.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN)
     assert "deadline exceeded" in str(caught.value.details()).lower()
     return lock_pb2.LockResponse()
+
+
+def _revision(server: Server) -> int:
+    return int(server.kv.Range(get("-")).header.revision)
 
 
 def test_locks_and_elections(servers: tuple[Server, Server]) -> None:
@@ -519,7 +540,7 @@ def test_an_election(servers: tuple[Server, Server]) -> None:
         server.lease.LeaseGrant(rpc_pb2.LeaseGrantRequest(ID=6, TTL=100))
         campaign = election_pb2.CampaignRequest
         first = server.election.Campaign(campaign(name=b"/e", lease=5, value=b"one"))
-        observed = server.election.Observe(election_pb2.LeaderRequest(name=b"/e"), timeout=20)
+        observed = server.election.Observe(election_pb2.LeaderRequest(name=b"/e"), timeout=90)
         assert next(observed).kv.value == b"one"
         waiting = server.election.Campaign.future(campaign(name=b"/e", lease=6, value=b"two"))
         with pytest.raises(grpc.FutureTimeoutError):
@@ -530,7 +551,7 @@ def test_an_election(servers: tuple[Server, Server]) -> None:
         assert next(observed).kv.value == b"still me"
         assert server.election.Leader(election_pb2.LeaderRequest(name=b"/e")).kv.lease == 5
         server.election.Resign(election_pb2.ResignRequest(leader=first.leader))
-        assert waiting.result(timeout=10).leader.lease == 6
+        assert waiting.result(timeout=90).leader.lease == 6
         assert next(observed).kv.value == b"two"
         observed.cancel()
 
