@@ -67,11 +67,16 @@ def test_bad_tokens(hollow: HollowCluster, namespace: str, tmp_path: Path, wrong
     else:
         account = f"/api/v1/namespaces/{namespace}/serviceaccounts/robot"
         assert hollow.ask(account, method="DELETE")[0] == 200
+        until(lambda: _opens_nothing(hollow, token), "the authenticator's cache")
     for user in (None, "admin"):  # a token counts before a certificate
         code, status = hollow.ask("/api/v1/pods", headers=bearer(token), user=user)
         assert code == 401
         assert (status["reason"], status["code"]) == ("Unauthorized", 401)
         assert token not in str(status)
+
+
+def _opens_nothing(hollow: HollowCluster, token: str) -> bool:
+    return hollow.ask("/api/v1/pods", headers=bearer(token), user=None)[0] == 401
 
 
 def test_nobody(hollow: HollowCluster) -> None:
@@ -99,7 +104,7 @@ def test_a_certificate_of_another_authority(hollow: HollowCluster, tmp_path: Pat
 
 def _talk(hollow: HollowCluster, context: ssl.SSLContext) -> None:
     with (
-        socket.create_connection(("127.0.0.1", hollow.ports["secure"]), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", hollow.ports["secure"]), timeout=60) as raw,
         context.wrap_socket(raw, server_hostname="127.0.0.1") as connection,
     ):
         connection.sendall(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
