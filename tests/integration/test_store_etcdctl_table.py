@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 from etcd_pair import Server, pair, told
 
+from wherry.process.clock import SystemClock
 from wherry.wire.etcd import rpc_pb2
 
 pytestmark = pytest.mark.integration
+CLOCK = SystemClock()
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Etcdctl:
         self.words = {"directory": str(directory)}
         self.arguments = (
             *("etcdctl", "--endpoints", server.endpoint, *server.flags),
-            "--command-timeout=10s",
+            *("--command-timeout=60s", "--dial-timeout=60s", "--keepalive-timeout=60s"),
         )
         self.environment: Mapping[str, str] = {**os.environ, "ETCDCTL_API": "3"}
 
@@ -123,7 +125,7 @@ class Etcdctl:
         with self.start(row.command) as process:
             if row.lines:
                 return self._begin(process, row)
-            out, err = process.communicate(row.stdin.encode(), timeout=30)
+            out, err = process.communicate(row.stdin.encode(), timeout=90)
         text = out.decode(errors="backslashreplace") + err.decode(errors="backslashreplace")
         if row.keep:
             self.words[row.keep] = re.findall(r"lease ([0-9a-f]{16})", text)[0]
@@ -136,8 +138,8 @@ class Etcdctl:
         process.stdin.flush()
         read = b"".join(process.stdout.readline() for _ in range(row.lines))
         process.send_signal(signal.SIGINT)
-        try:
-            process.communicate(timeout=5)
+        try:  # who holds a lock lets it go now: that counts for revisions
+            process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
         return self._normal(read.decode())
@@ -191,7 +193,7 @@ def test_protobuf_output(both: tuple[Etcdctl, Etcdctl]) -> None:
     for etcdctl in both:
         etcdctl(Row("put /p 1"))
         with etcdctl.start("get /p -w protobuf") as process:
-            out, _ = process.communicate(timeout=20)
+            out, _ = process.communicate(timeout=90)
         response = rpc_pb2.RangeResponse.FromString(out)
         assert response.header.cluster_id
         seen.append(told(response))
@@ -234,9 +236,6 @@ def test_make_mirror(both: tuple[Etcdctl, Etcdctl], source: int) -> None:
 
 
 def _until(etcdctl: Etcdctl, command: str, want: str) -> None:
-    said = ""
-    for _ in range(100):  # each takes a process
-        said = etcdctl(Row(command))
-        if said == want:
-            return
-    raise AssertionError(f"{command}: {said!r}")
+    deadline = CLOCK.monotonic() + 60
+    while (said := etcdctl(Row(command))) != want:  # each takes a process
+        assert CLOCK.monotonic() < deadline, f"{command}: {said!r}"

@@ -14,6 +14,7 @@ import pytest
 from ports import claim
 from store_process import Processes, cluster
 
+from wherry.api.errors import UnavailableError
 from wherry.store.client import StoreClient
 from wherry.store.kv import CompactedError, Put, Range
 
@@ -74,7 +75,7 @@ def flags(processes: Processes, name: str, token: str) -> list[str]:
 
 async def written(load: Load, count: int) -> None:
     """Wait until so many writes were acknowledged."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while len(load.acknowledged) < count:  # a count
             await asyncio.sleep(0.02)
 
@@ -84,7 +85,7 @@ def test_a_snapshot_of_a_busy_member_starts_a_new_cluster() -> None:
         async with cluster(3, flags=("--snapshot-count", "300")) as processes:
             file = processes.directory / "backup.snap"
             socket = processes.directory / "m2.sock"
-            load = Load([processes.client(name, timeout_s=30) for name in processes.names * 4])
+            load = Load([processes.client(name, timeout_s=60) for name in processes.names * 4])
             async with load.running():
                 await written(load, 51)
                 before = set(load.acknowledged)
@@ -100,7 +101,7 @@ def test_a_snapshot_of_a_busy_member_starts_a_new_cluster() -> None:
                     await wherry("snapshot", "restore", file, *flags(restored, name, "restored"))
                     assert "good" in await wherry("verify", restored.directory / name)
                 restored.start_all()
-                client = restored.client(timeout_s=30)
+                client = restored.client(timeout_s=60)
                 found, revision = await keys(client)
                 assert before <= found, "acknowledged before the snapshot was asked for"
                 assert found <= load.acknowledged | after | found
@@ -109,7 +110,7 @@ def test_a_snapshot_of_a_busy_member_starts_a_new_cluster() -> None:
                 await client.txn([], [Put(b"/v/new", b"1")])
                 await client.close()
                 for name in restored.names:
-                    own = restored.client(name, timeout_s=30)
+                    own = restored.client(name, timeout_s=60)
                     assert (await keys(own))[0] == found | {b"/v/new"}
                     await own.close()
             finally:
@@ -121,8 +122,9 @@ def test_a_snapshot_of_a_busy_member_starts_a_new_cluster() -> None:
 def test_a_backup_is_possible_when_the_majority_is_gone() -> None:
     async def main() -> None:
         async with cluster(3) as processes:
-            client = processes.client("m1", timeout_s=30)
+            client = processes.pinned("m1", timeout_s=60)
             await client.txn([], [Put(b"/v/a", b"1")])
+            await client.range(Range(b"/v/a"))  # it has applied that itself
             await client.close()
             for name in ("m2", "m3"):
                 processes.kill(name)
@@ -139,7 +141,7 @@ def test_a_backup_is_possible_when_the_majority_is_gone() -> None:
 def test_verify_and_dump_look_at_a_running_member() -> None:
     async def main() -> None:
         async with cluster(1) as processes:
-            client = processes.client()
+            client = processes.client(timeout_s=60)
             await client.txn([], [Put(b"/v/a", b"12345")])
             await client.close()
             said = await wherry("verify", processes.directory / "m1")
@@ -153,14 +155,23 @@ def test_verify_and_dump_look_at_a_running_member() -> None:
     asyncio.run(main())
 
 
+async def listed(processes: Processes, name: str) -> str:
+    """Return what a member says that the members are, "" while it does not answer."""
+    client = processes.pinned(name, timeout_s=5)
+    try:
+        await client.status()
+    except UnavailableError:
+        return ""
+    finally:
+        await client.close()
+    return await wherry("member", "list", "--socket", processes.directory / f"{name}.sock")
+
+
 async def settled_members(processes: Processes, count: int) -> list[str]:
     """Wait until every member says that there are `count` voters."""
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while True:
-            said = [
-                await wherry("member", "list", "--socket", processes.directory / f"{name}.sock")
-                for name in processes.processes
-            ]
+            said = [await listed(processes, name) for name in processes.processes]
             if all(one.count(", started, ") == count and "true" not in one for one in said):
                 return said
             await asyncio.sleep(0.2)
@@ -169,11 +180,13 @@ async def settled_members(processes: Processes, count: int) -> list[str]:
 def test_a_cluster_comes_back_from_one_disk() -> None:
     async def main() -> None:
         async with cluster(3, flags=("--snapshot-count", "400")) as processes:
-            load = Load([processes.client(name, timeout_s=30) for name in processes.names * 4])
+            load = Load([processes.client(name, timeout_s=60) for name in processes.names * 4])
             async with load.running():
                 await written(load, 1000)  # so that there are snapshots, and a log behind them
             survivor, *lost = processes.names
-            caught_up = processes.client(survivor)  # of what it lacks nobody could tell
+            caught_up = processes.pinned(
+                survivor, timeout_s=60
+            )  # of what it lacks nobody could tell
             assert (await keys(caught_up))[0] == load.acknowledged
             await caught_up.close()
             for name in processes.names:
@@ -189,7 +202,7 @@ def test_a_cluster_comes_back_from_one_disk() -> None:
             said = await wherry("recover", "--data-dir", path, "--initial-cluster", peers, "--yes")
             assert "nobody can say" in said
             processes.start(survivor)
-            alone = processes.client(survivor, timeout_s=30)
+            alone = processes.client(survivor, timeout_s=60)
             found, revision = await keys(alone)
             assert found == load.acknowledged
             assert revision > load.revision, "a revision was used twice"
@@ -206,7 +219,7 @@ def test_a_cluster_comes_back_from_one_disk() -> None:
                 processes.start(name)
             await settled_members(processes, 3)
             processes.kill(survivor)  # who is back can go on without the one that had it all
-            client = processes.client(lost[0], timeout_s=30)
+            client = processes.client(lost[0], timeout_s=60)
             await client.txn([], [Put(b"/v/without", b"1")])
             assert (await keys(client))[0] == load.acknowledged | {b"/v/alone", b"/v/without"}
             await client.close()
@@ -225,7 +238,7 @@ def test_a_disk_that_fails_stops_the_process_with_one_line(tmp_path: Path) -> No
         ],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 2
     (said,) = [line for line in done.stderr.splitlines() if line.startswith("wherry store:")]

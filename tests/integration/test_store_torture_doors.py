@@ -40,8 +40,11 @@ def test_clients_of_the_wrong_role_are_refused() -> None:
                 give(processes, role, subject)
             for name, welcome in (("admin", True), ("m1", True), *((r, False) for r in STRANGERS)):
                 network = Sockets(client_tls=client_context(processes.tls(name)))
-                client = StoreClient([processes.rpc("m1")], network, Random(), timeout_s=1)
-                etcd = EtcdStore([processes.etcd("m1")], Random(), tls=processes.tls(name))
+                patience_s = 60 if welcome else 1
+                client = StoreClient([processes.rpc("m1")], network, Random(), timeout_s=patience_s)
+                etcd = EtcdStore(
+                    [processes.etcd("m1")], Random(), tls=processes.tls(name), timeout_s=60
+                )
                 if welcome:
                     await client.txn([], [Put(b"/a", b"1")])
                     assert (await etcd.range(Range(b"/a"))).count == 1
@@ -71,7 +74,7 @@ def test_no_door_opens_without_a_certificate_or_in_the_clear() -> None:
                     with contextlib.suppress(ssl.SSLError, ConnectionError):
                         reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
                         writer.write(b"\x00\x00\x00\x01\x90PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-                        async with asyncio.timeout(10):
+                        async with asyncio.timeout(60):
                             with contextlib.suppress(ssl.SSLError, ConnectionError):
                                 said = await reader.read()
                         writer.close()
@@ -102,13 +105,13 @@ def test_only_the_members_own_certificate_opens_a_peer_link(subject: Subject) ->
             processes.kill("m3")
             give(processes, "m3", subject)
             processes.start("m3")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while "does not name" not in processes.log("m1") + processes.log("m2"):
                     await asyncio.sleep(0.05)
-            alone = processes.pinned("m3")
+            alone = processes.pinned("m3", timeout_s=60)
             assert not (await alone.status()).leader
             await alone.close()
-            client = processes.client("m1")
+            client = processes.client("m1", timeout_s=60)
             await client.txn([], [Put(b"/a", b"1")])
             await client.close()
 
@@ -139,7 +142,7 @@ def test_renewed_certificates_are_used_without_a_restart() -> None:
             subject = Subject("system:store", hosts=("m1", "renewed", "127.0.0.1"), server=True)
             give(processes, "m1", subject)
             new = ssl.PEM_cert_to_DER_cert((processes.directory / "m1.crt").read_text())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 for door in doors["m1"]:
                     while await shown(processes, door) != new:
                         await asyncio.sleep(0.2)
@@ -149,7 +152,7 @@ def test_renewed_certificates_are_used_without_a_restart() -> None:
             await client.close()
             processes.kill("m2")
             processes.start("m2")  # it and m1 dial each other anew
-            again = processes.pinned("m2", timeout_s=20)
+            again = processes.pinned("m2", timeout_s=60)
             assert (await again.range(Range(b"/a"))).count == 1
             await again.close()
 

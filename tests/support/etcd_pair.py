@@ -99,12 +99,12 @@ def real() -> Iterator[Server]:
             yield _ready(Server("etcd", endpoint, (), channel))
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def _ready(server: Server) -> Server:
-    server.kv.Range(rpc_pb2.RangeRequest(key=b"-"), timeout=30, wait_for_ready=True)
+    server.kv.Range(rpc_pb2.RangeRequest(key=b"-"), timeout=90, wait_for_ready=True)
     return server
 
 

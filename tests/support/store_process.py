@@ -128,13 +128,13 @@ class Processes:
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         process = self.processes.pop(name)
         process.send_signal(number)
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
     def send(self, name: str, number: int) -> None:
         """Send a signal, and leave the process where it is."""
         self.processes[name].send_signal(number)
 
-    def ended(self, name: str, within_s: float = 20) -> int:
+    def ended(self, name: str, within_s: float = 60) -> int:
         """Wait for a member to end by itself; return its exit code."""
         code = self.processes[name].wait(timeout=within_s)
         del self.processes[name]
@@ -154,7 +154,7 @@ class Processes:
     def log(self, name: str) -> str:
         return (self.directory / f"{name}.log").read_text()
 
-    async def ready(self, within_s: float = 30) -> None:
+    async def ready(self, within_s: float = 90) -> None:
         """Wait until requests are answered; if none are, say what the members said."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within_s
@@ -194,7 +194,7 @@ async def cluster(count: int, *, flags: Sequence[str] = ()) -> AsyncIterator[Pro
 @contextlib.asynccontextmanager
 async def one() -> AsyncIterator[Store]:
     async with cluster(1) as processes:
-        client = processes.client()
+        client = processes.client(timeout_s=30)
         yield client
         await client.close()
 
@@ -202,7 +202,7 @@ async def one() -> AsyncIterator[Store]:
 @contextlib.asynccontextmanager
 async def three() -> AsyncIterator[Store]:
     async with cluster(3) as processes:
-        client = processes.client(processes.names[-1])
+        client = processes.client(processes.names[-1], timeout_s=30)
         yield client
         await client.close()
 
@@ -211,7 +211,9 @@ async def three() -> AsyncIterator[Store]:
 async def through_etcd_door() -> AsyncIterator[Store]:
     async with cluster(1) as processes:
         name = processes.names[0]
-        store = EtcdStore([processes.etcd(name)], Random(), tls=processes.tls("admin"))
+        store = EtcdStore(
+            [processes.etcd(name)], Random(), tls=processes.tls("admin"), timeout_s=30
+        )
         yield store
         await store.close()
 
@@ -236,12 +238,12 @@ async def etcd() -> AsyncIterator[Store]:
             env={**os.environ, "ETCD_UNSUPPORTED_ARCH": "arm64"},
         )
     try:
-        store = EtcdStore([f"127.0.0.1:{client_port}"], Random(), timeout_s=20)
+        store = EtcdStore([f"127.0.0.1:{client_port}"], Random(), timeout_s=60)
         await store.range(Range(b"/"))
         yield store
         await store.close()
         await asyncio.sleep(0)
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         shutil.rmtree(directory, ignore_errors=True)
