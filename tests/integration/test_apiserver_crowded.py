@@ -71,7 +71,7 @@ class World:
 @asynccontextmanager
 async def world(connections: int) -> AsyncIterator[World]:
     one = World(connections)
-    async with asyncio.TaskGroup() as tasks, one.stack, asyncio.timeout(20):
+    async with asyncio.TaskGroup() as tasks, one.stack, asyncio.timeout(90):
         task = tasks.create_task(one.server.run())
         one.stack.callback(task.cancel)
         await one.server.listening.wait()

@@ -43,7 +43,7 @@ def test_objects_live_in_etcd_under_kubernetes_keys(tmp_path: Path) -> None:
             with pytest.raises(NotFoundError):
                 await api.get(CONFIG_MAP, "a", "n")
             seen: list[EventType] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while len(seen) < 3:
                     seen += [e.type for e in await anext(events)]
             assert seen == [EventType.ADDED, EventType.MODIFIED, EventType.DELETED]

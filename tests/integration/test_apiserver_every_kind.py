@@ -49,7 +49,7 @@ def runner(kubectl: Path, running: Running, home: Path) -> Run:
             env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
         )
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 written, problem = await process.communicate()
         finally:
             if process.returncode is None:
@@ -109,7 +109,7 @@ def test_every_kind_by_kubectl(build: Version, tmp_path: Path) -> None:
     kubectl = program(build)
 
     async def main() -> None:
-        async with asyncio.timeout(200), running_apiserver(TestPki(tmp_path)) as running:
+        async with asyncio.timeout(600), running_apiserver(TestPki(tmp_path)) as running:
             run = runner(kubectl, running, tmp_path)
             await run("create", "namespace", "default")
             await story(run, build, samples(), tmp_path)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.integration
 EACH = int(os.environ.get("WHERRY_OPENAPI_REQUESTS", "4"))
 """Requests for each operation; more for an hour of it."""
 SEED = int(os.environ.get("WHERRY_OPENAPI_SEED", "1"))
-LONGEST_S = 20
+LONGEST_S = 60
 UPSTREAMS_500 = b"failed to create typed patch object"
 """kube-apiserver answers an apply of unknown or repeated fields with 500, and so do we."""
 

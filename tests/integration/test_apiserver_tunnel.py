@@ -132,7 +132,7 @@ async def world(directory: Path, agent_user: str = "system:node:n1") -> AsyncIte
         task = tasks.create_task(http.run())
         await http.listening.wait()
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(90):
                 yield World(verbs, agent, http.port, pki)
         finally:
             task.cancel()

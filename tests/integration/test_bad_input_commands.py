@@ -17,7 +17,7 @@ from wherry.process.clock import SystemClock
 
 pytestmark = pytest.mark.integration
 
-DEADLINE_S = 30
+DEADLINE_S = 120
 WITH_CONFIG = sorted(set(SUBCOMMANDS) - {"init", "join"})
 CLIENTS = {
     "scheduler": [],

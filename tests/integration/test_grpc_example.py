@@ -55,7 +55,7 @@ async def play_the_cluster(api: GrpcApi, replicas: int) -> None:
 
 def test_the_example_sees_its_pods_become_ready(tmp_path: Path) -> None:
     async def main() -> None:
-        async with asyncio.timeout(40), running_apiserver(TestPki(tmp_path)) as running:
+        async with asyncio.timeout(120), running_apiserver(TestPki(tmp_path)) as running:
             admin = running.admin
             api = GrpcApi(
                 [running.grpc_address], ca=admin.ca, cert=admin.cert, key=admin.key, rng=Random(0)

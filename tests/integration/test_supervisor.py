@@ -12,7 +12,7 @@ import pytest
 from wherry.process.supervisor import Child, State, Supervisor
 
 pytestmark = pytest.mark.integration
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def child(tmp_path: Path, name: str, program: str, **options: object) -> Child:

@@ -75,7 +75,7 @@ async def running_apiserver(
     )
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(server.run())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await server.http.listening.wait()
             await server.grpc.listening.wait()
             await registry.synced.wait()

@@ -25,8 +25,8 @@ from ports import claim_row
 from wherry.cli.plan import PORTS, ports_from
 
 NODES: Final = 3
-UP_S: Final = 60.0
-DOWN_S: Final = 25.0
+UP_S: Final = 120.0
+DOWN_S: Final = 90.0
 READY: Final = "the cluster is ready at"
 BUSY: Final = "is another cluster running here?"
 _ATTEMPTS: Final = 5
@@ -35,7 +35,7 @@ _LOG_TAIL: Final = 40
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], what: str, *, timeout_s: float = 30) -> T:
+def until(condition: Callable[[], T | None], what: str, *, timeout_s: float = 60) -> T:
     """Return the condition's first true value; wait for it with a deadline."""
     deadline = time.perf_counter() + timeout_s
     while not (result := condition()):
@@ -101,7 +101,7 @@ class HollowCluster:
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             request.add_header(name, value)
         try:
-            with urllib.request.urlopen(request, timeout=20, context=self.tls(user)) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60, context=self.tls(user)) as answer:  # noqa: S310
                 return answer.status, _decoded(answer.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -110,7 +110,7 @@ class HollowCluster:
     def metrics(self, process: str) -> str:
         """Return a process's /metrics."""
         url = f"http://127.0.0.1:{self.ports[f'{process}-health']}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with urllib.request.urlopen(url, timeout=60) as answer:
             text: str = answer.read().decode()
             return text
 

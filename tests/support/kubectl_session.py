@@ -21,8 +21,8 @@ from lablib.kubectl import builds
 from lablib.layout import CACHE
 
 VERSIONS: Final = tuple((1, minor) for minor in (20, *range(27, 34)))
-CALL_S: Final = 40.0
-UNTIL_S: Final = 30.0
+CALL_S: Final = 120.0
+UNTIL_S: Final = 60.0
 _EDITOR: Final = "sed -i s/nginx:1$/nginx:9/"
 """What `kubectl edit` does: another image, as a person would type it."""
 WEB: Final = """\
