@@ -19,9 +19,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
-from sortedcontainers import SortedDict
 
 from wherry.api.errors import ExpiredError
+from wherry.apiserver.cache.entries import Entries
 from wherry.apiserver.cache.selection import TRIGGERS, Selection
 from wherry.apiserver.cache.watcher import Watcher
 from wherry.apiserver.resources import Resource
@@ -111,7 +111,7 @@ class WatchCache:
     ) -> None:
         self.resource = resource
         self.codec = Codec(resource)
-        self.entries: SortedDict = SortedDict()
+        self.entries = Entries()
         self.progress = Progress()
         self.floor = 0
         """Watches may begin at this revision or later."""
@@ -131,7 +131,7 @@ class WatchCache:
     def replace(self, entries: Iterable[Entry], revision: int) -> None:
         """Begin anew from a list at `revision`; every watch ends, because history was lost."""
         self.end_watches(ExpiredError("the watch cache was rebuilt: list again"))
-        self.entries = SortedDict((e.key, e) for e in entries)
+        self.entries = Entries(entries)
         self._ring.clear()
         self._ring_bytes = 0
         self.progress.revision = self.floor = self.changed = revision
@@ -140,10 +140,8 @@ class WatchCache:
         """Apply (key, new entry or None, revision) in order; the state is then at `revision`."""
         touched: dict[int, _Group] = {}
         for key, new, at in changes:
-            old = self.entries.pop(key, None) if new is None else self.entries.get(key)
-            if new is not None:
-                self.entries[key] = new
-            elif old is None:
+            old = self.entries.pop(key) if new is None else self.entries.put(new)
+            if new is None and old is None:
                 continue
             change = Change(at, old, new)
             self._remember(change)
@@ -194,16 +192,19 @@ class WatchCache:
 
     def get(self, key: bytes) -> Entry | None:
         """Return one object as the cache has it."""
-        entry: Entry | None = self.entries.get(key)
-        return entry
+        return self.entries.get(key)
 
-    def scan(self, namespace: str = "", start: bytes = b"") -> list[Entry]:
-        """Return the objects of a namespace ("": all) in key order, from `start` on."""
+    def scan(self, namespace: str = "", start: bytes = b"", most: int | None = None) -> list[Entry]:
+        """Return the objects of a namespace ("": all) in key order, from `start` on, `most` of them."""
+        return self.entries.between(*self._range(namespace, start), most)
+
+    def count(self, namespace: str = "", start: bytes = b"") -> int:
+        """Return how many objects `scan` finds."""
+        return self.entries.count(*self._range(namespace, start))
+
+    def _range(self, namespace: str, start: bytes) -> tuple[bytes, bytes]:
         prefix = self.resource.prefix(namespace)
-        first = self.entries.bisect_left(max(prefix, start))
-        behind = self.entries.bisect_left(prefix_end(prefix))
-        found: list[Entry] = self.entries.values()[first:behind]
-        return found
+        return max(prefix, start), prefix_end(prefix)
 
     def select(self, selection: Selection) -> list[Entry]:
         """Return every selected object in key order."""

@@ -159,8 +159,7 @@ class Reader:
                 raise BadRequestError("continue key is not valid: it is of another collection")
             if revision == _NOW:
                 await self.catch_up_to_now()
-                entries = cache.scan(selection.namespace, start)
-                return _page(entries, selection, cache.revision, options.limit)
+                return _cached(cache, selection, cache.revision, options.limit, start)
             try:
                 return await self._list_at(cache, selection, revision, start, options.limit)
             except ExpiredError as error:
@@ -179,7 +178,7 @@ class Reader:
         elif not wanted:
             limit = 0
         await self.catch_up(wanted)
-        return _page(cache.scan(selection.namespace), selection, cache.revision, limit)
+        return _cached(cache, selection, cache.revision, limit)
 
     async def _current(self) -> int:
         try:
@@ -211,7 +210,7 @@ class Reader:
         self, cache: WatchCache, selection: Selection, revision: int, start: bytes, limit: int
     ) -> Page:
         if cache.changed <= revision <= cache.revision and self._feed.synced.is_set():
-            return _page(cache.scan(selection.namespace, start), selection, revision, limit)
+            return _cached(cache, selection, revision, limit, start)
         end = prefix_end(cache.resource.prefix(selection.namespace))
         found: list[Entry] = []
         remaining: int | None = None
@@ -284,6 +283,17 @@ def _time_is_up(cache: WatchCache, watcher: Watcher) -> None:
     watcher.end()
 
 
+def _cached(
+    cache: WatchCache, selection: Selection, revision: int, limit: int, start: bytes = b""
+) -> Page:
+    """Cut a page out of what the cache has from `start` on."""
+    namespace = selection.namespace
+    if not (limit and selection.everything):
+        return _page(cache.scan(namespace, start), selection, revision, limit)
+    remaining = cache.count(namespace, start) - limit
+    return _page(cache.scan(namespace, start, limit + 1), selection, revision, limit, remaining)
+
+
 def _page(
     entries: Iterable[Entry],
     selection: Selection,
@@ -291,16 +301,23 @@ def _page(
     limit: int,
     remaining: int | None = None,
 ) -> Page:
-    """Cut a page out of entries in key order; one more than `limit` tells that there is more."""
-    rest = iter(entries)
-    selected = rest if selection.everything else (e for e in rest if selection.matches(e))
+    """Cut a page out of entries in key order; one more than `limit` tells that there is more.
+
+    Args:
+        entries: Of the selection's namespace, from the beginning of the page on.
+        selection: Of the list.
+        revision: The state that this is of.
+        limit: How many objects at most; 0 for all.
+        remaining: How many follow the page, where that is known.
+    """
+    selected: Iterable[Entry] = entries
+    if not selection.everything:
+        selected = (e for e in entries if selection.matches(e))
     if not limit:
         return Page([e.object for e in selected], revision)
     found = list(islice(selected, limit + 1))
     if len(found) <= limit:
         return Page([e.object for e in found], revision)
-    if remaining is None and selection.everything:
-        remaining = 1 + sum(1 for _ in rest)
     token = encode_token(revision, found[limit].key)
     return Page([e.object for e in found[:limit]], revision, token, remaining)
 
