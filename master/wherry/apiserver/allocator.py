@@ -16,11 +16,12 @@ import ipaddress
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from wherry.api.errors import Cause, StatusError
 from wherry.apiserver import refusal
-from wherry.apiserver.plan import Guard
+from wherry.apiserver.plan import Guard, Lost
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.strategy import fields
 from wherry.store.kv import Compare, DeleteRange, Event, KeyValue, Op, Put, Target
@@ -141,7 +142,8 @@ class ServiceAllocator:
             return
         if asked:
             self._check_ip(new, asked)
-            address, lost = asked, self._ip_taken(new, asked)
+            address = asked
+            lost: Lost | None = partial(self._ip_taken, new, asked)
         else:
             address, lost = self._free_ip(new), None
         spec["clusterIP"], spec["clusterIPs"] = address, [address]
@@ -187,10 +189,10 @@ class ServiceAllocator:
             asked = port.get("nodePort", 0)
             if asked in had or asked in claimed:
                 continue  # one number may serve TCP and UDP of one Service
-            lost: StatusError | None = None
+            lost: Lost | None = None
             if asked:
                 self._check_port(new, index, asked)
-                lost = self._port_taken(new, index, asked)
+                lost = partial(self._port_taken, new, index, asked)
             else:
                 asked = self._free_port(new, mine)
                 mine.add(asked)
@@ -220,9 +222,7 @@ class ServiceAllocator:
 
     # -- both -------------------------------------------------------------------------------
 
-    def _claim(
-        self, new: Object, key: bytes, lost: StatusError | None, allocation: Allocation
-    ) -> None:
+    def _claim(self, new: Object, key: bytes, lost: Lost | None, allocation: Allocation) -> None:
         meta = new["metadata"]
         owner = f"{meta.get('namespace', '')}/{meta['name']}".encode()
         allocation.guards.append(Guard(Compare(key, Target.CREATE, "=", 0), lost))

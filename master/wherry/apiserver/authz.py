@@ -203,10 +203,8 @@ class FixedPolicy:
 
     def decide(self, user: User, attributes: Attributes) -> Decision:
         """Allow what any rule of the user or its groups allows."""
-        if MASTERS in user.groups:
-            return Decision(allowed=True)
-        if any(rule.allows(attributes) for rule in _rules_of(user)):
-            return Decision(allowed=True)
+        if MASTERS in user.groups or any(rule.allows(attributes) for rule in _rules_of(user)):
+            return _ALLOWED
         if attributes.resource == _REQUESTS and {BOOTSTRAPPERS, NODES} & set(user.groups):
             return self._own_request(user, attributes)
         if NODES in user.groups and user.name.startswith(NODE_PREFIX):
@@ -244,6 +242,7 @@ class FixedPolicy:
         )
 
 
+_ALLOWED = Decision(allowed=True)
 _ON_OWN_PODS = {
     ("delete", ""),
     ("update", "status"),

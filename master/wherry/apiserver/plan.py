@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from wherry.api.errors import StatusError
 from wherry.apiserver.storage import decode
 from wherry.store.kv import Compare, Op
@@ -31,15 +33,17 @@ class Current:
         return obj
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+Lost = Callable[[], StatusError]
+
+
+class Guard(msgspec.Struct, frozen=True):
     """A condition of a plan besides the object's own revision, and who to blame where it fails.
 
-    `lost` is what to raise; None means: make a new plan.
+    `lost` makes what to raise; None means: make a new plan.
     """
 
     compare: Compare
-    lost: StatusError | None = None
+    lost: Lost | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ class Subresource:
     """(group, version, kind) of what is sent, where it differs from the parent's."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resource:
-    """One row."""
+    """One row; it is the only one of its kind, so that to look something up by it costs nothing."""
 
     kind: Kind
     singular: str

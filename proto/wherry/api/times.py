@@ -4,11 +4,17 @@
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def format_time(epoch_s: float) -> str:
     """Format epoch seconds as a metav1.Time."""
-    return datetime.fromtimestamp(int(epoch_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _format(int(epoch_s))
+
+
+@lru_cache(maxsize=64)  # what is written within a second says the same, more than once
+def _format(epoch_s: int) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def format_micro_time(epoch_s: float) -> str:

@@ -45,12 +45,40 @@ def test_unknown_media_types_are_named() -> None:
         decode_body(b"{}", "application/cbor", strict=False)
 
 
+@st.composite
+def _objects(draw: st.DrawFn) -> tuple[str, bool]:
+    """Draw the text of an object, as loose and as full of colons as JSON may be, and whether a field is repeated."""
+    space = st.sampled_from(["", "", " ", "\n\t"])
+    words = st.sampled_from(["a", "b", ":", '":', '\\"', "é"])
+    keys = draw(st.lists(words, max_size=4))
+    repeated = len(set(keys)) < len(keys)
+    members = []
+    for key in keys:
+        value = json.dumps(draw(words), ensure_ascii=False)
+        if draw(st.integers(0, 3)) == 0:
+            value, below = draw(_objects())
+            repeated = repeated or below
+            value = f"[{value}]" if draw(st.booleans()) else value
+        quoted = json.dumps(key, ensure_ascii=False)
+        members.append(f"{draw(space)}{quoted}{draw(space)}:{draw(space)}{value}{draw(space)}")
+    return f"{{{','.join(members)}}}", repeated
+
+
+@given(_objects())
+def test_a_repeated_field_is_found_in_every_text(drawn: tuple[str, bool]) -> None:
+    text, repeated = drawn
+    _, warnings = decode_body(text.encode(), "", strict=False)
+    assert bool(warnings) == repeated
+
+
 @pytest.mark.parametrize(
     ("body", "warnings"),
     [
         ('{"spec":{"replicas":1,"replicas":2}}', ['duplicate field "spec.replicas"']),
         ('{"a":1,"a":2,"a":3}', ['duplicate field "a"']),
         ('{"l":[{"x":1},{"x":1,"x":2}]}', ['duplicate field "l[1].x"']),
+        ('{"a" :1,"a":2}', ['duplicate field "a"']),
+        ('{"a":":","b":{"x":"\\":","x":1}}', ['duplicate field "b.x"']),
         ('{"a":{"b":1},"c":{"b":1}}', []),
     ],
 )

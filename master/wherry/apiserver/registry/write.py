@@ -7,7 +7,9 @@ because a stale "no" would be a wrong answer.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
+
+import msgspec
 
 from wherry.api.errors import (
     ConflictError,
@@ -38,8 +40,7 @@ _ATTEMPTS = 100
 """Each lost race means that somebody else has written, so this ends long before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What is true after a write: the stored value, or with `deleted` the last one there was."""
 
     value: bytes
@@ -70,7 +71,8 @@ class Writer:
             AlreadyExistsError: there is one of this name.
         """
         key = resource.key(namespace, name)
-        absent = Guard(Compare(key, Target.CREATE, "=", 0), refusal.already_exists(resource, name))
+        taken = partial(refusal.already_exists, resource, name)
+        absent = Guard(Compare(key, Target.CREATE, "=", 0), taken)
         for attempt in range(_ATTEMPTS):
             plan = await make(attempt)
             if dry_run:
@@ -150,10 +152,10 @@ class Writer:
             TimeoutStatusError: nobody can say whether it happened.
         """
         op: Op = DeleteRange(key) if plan.value is None else Put(key, plan.value, plan.lease)
-        reads = [Range(guard.compare.key) for guard in guards]
+        keys = list(dict.fromkeys([key, *[guard.compare.key for guard in guards]]))
         try:
             answer = await self._store.txn(
-                [g.compare for g in guards], [op, *plan.also], [Range(key), *reads]
+                [g.compare for g in guards], [op, *plan.also], [Range(each) for each in keys]
             )
         except LeaseNotFoundError as error:
             raise ServiceUnavailableError(str(error), retry_after_s=1) from error
@@ -165,11 +167,11 @@ class Writer:
         if answer.succeeded:
             deleted = plan.value is None
             return Outcome(last if plan.value is None else plan.value, answer.revision, deleted)
-        found, *states = [_first(result) for result in answer.results]
-        for guard, state in zip(guards, states, strict=True):
-            if guard.lost is not None and not _holds(guard.compare, state):
-                raise guard.lost
-        return found
+        states = dict(zip(keys, map(_first, answer.results), strict=True))
+        for guard in guards:
+            if guard.lost is not None and not _holds(guard.compare, states[guard.compare.key]):
+                raise guard.lost()
+        return states[key]
 
     async def _settle(self, key: bytes, plan: Plan) -> Outcome | None:
         """Look whether a write went through whose answer was lost.

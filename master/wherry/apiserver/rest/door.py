@@ -27,7 +27,7 @@ from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.rest.action import STREAMS, action_of
 from wherry.apiserver.rest.documents import PUBLIC, Documents
 from wherry.apiserver.rest.objects import NO_CACHE, Objects
-from wherry.apiserver.rest.path import parse, split
+from wherry.apiserver.rest.path import Paths
 from wherry.apiserver.rest.query import Query
 from wherry.apiserver.reviews import Reviews
 from wherry.apiserver.schema import normalize
@@ -53,7 +53,7 @@ _NO_CRDS = orjson.dumps(
 """There are none. kubectl lists them before it says that a kind is unknown."""
 _CLUSTER_INFO = ("api", "v1", "namespaces", "kube-public", "configmaps", "cluster-info")
 """The one object that authorization may show to who is nobody yet."""
-_METRICS = ["apis", metrics_kinds.GROUP, metrics_kinds.VERSION]
+_METRICS = ("apis", metrics_kinds.GROUP, metrics_kinds.VERSION)
 _NO_RESOURCE = ("", "", "", "")
 _USER = "user"
 
@@ -80,7 +80,7 @@ class RestDoor:
         self._usage = NodeUsage(verbs, gate, dialer)
         self._clock = clock
         self._metrics = metrics
-        self._resources = resources
+        self._paths = Paths(resources)
 
     async def __call__(self, request: Request) -> Reply:
         """Answer one request; a refusal is an answer too."""
@@ -89,12 +89,12 @@ class RestDoor:
         verb, address = request.method.lower(), _NO_RESOURCE
         path, _, raw_query = request.target.partition("?")
         try:
-            parts = split(path)
-            public = parts[0] in PUBLIC or tuple(parts) == _CLUSTER_INFO
+            parts = self._paths.split(path)
+            public = parts[0] in PUBLIC or parts == _CLUSTER_INFO
             user = await self._user(request, public=public)
             user = self._acting(user, request)
             query = Query(raw_query)
-            route = parse(parts, self._resources)
+            route = self._paths.route(path, parts)
             reply: Reply
             if route is None:
                 reply = await self._other(path, parts, request, query, user)
@@ -124,7 +124,8 @@ class RestDoor:
 
     async def _user(self, request: Request, *, public: bool) -> User:
         """Return who asks; remembered for the connection, as long as it shows no other token."""
-        token = bearer(request.headers.get("authorization", ""))
+        given = request.headers.get("authorization")
+        token = bearer(given) if given else ""
         peer = request.peer
         if not token and (known := peer.cache.get(_USER)) is not None:
             user: User = known
@@ -169,7 +170,7 @@ class RestDoor:
         if (row := _review_row(parts)) is not None:
             namespace = parts[4] if row.kind.namespaced else ""
             return await self._review(row, namespace, request, user)
-        if parts[:3] == _METRICS and len(parts) > 3:
+        if tuple(parts[:3]) == _METRICS and len(parts) > 3:
             body = await self._usage.answer(parts[3:], request.method, query, user)
             return Response(body=body, headers=[NO_CACHE])
         if request.method not in ("GET", "HEAD"):

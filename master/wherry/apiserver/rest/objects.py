@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
 import orjson
 
 from wherry.api.clock import Clock
@@ -60,6 +61,7 @@ RETURNS_OBJECT = frozenset(
 """Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
 typed models (kubernetes for Python) refuse the other one."""
 NO_CACHE = ("Cache-Control", "no-cache, private")
+_NO_CACHE_ONLY = (NO_CACHE,)
 _decode_meta = Decoder(Meta)
 
 
@@ -155,7 +157,7 @@ class Objects:
         kind = f"{action.verb.capitalize()}Options"
         ctx = context(query, user, request.headers.get("user-agent", ""), kind)
         if action.verb != "create":
-            create = replace(action, verb="create").attributes
+            create = msgspec.structs.replace(action, verb="create").attributes
             ctx.may_create = partial(authorize, self._gate, user, create)
         if action.verb == "patch":
             written = await self._patch(ctx, action, request, query)
@@ -251,6 +253,8 @@ class Objects:
         warnings: Sequence[str],
         code: int = 200,
     ) -> Response:
+        if form is Form.OBJECT:
+            return _answer(code, raw, form, warnings)
         resource = action.resource
         subresource = resource.subresource(action.subresource) if action.subresource else None
         if action.subresource == "scale":
@@ -277,7 +281,9 @@ def _options_body(request: Request) -> dict[str, Any]:
 
 
 def _answer(code: int, body: bytes, form: Form, warnings: Sequence[str]) -> Response:
-    headers = [NO_CACHE, *(("Warning", warning_header(w)) for w in warnings)]
+    headers: Sequence[tuple[str, str]] = _NO_CACHE_ONLY
+    if warnings:
+        headers = [NO_CACHE, *(("Warning", warning_header(w)) for w in warnings)]
     if form is Form.YAML:
         return Response(code, to_yaml(body), YAML_TYPE, headers)
     return Response(code, body, JSON, headers)

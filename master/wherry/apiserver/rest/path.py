@@ -10,17 +10,21 @@ A slash at the end changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
+
+import msgspec
 
 from wherry.apiserver.asked import check_segment
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
+_REMEMBERED = 2048
+_SHORT = 200
+"""Longer paths are not remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """What a path names; `name` "" is the collection."""
 
     resource: Resource
@@ -30,9 +34,29 @@ class Route:
     watch: bool = False
 
 
-def split(path: str) -> Sequence[str]:
+def split(path: str) -> tuple[str, ...]:
     """Return the decoded segments of a path, without empty ones at its ends."""
-    return [unquote(part) for part in path.strip("/").split("/")]
+    return tuple([unquote(part) for part in path.strip("/").split("/")])
+
+
+class Paths:
+    """What paths name; clients ask for the same ones again and again."""
+
+    def __init__(self, resources: Mapping[tuple[str, str, str], Resource]) -> None:
+        self._resources = resources
+        self._split = lru_cache(_REMEMBERED)(split)
+        self._parsed = lru_cache(_REMEMBERED)(self._parse)
+
+    def split(self, path: str) -> tuple[str, ...]:
+        """Split a path; see `split`."""
+        return self._split(path) if len(path) < _SHORT else split(path)
+
+    def route(self, path: str, parts: tuple[str, ...]) -> Route | None:
+        """Return what a path and its segments name; see `parse`."""
+        return self._parsed(parts) if len(path) < _SHORT else self._parse(parts)
+
+    def _parse(self, parts: tuple[str, ...]) -> Route | None:
+        return parse(parts, self._resources)
 
 
 def parse(

@@ -28,6 +28,8 @@ class Query:
 
     def text(self, name: str, default: str = "") -> str:
         """Return the first value."""
+        if not self._pairs:
+            return default
         return next((value for key, value in self._pairs if key == name), default)
 
     def texts(self, name: str) -> Sequence[str]:
