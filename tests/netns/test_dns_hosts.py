@@ -28,7 +28,7 @@ WEB = "web.default.svc.cluster.local"
 
 def dns_of(place: Place, api: FakeApi, state: File) -> tuple[Dns, SocketListener]:
     listener = SocketListener(place.thread, [(ADDRESS, 53)])
-    upstream = SocketUpstream(place.thread, [("192.168.77.2", 53)], Random(1), timeout_s=0.5)
+    upstream = SocketUpstream(place.thread, [("192.168.77.2", 53)], Random(1), timeout_s=5)
     return Dns(DnsConfig(servers=(ADDRESS,)), api, listener, upstream, state, Random(1)), listener
 
 
@@ -53,7 +53,7 @@ async def known(dns: Dns) -> bool:
 
 
 async def dig(place: Place, *words: str) -> str:
-    return await place.sh("dig", f"@{ADDRESS}", "+tries=1", "+timeout=3", "+nosearch", *words)
+    return await place.sh("dig", f"@{ADDRESS}", "+tries=1", "+timeout=30", "+nosearch", *words)
 
 
 async def web_service(api: FakeApi, **spec: Any) -> None:

@@ -115,12 +115,18 @@ class World:
             await self.api.create(kinds.ENDPOINT_SLICE, raw, "default")
 
     async def programmed(self, needle: str) -> None:
-        """Wait until every host has a rule that contains `needle`."""
+        """Wait until every host has a rule that contains `needle`, and packets come to it."""
+        for proxy in self.proxies:  # the first time chains are written before what leads to them
+            await eventually(lambda proxy=proxy: _synced(proxy), what="rules synced")  # type: ignore[misc]
         for host in self.hosts:
             await eventually(lambda host=host: self._has(host, needle), what=needle)  # type: ignore[misc]
 
     async def _has(self, host: Place, needle: str) -> bool:
         return needle in await host.sh("iptables-save")
+
+
+async def _synced(proxy: Proxy) -> bool:
+    return proxy.not_ready() is None
 
 
 @asynccontextmanager
@@ -261,7 +267,7 @@ async def udp_ask(client: socket.socket, address: str, port: int) -> str:
     loop = asyncio.get_running_loop()
     await loop.sock_sendto(client, b"?", (address, port))
     try:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(10):
             return (await loop.sock_recv(client, 200)).decode()
     except (TimeoutError, OSError) as error:
         return type(error).__name__

@@ -85,7 +85,7 @@ def test_an_fsync_that_fails_is_the_last(tmp_path: Path) -> None:
             try:
                 processes.start_all()
                 await processes.ready()
-                client = processes.client("m2", timeout_s=20)
+                client = processes.client("m2", timeout_s=60)
                 written = 0
                 while processes.processes["m1"].poll() is None and written < 60:
                     await client.txn([], [Put(b"/f/%d" % written, bytes(1_000_000))])

@@ -74,11 +74,11 @@ def test_a_leader_that_was_stopped_answers_nothing_stale() -> None:
         async with members(3) as (processes, _):
             for turn in range(2):
                 first = await leader(processes)
-                stopped = processes.pinned(first, timeout_s=20)
+                stopped = processes.pinned(first, timeout_s=60)
                 await stopped.txn([], [Put(b"/a", b"old")])
                 processes.send(first, signal.SIGSTOP)
                 second = await leader(processes, without=first)
-                other = processes.pinned(second)
+                other = processes.pinned(second, timeout_s=60)
                 new = b"new-%d" % turn
                 await other.txn([], [Put(b"/a", new)])
                 reads = [asyncio.ensure_future(stopped.range(Range(b"/a"))) for _ in range(20)]

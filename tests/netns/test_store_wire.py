@@ -57,7 +57,7 @@ def test_nothing_passes_in_plaintext(tmp_path: Path) -> None:
             )
             assert capture.stderr is not None
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while b"listening on" not in await capture.stderr.readline():
                         pass
                 await write_everywhere(processes)

@@ -139,14 +139,15 @@ class ContainerdHost:
                 stderr=log,
                 start_new_session=True,
             )
-        for _ in range(600):
+        deadline = time.perf_counter() + 120
+        while True:
             if not subprocess.run(
                 self._ctr("version"), capture_output=True, check=False
             ).returncode:
                 break
+            log_text = (self.directory / "containerd.log").read_text()
+            assert time.perf_counter() < deadline, log_text
             time.sleep(0.05)
-        else:
-            raise AssertionError((self.directory / "containerd.log").read_text())
         if not (self.directory / "imported").exists():
             self._import()
 

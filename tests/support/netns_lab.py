@@ -29,7 +29,7 @@ def sh(*command: str, stdin: str = "", env: dict[str, str] | None = None) -> str
     """Run a program to its end; its error output becomes the exception's text."""
     merged = {**os.environ, **(env or {})}
     done = subprocess.run(
-        command, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=merged
+        command, input=stdin, capture_output=True, text=True, timeout=120, check=False, env=merged
     )
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr or done.stdout}"
     return done.stdout
@@ -99,7 +99,7 @@ class Place:
         """Run a function in this namespace."""
         return await self._own.call(function, *args)
 
-    async def ask(self, address: str, port: int, timeout_s: float = 3.0) -> str:
+    async def ask(self, address: str, port: int, timeout_s: float = 30.0) -> str:
         """Connect and return the answer, or the name of what went wrong."""
 
         def connect() -> str:
@@ -118,7 +118,7 @@ class Place:
     async def mtu_allows(self, address: str, payload: int) -> bool:
         """Ping once with "do not fragment" and `payload` bytes."""
         try:
-            await self.sh("ping", "-c1", "-W2", "-Mdo", f"-s{payload}", address)
+            await self.sh("ping", "-c1", "-W10", "-Mdo", f"-s{payload}", address)
         except HostError:
             return False
         return True
@@ -214,7 +214,7 @@ async def lab(directory: Path, hosts: int) -> AsyncIterator[Lab]:
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[bool]], *, within_s: float = 10.0, what: str = ""
+    condition: Callable[[], Awaitable[bool]], *, within_s: float = 90.0, what: str = ""
 ) -> None:
     """Ask again until the condition holds; fails at the deadline."""
     loop = asyncio.get_running_loop()
