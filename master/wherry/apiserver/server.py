@@ -25,6 +25,7 @@ from wherry.apiserver.openapi import get_openapi
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.rest.documents import Documents
 from wherry.apiserver.rest.door import RestDoor
+from wherry.apiserver.rest.longrunning import is_long_running
 from wherry.apiserver.tokens import TokenIssuer
 from wherry.apiserver.tunnel.agent import Dialer, TlsDialer
 from wherry.apiserver.versions.versions import Versions
@@ -151,6 +152,7 @@ class ApiServer:
             tls=self._tls,
             limits=config.limits,
             reuse_port=config.reuse_port,
+            is_long_running=is_long_running,
         )
         service = ClusterService(verbs, gate, clock=clock, metrics=metrics)
         self.grpc = GrpcServer(

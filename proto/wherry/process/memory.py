@@ -12,6 +12,7 @@ from typing import Any, Final
 _TRIM_THRESHOLD: Final = -1  # mallopt(3)
 _MMAP_THRESHOLD: Final = -3
 _LARGEST_MMAP_THRESHOLD: Final = 32 << 20
+_MOST_LET_GO: Final = 64 << 20
 
 
 def _find(name: str) -> Any:
@@ -29,6 +30,24 @@ def give_back() -> None:
     """Return freed memory to the system; takes some 10 ms for 100 MB."""
     if _trim is not None:
         _trim(0)
+
+
+class Turnover:
+    """Gives memory back once much of it was let go by things that ended: a storm leaves none."""
+
+    def __init__(self, most_bytes: int = _MOST_LET_GO) -> None:
+        self._most = most_bytes
+        self._bytes = 0
+
+    def let_go(self, size: int) -> None:
+        """Note that something of this size has ended."""
+        self._bytes += size
+
+    def sweep(self) -> None:
+        """Give back what was let go, if it is much; called now and then, when it has been freed."""
+        if self._bytes >= self._most:
+            self._bytes = 0
+            give_back()
 
 
 def keep_freed(most_bytes: int) -> None:

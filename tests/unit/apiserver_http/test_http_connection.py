@@ -11,6 +11,8 @@ import pytest
 
 from wherry.api.errors import NotFoundError
 from wherry.apiserver.http.connection import Connection
+from wherry.apiserver.http.flight import Flight
+from wherry.apiserver.http.holdings import Holdings
 from wherry.apiserver.http.message import (
     Handler,
     Limits,
@@ -23,6 +25,9 @@ from wherry.apiserver.http.message import (
 )
 
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+POST = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 
 
 class Wire(asyncio.Transport):
@@ -56,6 +61,9 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
@@ -74,7 +82,8 @@ class FakeHost:
     def __init__(self, handler: Handler, limits: Limits, tasks: asyncio.TaskGroup) -> None:
         self.handler = handler
         self.limits = limits
-        self.in_flight = 0
+        self.flight = Flight(limits, lambda request: request.target == "/watch")
+        self.holdings = Holdings(limits.held_bytes)
         self.draining = False
         self.now = 0.0
         self.date = "now"
@@ -439,7 +448,7 @@ def test_a_handler_has_its_time_from_when_it_was_first_seen_at_work(
         gate.set()
         await settle()
         assert [body.get("reason", "") for body in wire.bodies()] == answers
-        assert (host.in_flight, wire.closed) == (0, False)
+        assert (host.flight.reads.count, wire.closed) == (0, False)
 
     gate = asyncio.Event()
 
@@ -500,13 +509,73 @@ def test_an_upgraded_client_that_sends_too_fast_is_not_read_from() -> None:
 
 def test_too_many_requests_at_once_are_told_to_wait() -> None:
     async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
-        host.in_flight = 400
+        host.flight.reads.count = 400
         connection.data_received(GET % b"/")
         await settle()
         assert wire.sent.startswith(b"HTTP/1.1 429 ")
         assert b"Retry-After: 1" in wire.sent
+        connection.data_received(POST % (b"/", 1) + b"x" + GET % b"/watch")
+        await settle()
+        assert wire.sent.count(b"HTTP/1.1 200 ") == 2  # writes are others; a watch is not counted
+        assert (host.flight.reads.count, host.flight.writes.count) == (400, 0)
 
     scenario(echo, story)
+
+
+def test_what_a_client_lets_us_hold_is_counted_until_it_is_done() -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.data_received(POST % (b"/", 1000) + b"x" * 900)
+        assert host.holdings.bytes == connection.held == 900
+        connection.data_received(b"x" * 100 + GET % b"/")
+        await settle()
+        assert host.holdings.bytes == 0
+        connection.data_received(b"GET /" + b"a" * 500)
+        assert host.holdings.bytes == 505
+        wire.close()
+        await settle()
+        assert host.holdings.bytes == 0
+
+    scenario(echo, story)
+
+
+def test_bodies_that_wait_for_their_turn_stop_a_connection_from_being_read() -> None:
+    gate = asyncio.Event()
+
+    async def handler(request: Request) -> Reply:
+        await gate.wait()
+        return await echo(request)
+
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        for _ in range(4):
+            connection.data_received(POST % (b"/", 700) + b"x" * 600)
+            await settle()
+            connection.data_received(b"x" * 100)
+            if not wire.reading:
+                break
+        assert host.holdings.bytes == 1400  # one is being answered
+        assert not wire.reading
+        gate.set()
+        await settle()
+        assert (wire.reading, host.holdings.bytes, len(wire.bodies())) == (True, 0, 3)
+
+    scenario(handler, story, Limits(body_bytes=1000))
+
+
+def test_the_slowest_is_cut_when_all_hold_too_much() -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.data_received(POST % (b"/", 1000) + b"x" * 900)
+        await settle()
+        other = Connection(host)
+        others = Wire(other)
+        other.connection_made(others)
+        host.now = 5.0
+        other.data_received(POST % (b"/", 1000) + b"x" * 200)
+        await settle()
+        assert (wire.closed, others.closed) == (True, False)
+        assert (host.holdings.bytes, host.holdings.cut, host.holdings.cut_bytes) == (200, 1, 900)
+        others.close()
+
+    scenario(echo, story, Limits(held_bytes=1000))
 
 
 def test_an_upgrade_gets_the_raw_connection() -> None:

@@ -29,6 +29,8 @@ from wherry.api.errors import (
 from wherry.apiserver.http import encode
 from wherry.apiserver.http.compression import compress
 from wherry.apiserver.http.deadlines import Deadlines
+from wherry.apiserver.http.flight import Flight
+from wherry.apiserver.http.holdings import Holdings
 from wherry.apiserver.http.message import (
     Handler,
     Limits,
@@ -65,7 +67,8 @@ class Host(Protocol):
 
     handler: Handler
     limits: Limits
-    in_flight: int
+    flight: Flight
+    holdings: Holdings
     draining: bool
     now: float
     date: str
@@ -97,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._wakeup = Wakeup()
         self._upgraded: Upgraded | None = None
         self._deadlines = Deadlines(host.limits, host.now)
+        self.held = 0
 
     # The transport's side
 
@@ -132,10 +136,12 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not keep up."""
         self._output.pause(self._host.now)
+        self._hold()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._output.resume()
+        self._hold()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """The client is gone."""
@@ -143,6 +149,7 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             return
         self._parser.detach()
+        self._hold()
         self._host.closed(self)
         if self._upgraded is not None:
             self._upgraded.feed(b"")
@@ -157,9 +164,25 @@ class Connection(asyncio.Protocol):
         )
         if self._parser.upgraded is not None:
             self._tunnelled().feed(self._parser.upgraded)
+        if self._parser.in_body or self._parser.in_headers or self.held:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Account for what the client makes us hold; small things that come at once do not count."""
+        size = 0
+        if not self._output.closing:
+            size = self._parser.held + self._queued_bytes() + self._output.held
+        if size != self.held:
+            self._host.holdings.hold(self, size, self._host.now)
+
+    def _queued_bytes(self) -> int:
+        return sum(len(request.body) for request in self._requests)
 
     def _wants_more(self) -> bool:
-        return len(self._requests) < self._limits.pipeline
+        waiting = len(self._requests)
+        return waiting < self._limits.pipeline and (
+            waiting < 2 or self._queued_bytes() <= self._limits.body_bytes
+        )
 
     def _enqueue(self, request: Request) -> None:
         self._deadlines.request_complete()
@@ -226,6 +249,17 @@ class Connection(asyncio.Protocol):
         """Cut the connection now."""
         self._transport.abort()
 
+    # Holder, to the server's holdings
+
+    def holding_since(self) -> float:
+        """Return since when what is held has waited."""
+        return self._deadlines.holding_since()
+
+    def cut(self) -> None:
+        """Cut the connection; it holds nothing any more."""
+        self._transport.abort()
+        self._hold()
+
     async def serve(self) -> None:
         """Answer until either side is done."""
         try:
@@ -246,7 +280,10 @@ class Connection(asyncio.Protocol):
     async def _next(self) -> Request | None:
         while True:
             if self._requests:
-                return self._requests.popleft()
+                request = self._requests.popleft()
+                if self.held:
+                    self._hold()
+                return request
             if self._output.lost or self._ending or self._parser.refused is not None:
                 return None
             if self._unfed:
@@ -292,22 +329,25 @@ class Connection(asyncio.Protocol):
             http_1_0=request.http_1_0,
         )
         await self._output.send(head, b"" if request.method == "HEAD" else body)
+        if self.held:
+            self._hold()
         return not close
 
     def _closing(self, request: Request) -> bool:
         return not request.keep_alive or self._host.draining or self._ending
 
     async def _handle(self, request: Request) -> Reply:
-        host = self._host
-        if host.in_flight >= self._limits.in_flight:
+        lane = self._host.flight.lane(request)
+        if lane is not None and lane.full:
             busy = TooManyRequestsError(
                 "too many requests, please try again later", retry_after_s=1
             )
             return status_response(busy)
-        host.in_flight += 1
+        if lane is not None:
+            lane.count += 1
         self._handling = True
         try:
-            return await host.handler(request)
+            return await self._host.handler(request)
         except StatusError as error:
             return status_response(error)
         except (TimeoutError, asyncio.CancelledError) as error:
@@ -322,7 +362,8 @@ class Connection(asyncio.Protocol):
                 InternalError("an internal error occurred; see the server's log")
             )
         finally:
-            host.in_flight -= 1
+            if lane is not None:
+                lane.count -= 1
             self._handling = False
             if self._overdue and self._task is not None:
                 self._overdue = False

@@ -48,6 +48,11 @@ class Deadlines:
         """The client takes what is sent."""
         self._stalled_since = None
 
+    def holding_since(self) -> float:
+        """Return since when what is held for a client has waited for it, or for its turn."""
+        begun = (self._stalled_since, self._headers_since, self._body_since)
+        return min((at for at in begun if at is not None), default=self._idle_since)
+
     def waiting_since(self) -> float:
         """Return since when a client that is owed no answer has kept the server waiting."""
         begun = self._headers_since if self._body_since is None else self._body_since

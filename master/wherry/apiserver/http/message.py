@@ -26,8 +26,12 @@ class Limits:
     pipeline: int = 16
     """Requests that one connection may have waiting behind the one being answered."""
     in_flight: int = 400
-    """Requests being answered at once, streams not counted; then 429 (kube-apiserver's default)."""
+    """Reads being answered at once, streams not counted; then 429 (kube-apiserver's default)."""
+    mutating_in_flight: int = 200
+    """Writes, likewise. 0 of either is no bound."""
     connections: int = 10_000
+    held_bytes: int = 256 * 1024 * 1024
+    """Of all connections: requests not complete or waiting, answers not taken; see `holdings`."""
     handshake_s: float = 10.0
     header_s: float = 10.0
     """From the first byte of a request to the end of its headers (slowloris)."""

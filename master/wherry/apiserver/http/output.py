@@ -15,11 +15,19 @@ class Output:
         self._writable: asyncio.Future[None] | None = None
         self.lost = False
         """The client is gone."""
+        self._unsent = 0
 
     @property
     def closing(self) -> bool:
         """Whether nothing can be sent any more."""
         return self.lost or self._transport.is_closing()
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait for the client: what remains of an answer, or of a stream's last piece."""
+        if self._writable is None and not self._unsent:
+            return 0
+        return self._unsent + self._transport.get_write_buffer_size()
 
     def pause(self, now: float) -> None:
         """The client does not keep up."""
@@ -53,8 +61,13 @@ class Output:
 
     async def send(self, head: bytes, body: bytes) -> None:
         """Send an answer; as `write`."""
-        for piece in slices(head, body):
-            await self.write(piece)
+        self._unsent = len(head) + len(body)
+        try:
+            for piece in slices(head, body):
+                self._unsent -= len(piece)
+                await self.write(piece)
+        finally:
+            self._unsent = 0
 
     def push(self, piece: bytes) -> bool:
         """Send a piece of a stream now; False when the client does not keep up, or is gone."""

@@ -69,6 +69,11 @@ class RequestParser:
         self._wire_bytes = 0
         self._chunks = 0
 
+    @property
+    def held(self) -> int:
+        """Bytes of a request that is not complete."""
+        return self._partial_bytes + (self._body_bytes if self.in_body else 0)
+
     def detach(self) -> None:
         """Call nobody any more: the circle of callbacks would keep a lost connection's TLS state."""
         self._on_request = self._on_expect = _nobody

@@ -5,20 +5,23 @@ import heapq
 import logging
 import os
 import ssl
+from collections.abc import Callable
 from email.utils import formatdate
 from operator import itemgetter
 
 from wherry.api.clock import Clock
 from wherry.api.errors import ConfigError, TooManyRequestsError
 from wherry.apiserver.http.connection import Connection
-from wherry.apiserver.http.message import DEFAULT_LIMITS, Handler, Limits
-from wherry.process.memory import give_back
+from wherry.apiserver.http.flight import Flight
+from wherry.apiserver.http.holdings import Holdings
+from wherry.apiserver.http.message import DEFAULT_LIMITS, Handler, Limits, Request
+from wherry.process.memory import Turnover
 
 log = logging.getLogger(__name__)
 
 _SWEEP_S = 1.0
-_STORM = 1000
-"""Connections made or lost after which freed memory is given back, at a sweep at the earliest."""
+_CONNECTION_BYTES = 64 * 1024
+"""What a connection costs that was made or lost: most of a storm is only accepted."""
 _ROOM = 0.01
 """Share of all connections that is cut at once when there are too many: to find them takes time."""
 
@@ -44,10 +47,13 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         limits: Limits = DEFAULT_LIMITS,
         reuse_port: bool = False,
+        is_long_running: Callable[[Request], bool] = lambda _request: False,
     ) -> None:
+        """Build one; requests that are `is_long_running` are not counted as in flight."""
         self.handler = handler
         self.limits = limits
-        self.in_flight = 0
+        self.flight = Flight(limits, is_long_running)
+        self.holdings = Holdings(limits.held_bytes)
         self.draining = False
         self.now = clock.monotonic()
         self.date = formatdate(clock.now(), usegmt=True)
@@ -57,7 +63,8 @@ class HttpServer:
         self._clock = clock
         self._tls = tls
         self._reuse_port = reuse_port
-        self._turnover = 0  # since memory was given back; most of a storm is only accepted
+        self._turnover = Turnover()
+        self._told_of = 0  # bytes of holdings that were cut
         self._cut = self._refused = 0  # for want of room, since it was last logged
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
@@ -96,9 +103,14 @@ class HttpServer:
             self._tick()
             for connection in tuple(self._connections):
                 connection.check(self.now)
-            if self._turnover >= _STORM:
-                self._turnover = 0
-                give_back()
+            self._turnover.sweep()
+            if self.holdings.cut_bytes > self._told_of:
+                self._turnover.let_go(self.holdings.cut_bytes - self._told_of)
+                self._told_of = self.holdings.cut_bytes
+                log.warning(
+                    "clients keep us waiting with %d MB, the most is %d MB; cut %d of them so far",
+                    *(self.holdings.bytes >> 20, self.limits.held_bytes >> 20, self.holdings.cut),
+                )
             if self._cut or self._refused:
                 log.warning(
                     "%d connections are open, which is the most: cut %d that had been waited for "
@@ -108,7 +120,7 @@ class HttpServer:
                 self._cut = self._refused = 0
 
     def _accept(self) -> Connection:
-        self._turnover += 1
+        self._turnover.let_go(_CONNECTION_BYTES)
         return Connection(self)
 
     def _tick(self) -> None:
@@ -144,7 +156,7 @@ class HttpServer:
 
     def closed(self, connection: Connection) -> None:
         """Forget the connection."""
-        self._turnover += 1
+        self._turnover.let_go(_CONNECTION_BYTES)
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
