@@ -236,7 +236,7 @@ def update_containers(
 
 
 def _count_generation(target: Target, new: Object, old: Object) -> None:
-    if target.strategy.generation and new.get("spec") != old.get("spec"):
+    if target.strategy.generation and target.strategy.is_change(new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 

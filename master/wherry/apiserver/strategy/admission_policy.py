@@ -26,6 +26,7 @@ class AdmissionPolicyStrategy(Strategy):
     """A rule over objects that are written."""
 
     generation = True
+    unconditional_update = False
 
     def default(self, obj: Object) -> None:
         """Fail closed."""
@@ -68,6 +69,7 @@ class AdmissionPolicyBindingStrategy(Strategy):
     """Where a rule holds."""
 
     generation = True
+    unconditional_update = False
 
     def default(self, obj: Object) -> None:
         """Fill in what is matched."""

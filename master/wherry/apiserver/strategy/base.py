@@ -18,7 +18,7 @@ class Strategy:
     """Defaults, validation, and what clients may not choose."""
 
     generation: ClassVar[bool] = False
-    """`metadata.generation` counts the changes of the spec."""
+    """`metadata.generation` counts changes; `is_change` says which."""
     unconditional_update: ClassVar[bool] = True
     """A PUT without resourceVersion replaces whatever is there."""
     create_on_update: ClassVar[bool] = False
@@ -31,6 +31,10 @@ class Strategy:
     def check_name(self, name: str) -> Sequence[str]:
         """Return the reasons why `name` is no name for this kind (`names.NameRule`)."""
         return names.dns1123_subdomain(name)
+
+    def is_change(self, new: Object, old: Object) -> bool:
+        """Tell whether an update counts as a generation. The base looks at the spec."""
+        return new.get("spec") != old.get("spec")
 
     def default(self, obj: Object) -> None:
         """Fill in what the client left out; also applied to every update."""

@@ -58,6 +58,9 @@ def _not_systems(name: str, value: int, *, default: bool) -> str:
 class RuntimeClassStrategy(Strategy):
     """Which handler of the container runtime runs a pod."""
 
+    create_on_update = True
+    unconditional_update = False
+
     def validate(self, obj: Object) -> list[Cause]:
         """Check handler, overhead and scheduling."""
         wrong = need("", obj, "handler")

@@ -16,6 +16,7 @@ _BACKENDS = ("host-gw", "vxlan")
 class LeaseStrategy(Strategy):
     """A heartbeat, or a leader's claim. Needs a resourceVersion: claims must not overwrite claims."""
 
+    create_on_update = True
     unconditional_update = False
 
     def validate(self, obj: Object) -> list[Cause]:

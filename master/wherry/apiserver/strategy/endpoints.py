@@ -69,7 +69,13 @@ def _ports(path: str, ports: list[Object]) -> list[Cause]:
 class EndpointSliceStrategy(Strategy):
     """The new form: one address type, up to a thousand endpoints."""
 
-    generation = False
+    generation = True
+
+    def is_change(self, new: Object, old: Object) -> bool:
+        """Look at everything, and of the metadata at the labels: they name the Service."""
+        labels = [obj["metadata"].get("labels") for obj in (new, old)]
+        rest = [{k: v for k, v in obj.items() if k != "metadata"} for obj in (new, old)]
+        return labels[0] != labels[1] or rest[0] != rest[1]
 
     def default(self, obj: Object) -> None:
         """Default ports to TCP and no name."""

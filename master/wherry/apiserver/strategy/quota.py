@@ -121,6 +121,8 @@ def _scope_expression(path: str, each: Object) -> list[Cause]:
 class LimitRangeStrategy(Strategy):
     """What one container, pod or claim may ask for, and gets unasked."""
 
+    create_on_update = True
+
     def default(self, obj: Object) -> None:
         """Let the upper bound be the default, and the default what is requested."""
         spec = obj.setdefault("spec", {})

@@ -16,6 +16,7 @@ _SUBJECTS = ("ServiceAccount", "User", "Group")
 class RoleStrategy(Strategy):
     """What may be done, in a namespace or everywhere."""
 
+    create_on_update = True
     namespaced: ClassVar[bool] = True
 
     def check_name(self, name: str) -> Sequence[str]:
@@ -76,6 +77,7 @@ def _rule(path: str, rule: Object, *, namespaced: bool) -> list[Cause]:
 class RoleBindingStrategy(Strategy):
     """Who has a role. The role never changes: that would be another binding."""
 
+    create_on_update = True
     roles: ClassVar[tuple[str, ...]] = ("Role", "ClusterRole")
     namespaced: ClassVar[bool] = True
 

@@ -73,6 +73,8 @@ _DEFAULTS = Defaults(
 class ServiceStrategy(Strategy):
     """A name and an address for a set of pods. Addresses are the allocator's work."""
 
+    create_on_update = True
+
     def check_name(self, name: str) -> Sequence[str]:
         """Be a DNS-1035 label: the name is a host name."""
         return names.dns1035_label(name)

@@ -30,6 +30,7 @@ class CSIDriverStrategy(Strategy):
     """What a driver can do; the driver's name is the object's."""
 
     generation = True
+    unconditional_update = False
 
     def default(self, obj: Object) -> None:
         """Assume a driver that attaches volumes which outlive pods."""
@@ -62,6 +63,8 @@ class CSIDriverStrategy(Strategy):
 class CSINodeStrategy(Strategy):
     """The drivers of one node."""
 
+    unconditional_update = False
+
     def default(self, obj: Object) -> None:
         """Have a list of drivers."""
         obj.setdefault("spec", {}).setdefault("drivers", [])
@@ -86,6 +89,8 @@ class CSINodeStrategy(Strategy):
 
 class VolumeAttachmentStrategy(Strategy):
     """A volume that is to be attached to a node."""
+
+    unconditional_update = False
 
     def prepare_create(self, obj: Object) -> None:
         """Begin detached."""
@@ -114,6 +119,8 @@ class VolumeAttachmentStrategy(Strategy):
 
 class CSIStorageCapacityStrategy(Strategy):
     """How much room a driver has for a class."""
+
+    unconditional_update = False
 
     def validate(self, obj: Object) -> list[Cause]:
         """Name the class."""

@@ -29,6 +29,11 @@ class WebhookConfigurationStrategy(Strategy):
     """Webhooks that refuse objects."""
 
     generation = True
+    unconditional_update = False
+
+    def is_change(self, new: Object, old: Object) -> bool:
+        """Look at the webhooks: there is no spec."""
+        return new.get("webhooks") != old.get("webhooks")
 
     def default(self, obj: Object) -> None:
         """Fail closed, in ten seconds."""
@@ -134,6 +139,8 @@ def _client(path: str, config: Object) -> list[Cause]:
 
 class APIServiceStrategy(Strategy):
     """Who serves a group and version; its name says which."""
+
+    unconditional_update = False
 
     _defaults = Defaults(
         made={"spec": Defaults(within={"service": Defaults(absent={"port": 443})})}

@@ -233,6 +233,10 @@ class PodTemplateStrategy(Strategy):
 
     generation = True
 
+    def is_change(self, new: Object, old: Object) -> bool:
+        """Look at the template: there is no spec."""
+        return new.get("template") != old.get("template")
+
     def default(self, obj: Object) -> None:
         """Fill in the pod."""
         default_template(obj.setdefault("template", {}))
