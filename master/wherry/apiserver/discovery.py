@@ -70,13 +70,14 @@ class Discovery:
                 rows.sort(key=lambda row: row.kind.plural)  # the order of `kubectl get all`
         self._documents: dict[tuple[str, ...], Document] = {}
 
-    def core(self) -> Document:
-        """Return legacy `/api`."""
-        versions = list(self._groups.get("", ()))
-        return self._document(
-            ("core",),
-            {"kind": "APIVersions", "versions": versions, "serverAddressByClientCIDRs": []},
-        )
+    def core(self, address: str) -> Document:
+        """Return legacy `/api`; `address` is the `host:port` under which everybody reaches us."""
+        body = {
+            "kind": "APIVersions",
+            "versions": list(self._groups.get("", ())),
+            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}],
+        }
+        return self._document(("core", address), body)
 
     def groups(self) -> Document:
         """Return legacy `/apis`."""

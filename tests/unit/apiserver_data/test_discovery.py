@@ -21,8 +21,14 @@ def read(document: Document | None) -> Any:
 
 
 def test_legacy_roots() -> None:
-    core = read(get_discovery().core())
-    assert (core["kind"], core["versions"]) == ("APIVersions", ["v1"])
+    core = read(get_discovery().core("192.0.2.1:6443"))
+    assert core == {
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [
+            {"clientCIDR": "0.0.0.0/0", "serverAddress": "192.0.2.1:6443"}
+        ],
+    }
     groups = read(get_discovery().groups())["groups"]
     assert [group["name"] for group in groups] == [
         "apps",
@@ -175,9 +181,9 @@ def test_accept_headers(accept: str, version: str | None) -> None:
 
 def test_documents_are_computed_once_and_follow_their_rows() -> None:
     discovery = Discovery([BY_KIND[kinds.POD]])
-    assert discovery.core() is discovery.core()
+    assert discovery.core("a:1") is discovery.core("a:1")
     assert read(discovery.groups())["groups"] == []
-    assert discovery.core().etag.strip('"') == discovery.core().hash
+    assert discovery.core("a:1").etag.strip('"') == discovery.core("a:1").hash
 
 
 def test_resources_come_by_name_as_get_all_prints_them() -> None:

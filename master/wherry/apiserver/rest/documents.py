@@ -141,7 +141,7 @@ class Documents:
             case ["api" | "apis"] if version is not None:
                 found = self._discovery.aggregated(version, core=parts[0] == "api")
             case ["api"]:
-                found = self._discovery.core()
+                found = self._discovery.core(self._address)
             case ["apis"]:
                 found = self._discovery.groups()
             case ["apis", group]:
