@@ -36,21 +36,21 @@ _EVENT_TYPES = {
     EventType.BOOKMARK: pb.Event.BOOKMARK,
 }
 _BATCH_EVENTS = 100
-_BATCH_BYTES = 256 * 1024
+BATCH_BYTES = 64 * 1024
 _STATUS_BYTES = 32 * 1024
 _STATUS_TEXT = 1024
 JSON = "application/json"
 
 
 def batches(events: Sequence[WatchEvent]) -> Iterator[pb.WatchBatch]:
-    """Cut events into messages of at most 100 events and about 256 KB.
+    """Cut events into messages of at most 100 events and about 64 KB.
 
     One at a time: a watcher that does not read costs a copy of one of them, not of all that
     waits for it.
     """
     batch, size = pb.WatchBatch(), 0
     for event in events:
-        if size >= _BATCH_BYTES or len(batch.events) >= _BATCH_EVENTS:
+        if size >= BATCH_BYTES or len(batch.events) >= _BATCH_EVENTS:
             yield batch
             batch, size = pb.WatchBatch(), 0
         batch.events.add(

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 SERVICE: Final = "wherry.wire.v1.Cluster"
 _BODY_BYTES = 4 << 20
 _DRAIN_S = 5.0
+_SWEEP_S: Final = 1.0
 _OPTIONS = (
     ("grpc.max_receive_message_length", _BODY_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -82,7 +83,9 @@ class GrpcServer:
         await server.start()
         self.listening.set()
         try:
-            await asyncio.get_running_loop().create_future()
+            while True:
+                await asyncio.sleep(_SWEEP_S)
+                self._service.turnover.sweep()
         finally:
             await self._health.enter_graceful_shutdown()
             self._service.drain()

@@ -21,6 +21,7 @@ from wherry.apiserver.asked import (
 )
 from wherry.apiserver.gate import Action, Gate, authorize, bearer
 from wherry.apiserver.grpc.message import (
+    BATCH_BYTES,
     batches,
     check_asked,
     manager,
@@ -42,6 +43,7 @@ from wherry.apiserver.verbs import (
 )
 from wherry.client.api import WatchEvent
 from wherry.client.grpc_failure import STATUS_KEY
+from wherry.process.memory import Turnover
 from wherry.wire.v1 import cluster_pb2 as pb
 from wherry.wire.v1.cluster_pb2_grpc import ClusterServicer
 
@@ -49,6 +51,8 @@ log = logging.getLogger(__name__)
 
 _BATCH_WRITES = 32
 """Writes of one Batch stream under way at once."""
+_STREAM_BYTES = 4 * BATCH_BYTES
+"""What a watch costs whose client does not read: a batch as objects, as bytes and as frames."""
 _BUG = "an internal error occurred; see the server's log"
 T = TypeVar("T")
 Call = grpc.aio.ServicerContext[Any, Any]
@@ -73,6 +77,7 @@ class ClusterService(ClusterServicer):
         self._resources = resources
         self._streams: set[asyncio.Task[Any]] = set()
         self._draining = False
+        self.turnover = Turnover()
 
     def drain(self) -> None:
         """End every watch and read no more of any batch; their clients go to another server."""
@@ -210,6 +215,7 @@ class ClusterService(ClusterServicer):
         finally:
             self._metrics.closed("grpc")
             self._streams.discard(task)
+            self.turnover.let_go(_STREAM_BYTES)
 
     def _is_draining(self) -> bool:
         return self._draining  # asked anew after each wait

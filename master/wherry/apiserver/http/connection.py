@@ -149,8 +149,8 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             return
         self._parser.detach()
-        self._hold()
         self._host.closed(self)
+        self._hold()
         if self._upgraded is not None:
             self._upgraded.feed(b"")
         self._wakeup.wake()

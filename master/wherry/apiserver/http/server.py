@@ -156,7 +156,7 @@ class HttpServer:
 
     def closed(self, connection: Connection) -> None:
         """Forget the connection."""
-        self._turnover.let_go(_CONNECTION_BYTES)
+        self._turnover.let_go(_CONNECTION_BYTES + connection.held)
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
