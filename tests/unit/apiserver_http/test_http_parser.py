@@ -183,6 +183,14 @@ def test_what_is_neither_header_nor_body_is_bounded_too(what: bytes) -> None:
     assert fed < 50_000
 
 
+def test_what_came_of_a_request_is_forgotten_with_its_connection() -> None:
+    parser = RequestParser(LIMITS, Peer(), lambda _request: None, lambda: None)
+    parser.feed(POST + b"Content-Length: 60\r\n\r\n" + b"x" * 50, lambda: True)
+    assert parser.held == 50
+    parser.detach()
+    assert parser.held == 0
+
+
 def test_many_small_chunks_are_no_framing_too_much() -> None:
     limits = Limits(header_bytes=2048, body_bytes=50_000)
     chunks = b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n"

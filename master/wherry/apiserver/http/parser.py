@@ -75,7 +75,12 @@ class RequestParser:
         return self._partial_bytes + (self._body_bytes if self.in_body else 0)
 
     def detach(self) -> None:
-        """Call nobody any more: the circle of callbacks would keep a lost connection's TLS state."""
+        """Call nobody any more and keep nothing.
+
+        The circle of callbacks would keep a lost connection's TLS state, and httptools' own one
+        keeps this: what had come of a request would stay until it is found to be garbage.
+        """
+        self._reset()
         self._on_request = self._on_expect = _nobody
 
     def feed(self, data: bytes, more: Callable[[], bool]) -> bytes:
