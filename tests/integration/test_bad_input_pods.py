@@ -94,17 +94,17 @@ def test_a_deployment_of_no_such_image_keeps_the_old_pods(kubectl: Session) -> N
         """
         $ create deployment web --image=nginx:1 --replicas=3
         deployment.apps/web created
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ set image deployment/web nginx=does-not-exist/nginx:2
         deployment.apps/web image updated
-        $ rollout status deployment/web --timeout=2s    # exit 1
+        $ rollout status deployment/web --timeout=6s    # exit 1
         ! error: timed out waiting for the condition
         $ get deployment web                            # until
         web 3/3 1 3 *
         $ rollout undo deployment/web
         deployment.apps/web rolled back
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         """
     )

@@ -16,7 +16,7 @@ def test_every_part_of_the_bench_measures_something(tmp_path: Path) -> None:
     subprocess.run(
         [ROOT / "scripts/bench", "store", "--quick", "--json", report, "--plot", plot],
         check=True,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "WHERRY_ENV": "dev"},
     )
     lines = json.loads(report.read_text())

@@ -114,8 +114,11 @@ def test_a_flipped_bit_in_a_snapshot() -> None:
 
 @contextlib.asynccontextmanager
 async def clocks(count: int) -> AsyncIterator[tuple[Processes, dict[str, Path]]]:
-    """Run members each of which has a wall clock of its own, `offset` seconds wrong."""
-    processes = Processes(count)
+    """Run members each of which has a wall clock of its own, `offset` seconds wrong.
+
+    They wait longer for their leader than a machine pauses: an election has another reason.
+    """
+    processes = Processes(count, flags=("--election-timeout", "5000"))
     offsets = {name: processes.directory / f"{name}.offset" for name in processes.names}
     program = str(Path(store_process.__file__).with_name("store_wall_clock.py"))
     try:

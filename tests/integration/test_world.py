@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
 SUPPORT = ROOT / "tests" / "support"
-LIMIT_S = 600
+LIMIT_S = 1800
 
 
 def tell(*arguments: str) -> str:

@@ -15,6 +15,7 @@ All of this is undone at the end, whatever happens; `left_behind` proves it.
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -141,7 +142,17 @@ def small_memory_disk(directory: Path, size: str) -> Iterator[Path]:
 
 
 def left_behind(directory: Path) -> list[str]:
-    """Return the mounts and loop devices below a directory that still stand."""
+    """Return the mounts and loop devices below a directory that still stand.
+
+    The kernel lets a device go when the last who looks at it does: that is waited for.
+    """
+    deadline = time.perf_counter() + 30
+    while (found := _standing(directory)) and time.perf_counter() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def _standing(directory: Path) -> list[str]:
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     devices = sh("losetup", "--noheadings", "--output", "BACK-FILE").split()
     return [one for one in (*mounts, *devices) if one.startswith(f"{directory}/")]
