@@ -161,9 +161,7 @@ def refused(argv: list[str], directory: Path) -> str:
 def test_a_token_that_nobody_knows(cluster: HollowCluster, tmp_path: Path) -> None:
     _, _, ca_hash = token(cluster).split(".")
     argv = arguments(cluster, tmp_path, f"abcdef.0123456789abcdef.{ca_hash}")
-    assert "the cluster does not accept the token abcdef: invalid bearer token" in refused(
-        argv, tmp_path
-    )
+    assert "the cluster does not accept the token abcdef: Unauthorized" in refused(argv, tmp_path)
 
 
 def test_a_token_that_has_expired(cluster: HollowCluster, tmp_path: Path) -> None:
@@ -182,7 +180,7 @@ def test_a_token_that_has_expired(cluster: HollowCluster, tmp_path: Path) -> Non
     assert cluster.ask(url, method="POST", body=secret)[0] == 201
     ca_hash = token(cluster).rpartition(".")[2]
     argv = arguments(cluster, tmp_path, f"aaaaaa.0123456789abcdef.{ca_hash}")
-    assert "the bootstrap token has expired" in refused(argv, tmp_path)
+    assert "the cluster does not accept the token aaaaaa: Unauthorized" in refused(argv, tmp_path)
     secret["stringData"] = {**fields, "expiration": format_time(CLOCK.now() + 600)}
     assert cluster.ask(f"{url}/bootstrap-token-aaaaaa", method="PUT", body=secret)[0] == 200
     done = join(argv)
