@@ -14,10 +14,12 @@ from typing import Final
 
 from wherry.api.kinds import (
     DEPLOYMENT,
+    KINDS,
     POD,
     POD_DISRUPTION_BUDGET,
     REPLICA_SET,
     REPLICATION_CONTROLLER,
+    STATEFUL_SET,
 )
 from wherry.api.objects import Condition, OwnerReference, Pod
 from wherry.api.times import format_time, parse_time
@@ -44,8 +46,12 @@ from wherry.controllers.views import (
     DisruptionBudget,
     ReplicaSet,
     ReplicationController,
+    StatefulSet,
 )
 
+_SCALED: Final = (REPLICA_SET, REPLICATION_CONTROLLER, DEPLOYMENT, STATEFUL_SET)
+"""Kinds with a scale subresource."""
+_Sized = Deployment | ReplicaSet | ReplicationController | StatefulSet
 DELETION_TIMEOUT_S: Final = 120.0
 """A pod whose eviction was allowed and that is not deleted by then stays, it seems."""
 ALLOWED: Final = "DisruptionAllowed"
@@ -102,10 +108,21 @@ def _scale(pods: Iterable[Pod], scales: Mapping[str, Scale]) -> int:
         if owner is None:
             continue
         if owner.uid not in scales:
-            raise UnknownControllerError(f'found no controllers for pod "{pod.metadata.name}"')
+            raise UnknownControllerError(_unscaled(owner, pod))
         scale = scales[owner.uid]
         wanted[scale.uid] = scale.replicas
     return sum(wanted.values())
+
+
+def _unscaled(owner: OwnerReference, pod: Pod) -> str:
+    """Say why nobody knows how many pods the controller of this one wants."""
+    address = owner.api_version, owner.kind
+    kind = next((k for k in KINDS if (k.api_version, k.kind) == address), None)
+    if kind is None:
+        return f'no matches for kind "{owner.kind}" in version "{owner.api_version}"'
+    if kind not in _SCALED:
+        return f"{kind.qualified} does not implement the scale subresource"
+    return f'found no controllers for pod "{pod.metadata.name}"'
 
 
 def reconcile(
@@ -256,11 +273,7 @@ def _pod_keys(caches: Caches, old: Pod | None, new: Pod | None) -> set[str]:
     return found
 
 
-def _workload_keys(
-    caches: Caches,
-    old: Deployment | ReplicaSet | ReplicationController | None,
-    new: Deployment | ReplicaSet | ReplicationController | None,
-) -> set[str]:
+def _workload_keys(caches: Caches, old: _Sized | None, new: _Sized | None) -> set[str]:
     """Wake the namespace's budgets when a workload's size changes."""
     sizes = [obj.spec.replicas if obj is not None else None for obj in (old, new)]
     some = new if new is not None else old
@@ -284,7 +297,7 @@ def _scales(caches: Caches, pods: Iterable[Pod]) -> dict[str, Scale]:
 def _scale_of(caches: Caches, owner: OwnerReference, namespace: str) -> Scale | None:
     """Return the scale of a pod's controller; of a Deployment's ReplicaSet, the Deployment's."""
     address = owner.api_version, owner.kind
-    for kind in (REPLICA_SET, REPLICATION_CONTROLLER, DEPLOYMENT):
+    for kind in _SCALED:
         if address != (kind.api_version, kind.kind):
             continue
         obj = caches[kind].get(f"{namespace}/{owner.name}")
@@ -307,9 +320,7 @@ class DisruptionController:
         self.sources = (
             Source(POD_DISRUPTION_BUDGET, own_key),
             Source(POD, _pod_keys),
-            Source(DEPLOYMENT, _workload_keys),
-            Source(REPLICA_SET, _workload_keys),
-            Source(REPLICATION_CONTROLLER, _workload_keys),
+            *(Source(kind, _workload_keys) for kind in _SCALED),
         )
         self.indices = (
             Index(POD, NAMESPACE_INDEX, namespace_index),

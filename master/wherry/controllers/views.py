@@ -66,6 +66,13 @@ class ReplicaSet(View, frozen=True):
         return 1 if self.spec.replicas is None else self.spec.replicas
 
 
+class StatefulSet(View, frozen=True):
+    """A StatefulSet: of which only the size matters here."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: ReplicaSetSpec = ReplicaSetSpec()
+
+
 class ReplicationController(View, frozen=True):
     """A ReplicationController."""
 
@@ -297,6 +304,7 @@ VIEWS: dict[Kind, type[View]] = {
     kinds.REPLICATION_CONTROLLER: ReplicationController,
     kinds.REPLICA_SET: ReplicaSet,
     kinds.DEPLOYMENT: Deployment,
+    kinds.STATEFUL_SET: StatefulSet,
 }
 """The view of each kind in the shared caches; every other kind is cached as `Meta`."""
 

@@ -468,6 +468,43 @@ def test_pods_of_a_deleted_node_are_removed(server: Any) -> None:
     play(server, story, agent=False)
 
 
+def test_a_share_of_a_stateful_set_is_of_what_it_wants(server: Any) -> None:
+    """Nobody here makes its pods, but others may: a budget counts on what the set says."""
+
+    async def story(cluster: Cluster) -> None:
+        selector = {"matchLabels": {"app": "web"}}
+        spec = {
+            "replicas": 4,
+            "serviceName": "web",
+            "selector": selector,
+            "template": template("nginx:1"),
+        }
+        made = await cluster.create(kinds.STATEFUL_SET, {"metadata": {"name": "web"}, "spec": spec})
+        owner = {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "name": "web",
+            "uid": made["metadata"]["uid"],
+            "controller": True,
+        }
+        for n in range(3):
+            meta = {"name": f"web-{n}", "labels": {"app": "web"}, "ownerReferences": [owner]}
+            await cluster.create(kinds.POD, {"metadata": meta, "spec": template("nginx:1")["spec"]})
+        budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": "50%", "selector": selector}}
+        await cluster.create(kinds.POD_DISRUPTION_BUDGET, budget)
+
+        def counts() -> tuple[int, ...]:
+            found = cluster.one(kinds.POD_DISRUPTION_BUDGET, "b") or {}
+            names = ("expectedPods", "desiredHealthy", "currentHealthy", "disruptionsAllowed")
+            return tuple(found.get("status", {}).get(name, 0) for name in names)
+
+        await until(lambda: counts() == (4, 2, 3, 1))
+        await cluster.patch(kinds.STATEFUL_SET, "web", {"spec": {"replicas": 6}})
+        await until(lambda: counts() == (6, 3, 3, 0))
+
+    play(server, story)
+
+
 @pytest.mark.parametrize("elect", [True, False])
 def test_it_is_ready_when_its_caches_are(elect: bool) -> None:
     async def main() -> None:

@@ -100,6 +100,25 @@ def test_a_controller_that_nobody_knows_allows_nothing() -> None:
     assert not reconcile(settled, pods(2), {}, NOW).actions
 
 
+@pytest.mark.parametrize(
+    ("api_version", "kind", "why"),
+    [
+        ("apps/v1", "StatefulSet", 'found no controllers for pod "r0"'),
+        ("batch/v1", "Job", "jobs.batch does not implement the scale subresource"),
+        ("apps/v1", "DaemonSet", "daemonsets.apps does not implement the scale subresource"),
+        ("acme.io/v1", "Fleet", 'no matches for kind "Fleet" in version "acme.io/v1"'),
+    ],
+)
+def test_why_a_share_cannot_be_counted(api_version: str, kind: str, why: str) -> None:
+    ref = {**owner(kind, "x"), "apiVersion": api_version}
+    given = [pod("r0", ownerReferences=[ref])]
+    status = patch_of(reconcile(budget(minAvailable="50%"), given, SCALES, NOW))
+    [condition] = status["conditions"]
+    assert (condition["reason"], condition["message"]) == ("SyncFailed", why)
+    counted = patch_of(reconcile(budget(minAvailable=1), given, SCALES, NOW))
+    assert counted["expectedPods"] == 1, "a number needs no scale"
+
+
 @pytest.mark.parametrize("count", range(4))
 def test_a_status_that_is_right_is_not_written(count: int) -> None:
     status = patch_of(reconcile(budget(minAvailable=2), pods(count), SCALES, NOW))
