@@ -293,9 +293,13 @@ class StoreClient:
             return answer
         raise _error(answer)
 
-    async def members(self) -> tuple[MemberInfo, ...]:
-        """Return the members, as the store that answers knows them."""
-        answer, _ = await self._ask(rpc.ListMembers)
+    async def members(self, *, serializable: bool = False) -> tuple[MemberInfo, ...]:
+        """Return the members as they are now; if `serializable`, as one store knows them.
+
+        A store whose disk is new knows those that its flags name, and nothing of what was
+        changed since.
+        """
+        answer, _ = await self._ask(lambda number: rpc.ListMembers(number, serializable))
         if isinstance(answer, rpc.Members):
             return answer.members
         raise _error(answer)

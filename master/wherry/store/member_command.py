@@ -67,12 +67,18 @@ def group() -> None:
 
 
 @group.command("list")
+@click.option(
+    "--consistency",
+    type=click.Choice(["l", "s"]),
+    default="l",
+    help="l: as it is now, which needs a majority (the default); s: as this store knows it.",
+)
 @_on_a_store
-def list_members(socket: Path, write_out: str) -> None:
+def list_members(socket: Path, write_out: str, consistency: str) -> None:
     """Say who belongs to the cluster."""
 
     async def ask(client: StoreClient) -> tuple[rpc.Member, tuple[MemberInfo, ...]]:
-        return await client.status(), await client.members()
+        return await client.status(), await client.members(serializable=consistency == "s")
 
     status, members = _run(socket, ask)
     if write_out == "json":

@@ -78,9 +78,10 @@ class ChangeMembers(msgspec.Struct, frozen=True, array_like=True, tag=16):
 
 
 class ListMembers(msgspec.Struct, frozen=True, array_like=True, tag=17):
-    """Answer: `Members`, as the store that is asked knows them."""
+    """Answer: `Members`; if `serializable`, as the store that is asked happens to know them."""
 
     id: int
+    serializable: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True, tag=21):

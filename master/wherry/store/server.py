@@ -209,13 +209,22 @@ class Client:
     def _members(self, request: rpc.ListMembers | rpc.ChangeMembers) -> None:
         number = request.id
         if isinstance(request, rpc.ListMembers):
-            self._end(rpc.Members(number, self._replica.members()))
+            if request.serializable:
+                self._answer_members(number, 0)
+            else:
+                self._replica.read_index(lambda got: self._answer_members(number, got))
         elif isinstance(request.change, ReplaceMember):
             self._end(rpc.Failed(number, rpc.INVALID, "only the leader replaces members"))
         else:
             self._replica.change_members(
                 request.change, lambda got: self._end(members_answer(number, got))
             )
+
+    def _answer_members(self, number: int, index: int | Lost) -> None:
+        if isinstance(index, Lost):
+            self._end(rpc.Failed(number, rpc.RETRY, index.value))
+        else:
+            self._end(rpc.Members(number, self._replica.members()))
 
     def _read(self, request: rpc.Read) -> None:
         if request.serializable:
