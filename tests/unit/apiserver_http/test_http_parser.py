@@ -82,10 +82,19 @@ REFUSED = {
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
     "two identities": (POST + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n", 400),
-    "absolute target": (b"GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "other scheme": (b"GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "absolute with a user": (b"GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "bad escape": (b"GET /a%2 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+    "bad host": (b"GET / HTTP/1.1\r\nHost: a b/\r\n\r\n", 400),
+    "upgrade with a body": (
+        POST + b"Connection: Upgrade\r\nUpgrade: x\r\nContent-Length: 2\r\n\r\n{}",
+        400,
+    ),
     "asterisk": (b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     "no version": (b"GET /\r\n\r\n", 505),
     "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    "version 1.2": (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
+    "version 3.0": (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
     "version 2.0": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
     "unknown method": (b"FROB / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
     "method not ours": (b"LINK / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
@@ -147,6 +156,25 @@ def test_an_upgrade_keeps_what_followed() -> None:
 def test_a_body_is_asked_for_only_if_it_is_wanted() -> None:
     assert Parsed(POST + b"Content-Length: 3\r\nExpect: 100-continue\r\n\r\n").expects == 1
     assert Parsed(POST + b"Content-Length: 99\r\nExpect: 100-continue\r\n\r\n").expects == 0
+
+
+def test_a_client_of_http_1_0_does_not_know_100_continue() -> None:
+    head = b"POST / HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    assert Parsed(head).expects == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "target"),
+    [
+        (b"http://a.example/api?x=%zz", "/api?x=%zz"),
+        (b"HTTPS://[::1]:6443/api", "/api"),
+        (b"http://a?b", "/?b"),
+        (b"http://a", "/"),
+    ],
+)
+def test_an_absolute_target_is_its_path(sent: bytes, target: str) -> None:
+    parsed = Parsed(b"GET " + sent + b" HTTP/1.1\r\nHost: [::1]:6443\r\n\r\n")
+    assert [r.target for r in parsed.requests] == [target]
 
 
 def test_repeated_headers_are_joined_and_kept_apart() -> None:

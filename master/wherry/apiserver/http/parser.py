@@ -3,13 +3,15 @@
 Refused, and the connection ends, because two parsers could read it differently (request
 smuggling): both Content-Length and Transfer-Encoding, either of them twice, any transfer
 coding but `chunked`, bare line feeds, folded headers, a missing or repeated Host, HTTP
-versions but 1.0 and 1.1, and trailers longer than a header may be. Most of these llhttp
-finds by itself; the tests hold all of them, so that a change of parser cannot lose one.
+versions but 1.0 and 1.1, bodies of requests to upgrade, and trailers longer than a header
+may be. Most of these llhttp finds by itself; the tests hold all of them, so that a change of
+parser cannot lose one.
 
 Nothing is buffered beyond its bound: llhttp keeps a partial header, so bytes are given to
 it in slices and counted while a header is incomplete.
 """
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -19,6 +21,10 @@ from wherry.apiserver.http.message import Limits, Peer, Request, Response, refus
 
 _SLICE = 16 * 1024
 _CHUNK_BYTES = 16
+_BAD_VERSION = "Invalid HTTP version"  # llhttp's own words
+_ABSOLUTE = re.compile(rb"(?i:https?)://[^/?#@]+([/?].*)?", re.DOTALL)
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=:%\[\]]+")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -99,7 +105,8 @@ class RequestParser:
             except httptools.HttpParserInvalidMethodError:
                 self._refuse(405, "MethodNotAllowed", "the method is not known here")
             except (httptools.HttpParserError, _RefusedError) as error:
-                self._refuse(400, "BadRequest", f"malformed HTTP request: {error}")
+                code = 505 if str(error) == _BAD_VERSION else 400
+                self._refuse(code, "BadRequest", f"malformed HTTP request: {error}")
             at += len(piece)
             self._count_partial(len(piece))
         return b""
@@ -170,7 +177,10 @@ class RequestParser:
         if length and int(length) > self._limits.body_bytes:
             self._refuse_body()
         self.in_body = bool(length and length != "0") or "transfer-encoding" in headers
-        if self.in_body and headers.get("expect", "").lower() == "100-continue":
+        if self.in_body and self._parser.should_upgrade():
+            # httptools would take the body for the tunnel's first bytes.
+            self._stop(400, "BadRequest", "a request to upgrade has a body")
+        if self.in_body and "expect" in headers and self._parser.get_http_version() != "1.0":
             self._on_expect()
 
     def _check_head(self) -> None:
@@ -179,8 +189,7 @@ class RequestParser:
             self._stop(505, "BadRequest", f"HTTP version {version} is not served")
         if self._parser.get_method().decode("latin-1") not in METHODS:
             self._stop(405, "MethodNotAllowed", "the method is not known here")
-        if not self._target.startswith(b"/"):
-            self._stop(400, "BadRequest", "the request target must be a path")
+        self._check_target()
         if version == "1.1" and "host" not in self._headers:
             self._stop(400, "BadRequest", "missing required Host header")
         if "transfer-encoding" in self._headers and (
@@ -193,6 +202,19 @@ class RequestParser:
         if expect is not None and expect.lower() != "100-continue":
             phrase = HTTPStatus.EXPECTATION_FAILED.phrase
             self._stop(417, "BadRequest", f"{phrase}: {expect}")
+
+    def _check_target(self) -> None:
+        if not self._target.startswith(b"/"):
+            absolute = _ABSOLUTE.fullmatch(self._target)
+            if absolute is None:
+                self._stop(400, "BadRequest", "the request target must be a path")
+            else:  # RFC 9112, 3.2.2: who sends it takes us for a proxy, and is answered
+                self._target = b"/" + (absolute[1] or b"").removeprefix(b"/")
+        if b"%" in self._target and _BAD_ESCAPE.search(self._target.partition(b"?")[0]):
+            self._stop(400, "BadRequest", "invalid escape in the request's URL")
+        host = self._headers.get("host")
+        if host and _HOST.fullmatch(host) is None:
+            self._stop(400, "BadRequest", "malformed Host header")
 
     def on_chunk_header(self) -> None:
         """A chunk begins."""
