@@ -7,6 +7,7 @@ class Wakeup:
     """What one task waits for again and again. Nothing is kept: who does not wait is not woken."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()  # to ask for it each time is a system call
         self._future: asyncio.Future[None] | None = None
 
     def wake(self) -> None:
@@ -16,7 +17,7 @@ class Wakeup:
 
     async def wait(self) -> None:
         """Wait to be woken."""
-        self._future = asyncio.get_running_loop().create_future()
+        self._future = self._loop.create_future()
         try:
             await self._future
         finally:
