@@ -321,6 +321,23 @@ def test_no_tunnel_without_a_101(tmp_path: Path) -> None:
     in_world(tmp_path, story)
 
 
+@pytest.mark.parametrize(
+    ("said", "code"), [(200, 502), (100, 502), (302, 502), (999, 502), (99, 502), (503, 503)]
+)
+def test_what_is_no_upgrade_is_an_error_with_one_code(tmp_path: Path, said: int, code: int) -> None:
+    async def story(w: World) -> None:
+        w.agent.answer = b"HTTP/1.1 %03d X\r\nContent-Length: 2\r\n\r\nno" % said
+        reader, writer = await w.send(
+            f"POST {PODS}/p/exec?command=x HTTP/1.1\r\nHost: a\r\n{SPDY}\r\n"
+        )
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % code)
+        assert orjson.loads(body)["code"] == code
+        writer.close()
+
+    in_world(tmp_path, story)
+
+
 def test_one_process_is_many_hollow_nodes(tmp_path: Path) -> None:
     async def story(w: World) -> None:
         w.agent.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi\n"

@@ -142,7 +142,7 @@ async def _failure(answer: AgentResponse) -> Response:
         await pieces.aclose()
     with suppress(orjson.JSONDecodeError):
         status = orjson.loads(bytes(body))
-        if isinstance(status, dict) and status.get("kind") == "Status":
+        if isinstance(status, dict) and status.get("kind") == "Status" and answer.status >= 400:
             return Response(answer.status, bytes(body))
     text = bytes(body).decode(errors="replace").strip() or f"the agent answered {answer.status}"
     error = error_from_status({"message": text, "code": answer.status})
@@ -150,8 +150,9 @@ async def _failure(answer: AgentResponse) -> Response:
 
 
 def _status(error: StatusError, code: int) -> Response:
-    status = {**error.to_status(), "code": code}
-    return Response(code if code >= 400 else 502, orjson.dumps(status))
+    if not 400 <= code < 600:  # to upgrade was asked for: anything else is no answer
+        code = 502
+    return Response(code, orjson.dumps({**error.to_status(), "code": code}))
 
 
 async def relay(client: Tunnel, agent: AgentConnection) -> None:
