@@ -26,7 +26,7 @@ from wherry.apiserver.rest.query import (
     list_options,
     watch_options,
 )
-from wherry.apiserver.rest.render import warning_header
+from wherry.apiserver.rest.render import warning_header, warning_headers
 from wherry.apiserver.verbs import DeleteOptions, User
 from wherry.client.api import PatchType
 
@@ -295,6 +295,22 @@ def test_selectors_are_checked_before_a_watch_begins() -> None:
 def test_warnings_survive_go() -> None:
     assert warning_header('unknown field "spec.x"\n\\') == r'299 - "unknown field \"spec.x\" \\"'
     assert warning_header("ä") == '299 - "?"'
+
+
+@pytest.mark.parametrize(
+    ("texts", "count", "longest"),
+    [
+        (["a", "b", "a"], 2, 1),
+        (["x" * 3000], 1, 3000),  # fits, so whole
+        ([f"{n}" + "x" * 2000 for n in range(9)], 9, 256),
+        ([f"{n:03}" + "x" * 2000 for n in range(100)], 16, 256),
+        ([f"{n}" for n in range(100)], 80, 2),  # Python's http.client reads 100 headers in all
+    ],
+)
+def test_warnings_are_no_more_than_clients_take(texts: list[str], count: int, longest: int) -> None:
+    values = [value for _, value in warning_headers(texts)]
+    assert len(values) == len(set(values)) == count
+    assert max(map(len, values)) == longest + len('299 - ""')
 
 
 def test_bearer_tokens() -> None:

@@ -36,7 +36,7 @@ from wherry.apiserver.rest.render import (
     pieces,
     single,
     to_yaml,
-    warning_header,
+    warning_headers,
 )
 from wherry.apiserver.verbs import Context, User, Verbs, Written
 from wherry.client.api import PatchType, WatchEvent
@@ -283,7 +283,7 @@ def _options_body(request: Request) -> dict[str, Any]:
 def _answer(code: int, body: bytes, form: Form, warnings: Sequence[str]) -> Response:
     headers: Sequence[tuple[str, str]] = _NO_CACHE_ONLY
     if warnings:
-        headers = [NO_CACHE, *(("Warning", warning_header(w)) for w in warnings)]
+        headers = [NO_CACHE, *warning_headers(warnings)]
     if form is Form.YAML:
         return Response(code, to_yaml(body), YAML_TYPE, headers)
     return Response(code, body, JSON, headers)

@@ -19,6 +19,9 @@ from wherry.client.api import EventType, WatchEvent
 
 YAML_TYPE = "application/yaml"
 _META = "meta.k8s.io/v1"
+_WARNINGS_CHARACTERS = 4096
+_WARNING_CHARACTERS = 256
+_MOST_WARNINGS = 80
 PIECE_BYTES = 128 * 1024
 """A client that stalls costs one rendered piece of about this size."""
 _INCLUDE = "Metadata"
@@ -178,6 +181,25 @@ def _line(event_type: str, raw: bytes) -> bytes:
 def error_line(status: dict[str, Any]) -> bytes:
     """Render the event that tells a watcher why its stream ends."""
     return _line("ERROR", orjson.dumps(status))
+
+
+def warning_headers(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return Warning headers, each text once, and no more than clients take.
+
+    Source: apiserver `filters.WithWarningRecorder`: of more than 4,096 characters each warning
+    is cut to 256, and those beyond are dropped. Python's http.client breaks at 100 headers.
+    """
+    kept = list(dict.fromkeys(texts))
+    if sum(map(len, kept)) > _WARNINGS_CHARACTERS:
+        kept = [text[:_WARNING_CHARACTERS] for text in kept]
+    headers: list[tuple[str, str]] = []
+    left = _WARNINGS_CHARACTERS
+    for text in kept[:_MOST_WARNINGS]:
+        left -= len(text)
+        if left < 0:
+            break
+        headers.append(("Warning", warning_header(text)))
+    return headers
 
 
 def warning_header(text: str) -> str:
