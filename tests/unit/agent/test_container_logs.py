@@ -129,7 +129,7 @@ def test_following_goes_on_after_a_rotation_and_ends_with_the_container(tmp_path
     async def main() -> list[str]:
         nonlocal alive
         got: list[str] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for piece in read_log(path, LogOptions(follow=True), running):
                 got.append(piece.decode())
                 if piece == b"one\n":

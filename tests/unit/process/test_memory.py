@@ -23,7 +23,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(kept: int) -> int:
     program = PROGRAM.format(kept=kept)
-    return int(subprocess.check_output([sys.executable, "-c", program], timeout=60))
+    return int(subprocess.check_output([sys.executable, "-c", program], timeout=300))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")

@@ -44,7 +44,7 @@ def test_close_ends_watches_and_refuses_requests() -> None:
                     pass
             return True
 
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(watch())
             await asyncio.sleep(0)
             await store.close()

@@ -29,7 +29,7 @@ def elsewhere(hash_seed: str, gc_threshold: int, *seeds: int) -> list[tuple[str,
         env={**os.environ, "PYTHONPATH": str(_SUPPORT), "PYTHONHASHSEED": hash_seed},
         stdout=subprocess.PIPE,
         check=True,
-        timeout=120,
+        timeout=600,
     )
     return [tuple(trace) for trace in json.loads(done.stdout)]
 
