@@ -126,6 +126,9 @@ _CLUSTER_INFO = Rule(
 )
 """Who joins by a token reads it before knowing whom to trust (kubeadm's rule)."""
 _ASK_FOR_CERTIFICATES = Rule(("create",), ("certificatesigningrequests",), ("certificates.k8s.io",))
+_ADDONS = "system:serviceaccounts:kube-system"
+_NOBODY_NAMED = "system:serviceaccount:kube-system:default"
+"""The account of pods that name none: they must not become administrators by leaving something out."""
 _LEADER_LEASES = Rule(("*",), ("leases",), ("coordination.k8s.io",), namespace="kube-system")
 
 OF_GROUP: Mapping[str, tuple[Rule, ...]] = {
@@ -149,7 +152,7 @@ OF_GROUP: Mapping[str, tuple[Rule, ...]] = {
                 "subnetleases",
             ),
         ),
-        Rule(("create",), ("nodes", "pods"), ("",)),
+        Rule(("create",), ("nodes",), ("",)),
         Rule(("create",), ("serviceaccounts/token",), ("",)),
         Rule((*_WRITE, "delete"), ("subnetleases",), ("wherry.io",)),
         _EVENTS,
@@ -157,7 +160,7 @@ OF_GROUP: Mapping[str, tuple[Rule, ...]] = {
         _ASK_FOR_CERTIFICATES,
     ),
     BOOTSTRAPPERS: (_ASK_FOR_CERTIFICATES,),
-    "system:serviceaccounts:kube-system": _EVERYTHING,
+    _ADDONS: _EVERYTHING,
 }
 OF_USER: Mapping[str, tuple[Rule, ...]] = {
     "system:apiserver": _EVERYTHING,
@@ -258,5 +261,6 @@ def _only(allowed: bool, why: str) -> Decision:  # noqa: FBT001
 def _rules_of(user: User) -> list[Rule]:
     found = list(OF_USER.get(user.name, ()))
     for group in user.groups:
-        found += OF_GROUP.get(group, ())
+        if group != _ADDONS or user.name != _NOBODY_NAMED:
+            found += OF_GROUP.get(group, ())
     return found

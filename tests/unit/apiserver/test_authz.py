@@ -1,5 +1,7 @@
 """The fixed policy as a table: who, what, allowed?"""
 
+from dataclasses import replace
+
 import pytest
 
 from wherry.apiserver.authz import FixedPolicy
@@ -60,6 +62,7 @@ def on(verb: str, resource: str, name: str = "", namespace: str = "default") -> 
         (NODE, on("delete", "pods", "other"), False),
         (NODE, on("update", "pods", "mine"), False),
         (NODE, on("create", "pods/binding", "mine"), False),
+        (NODE, on("create", "pods", "mine"), False),
         (NODE, on("patch", "nodes/status", "n1", ""), True),
         (NODE, on("patch", "nodes/status", "n2", ""), False),
         (NODE, on("delete", "nodes", "n1", ""), False),
@@ -77,6 +80,11 @@ def on(verb: str, resource: str, name: str = "", namespace: str = "default") -> 
         (OVERLAY, on("delete", "subnetleases", "10.244.1.0-24", ""), True),
         (OVERLAY, on("create", "pods"), False),
         (SYSTEM_ACCOUNT, on("create", "pods"), True),
+        (
+            replace(SYSTEM_ACCOUNT, name="system:serviceaccount:kube-system:default"),
+            on("get", "pods"),
+            False,
+        ),
         (ACCOUNT, on("get", "secrets", "s"), False),
         (JOINING, on("create", "certificatesigningrequests", "", ""), True),
         (JOINING, on("get", "certificatesigningrequests", "mine", ""), True),
