@@ -21,6 +21,8 @@ from wherry.api.errors import (
 )
 from wherry.apiserver.local_api import LocalApi
 from wherry.apiserver.registry import Registry
+from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.verbs import Context
 from wherry.store.kv import Compare, Op, Range, RangeResult, Store, TxnResult, WatchBatch
 from wherry.store.memory import MemoryStore
 
@@ -185,6 +187,30 @@ def test_a_decision_on_a_stale_cache_is_made_again() -> None:
             await w.api.delete(kinds.CONFIG_MAP, "a", "default")
         again = await w.create(kinds.CONFIG_MAP, "default", name="a")
         await w.api.delete(kinds.CONFIG_MAP, "a", "default", uid=again["metadata"]["uid"])
+
+    in_world(run)
+
+
+def test_a_get_is_of_now_whether_the_cache_has_seen_it_or_not() -> None:
+    async def run(w: World) -> None:
+        resource = BY_KIND[kinds.CONFIG_MAP]
+        cache, key = w.registry.caches[resource], resource.key("default", "a")
+
+        async def get() -> bytes:
+            return await w.registry.get(Context(ADMIN), resource, "default", "a")
+
+        await w.create(kinds.CONFIG_MAP, "default", name="a")
+        await asyncio.sleep(1)
+        seen = cache.get(key)
+        assert seen is not None
+        assert await get() is seen.object
+        # From here on the feed does not get a turn.
+        changed = await w.api.patch(kinds.CONFIG_MAP, "a", b'{"data":{"k":"2"}}', "default")
+        assert await get() == changed
+        await w.api.delete(kinds.CONFIG_MAP, "a", "default")
+        with pytest.raises(NotFoundError):
+            await get()
+        assert cache.get(key) is seen
 
     in_world(run)
 

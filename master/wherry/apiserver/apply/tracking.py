@@ -37,7 +37,9 @@ class Applied:
 def manager_of(user_agent: str) -> str:
     """Return the manager's name where the client gave none: the first part of its User-Agent."""
     name = user_agent.partition("/")[0]
-    return "".join(c for c in name if c.isprintable())[:128] or UNKNOWN
+    if not name.isprintable():
+        name = "".join(c for c in name if c.isprintable())
+    return name[:128] or UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
