@@ -180,11 +180,7 @@ class WatchCache:
                 yield from self._narrow.get((path, value), {}).values()
 
     def _deliver(self, group: _Group, events: Sequence[WatchEvent]) -> None:
-        lost = []
-        for watcher in group.watchers:
-            watcher.push(events)
-            if watcher.ended:
-                lost.append(watcher)
+        lost = [watcher for watcher in group.watchers if not watcher.push(events)]
         for watcher in lost:
             self.close(watcher)
 
@@ -302,7 +298,5 @@ class WatchCache:
         """Tell every watcher that asked for it how far the cache has come."""
         batch = [self.bookmark()]
         for watcher in self.watchers():
-            if watcher.bookmarks:
-                watcher.push(batch)
-                if watcher.ended:
-                    self.close(watcher)
+            if watcher.bookmarks and not watcher.push(batch):
+                self.close(watcher)

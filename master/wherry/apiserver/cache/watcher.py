@@ -43,20 +43,21 @@ class Watcher:
         if self._pending:
             self._woken.set()
 
-    def push(self, events: Sequence[WatchEvent]) -> None:
-        """Hand live events to the consumer, queue them, or cut it off."""
+    def push(self, events: Sequence[WatchEvent]) -> bool:
+        """Hand live events to the consumer, queue them, or cut it off; False once it is."""
         if self._ended:
-            return
+            return False
         if self._push is not None:
             if self._push(events):
-                return
+                return True
             self._push = None  # the consumer takes its queue first: order is kept
         if len(self._pending) + len(events) > self._limit:
             self._pending.clear()
             self.end(ExpiredError("the watch fell too far behind: list again"))
-            return
+            return False
         self._pending.extend(events)
         self._woken.set()
+        return True
 
     def end(self, error: StatusError | None = None) -> None:
         """Queue nothing more; `error` is raised once the queue is empty."""
