@@ -5,7 +5,6 @@ by the end of the connection).
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 
 from wherry.apiserver.http.message import Request, Response, Stream, render_head
 
@@ -48,10 +47,6 @@ def stream_head(stream: Stream, *, date: str, chunked: bool, close: bool) -> byt
 def chunk(piece: bytes) -> bytes:
     """Frame a piece of a stream; an empty one would end it."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)
-
-
-shared_chunk = lru_cache(maxsize=1)(chunk)
-"""As `chunk`, for a piece that goes to many clients in a row: it is framed and copied once."""
 
 
 def slices(head: bytes, body: bytes) -> Iterator[bytes | memoryview]:

@@ -3,7 +3,7 @@
 import asyncio
 
 from wherry.apiserver.http.deadlines import Deadlines
-from wherry.apiserver.http.encode import shared_chunk, slices
+from wherry.apiserver.http.encode import chunk, slices
 
 
 class Output:
@@ -73,5 +73,5 @@ class Output:
         """Send a piece of a stream now; False when the client does not keep up, or is gone."""
         if self._writable is not None or self.closing:
             return False
-        self._transport.write(shared_chunk(piece))
+        self._transport.write(chunk(piece))
         return True
