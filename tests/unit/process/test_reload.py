@@ -1,12 +1,12 @@
 """A server takes renewed certificates into use, and keeps the old ones while files do not fit."""
 
-import os
 import socket
 import ssl
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from renewed_files import renew
 
 from wherry.pki.certificates import create_ca, identity, issue
 from wherry.pki.subject import KeyPair, Subject
@@ -36,13 +36,6 @@ def shown_by(context: ssl.SSLContext) -> str:
         server.join()
     assert certificate is not None
     return identity(certificate)[0]
-
-
-def renew(path: Path, data: bytes) -> None:
-    """Write a file a second later than it was written: the clock of a file system is coarse."""
-    later_ns = path.stat().st_mtime_ns + 1_000_000_000
-    path.write_bytes(data)
-    os.utime(path, ns=(later_ns, later_ns))
 
 
 def test_renewed_files_are_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

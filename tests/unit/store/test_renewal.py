@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from renewed_files import renew
 from virtual_loop import run
 
 from wherry.pki.certificates import create_ca, issue
@@ -26,15 +27,17 @@ def pair(name: str, authority: KeyPair = CA) -> KeyPair:
 
 
 def write(files: TlsFiles, one: KeyPair) -> None:
-    files.key.write_bytes(one.key)
-    files.cert.write_bytes(one.certificate)
+    renew(files.key, one.key)
+    renew(files.cert, one.certificate)
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> TlsFiles:
     made = TlsFiles(tmp_path / "c.crt", tmp_path / "c.key", tmp_path / "ca.crt")
     made.ca.write_bytes(CA.certificate)
-    write(made, pair("old"))
+    old = pair("old")
+    made.key.write_bytes(old.key)
+    made.cert.write_bytes(old.certificate)
     return made
 
 
@@ -89,7 +92,7 @@ def test_another_authority_is_trusted_beside_the_old_one(files: TlsFiles) -> Non
     async def main() -> None:
         renewing = asyncio.ensure_future(keep_renewed(files, network))
         await asyncio.sleep(EVERY_S)
-        files.ca.write_bytes(CA.certificate + other.certificate)
+        renew(files.ca, CA.certificate + other.certificate)
         await asyncio.sleep(EVERY_S + 0.1)
         assert grpc.renewed() is not None
         write(files, pair("new", other))
@@ -115,10 +118,10 @@ def test_grpc_is_told_once_and_only_of_what_fits(
     renewed = RenewedPair(files)
     assert renewed.renewed() is None
     new = pair("new")
-    files.key.write_bytes(new.key)  # between two renames
+    renew(files.key, new.key)  # between two renames
     assert renewed.renewed() is None
     assert "keeping the old certificate" in caplog.text
-    files.cert.write_bytes(new.certificate)
+    renew(files.cert, new.certificate)
     assert renewed.renewed() is not None
     assert renewed.renewed() is None
     files.cert.unlink()
