@@ -41,7 +41,7 @@ REGISTERS: Final = 5
 _PAUSE_S: Final = 0.02  # the most between two requests of a client: tests share two cores
 _WRITES: Final = (b"/w/", b"/w0")
 _SETTLE_S: Final = 90.0
-TRIES: Final = 3
+TRIES: Final = 5
 """Where no election may be *caused*: a machine that pauses has one now and then, by itself."""
 
 
