@@ -45,6 +45,11 @@ OBJECTS = st.dictionaries(st.text("ab/~", max_size=2), VALUES, max_size=4)
         ({"a": 1}, [{"op": "move", "from": "/a", "path": "/a"}], {"a": 1}),
         ({"": 1}, [{"op": "remove", "path": "/"}], {}),
         ({}, [{"op": "test", "path": "/nothing", "value": None}], {}),
+        ({}, [{"op": "add", "path": "/a"}], {"a": None}),
+        ({"l": [1, 2, 3]}, [{"op": "remove", "path": "/l/-1"}], {"l": [1, 2]}),
+        ({"l": [1, 2, 3]}, [{"op": "replace", "path": "/l/-3", "value": 0}], {"l": [0, 2, 3]}),
+        ({"l": [1, 2]}, [{"op": "add", "path": "/l/-1", "value": 3}], {"l": [1, 2, 3]}),
+        ({"l": [1, 2]}, [{"op": "add", "path": "/l/01", "value": 3}], {"l": [1, 3, 2]}),
         ({"a": 1}, [], {"a": 1}),
     ],
 )  # fmt: skip
@@ -55,57 +60,55 @@ def test_operations(doc: Any, ops: Any, result: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ops", "why"),
-    [
-        ([{"op": "test", "path": "/a", "value": 2}], "testing value /a failed: test failed"),
-        ([{"op": "test", "path": "/t", "value": 1}], "testing value /t failed: test failed"),
-        ([{"op": "test", "path": "/x", "value": 1}], "testing value /x failed: test failed"),
-        ([{"op": "remove", "path": "/x"}], "remove operation does not apply: doc is missing path"),
-        ([{"op": "replace", "path": "/x", "value": 1}], "replace operation does not apply"),
-        ([{"op": "add", "path": "/x/y", "value": 1}], "add operation does not apply"),
-        ([{"op": "add", "path": "/l/5", "value": 1}], "Unable to access invalid index: 5"),
-        ([{"op": "add", "path": "/l/01", "value": 1}], "invalid array index"),
-        ([{"op": "remove", "path": "/l/-"}], "invalid array index"),
-        ([{"op": "remove", "path": "/l/-1"}], "invalid array index"),
-        ([{"op": "add", "path": "/a/b", "value": 1}], "no place for"),
-        ([{"op": "add", "path": "a", "value": 1}], "does not begin with"),
-        ([{"op": "remove", "path": ""}], "cannot be removed"),
-        ([{"op": "move", "from": "/o", "path": "/o/p"}], "cannot be moved into itself"),
-        ([{"op": "replace", "path": "", "value": []}], "is not an object"),
-    ],
-)
-def test_operations_that_do_not_apply(ops: Any, why: str) -> None:
-    with pytest.raises(InvalidError) as caught:
-        json_patch({"a": 1, "t": True, "l": [1], "o": {}}, ops)
-    assert caught.value.code == 422
-    assert why in caught.value.causes[0].message
-
-
-@pytest.mark.parametrize(
     "ops",
     [
-        {},
-        None,
-        "x",
-        [1],
+        [{"op": "test", "path": "/a", "value": 2}],
+        [{"op": "test", "path": "/t", "value": 1}],
+        [{"op": "test", "path": "/x", "value": 1}],
+        [{"op": "test", "path": "/x/y", "value": None}],
+        [{"op": "remove", "path": "/x"}],
+        [{"op": "replace", "path": "/x", "value": 1}],
+        [{"op": "add", "path": "/x/y", "value": 1}],
+        [{"op": "add", "path": "/l/5", "value": 1}],
+        [{"op": "add", "path": "/l/-3", "value": 1}],
+        [{"op": "remove", "path": "/l/-"}],
+        [{"op": "remove", "path": "/l/-2"}],
+        [{"op": "remove", "path": "/l/1_0"}],
+        [{"op": "add", "path": "/a/b", "value": 1}],
+        [{"op": "add", "path": "a", "value": 1}],
+        [{"op": "add", "path": "", "value": {}}],
         [{"op": "add", "value": 1}],
-        [{"op": "add", "path": "/a"}],
-        [{"op": "copy", "path": "/a"}],
-        [{"op": "move", "path": "/a", "from": 1}],
+        [{"op": "remove", "path": ""}],
+        [{"op": "copy", "path": "/b"}],
+        [{"op": "move", "from": "/o", "path": "/o/p"}],
+        [{"op": "replace", "path": "", "value": []}],
+        [{"op": "spread", "path": "/a"}],
+        [{"path": "/a"}],
     ],
 )
-def test_patches_that_are_none(ops: Any) -> None:
-    with pytest.raises(BadRequestError):
-        json_patch({"a": 1}, ops)
+def test_operations_that_do_not_apply(ops: Any) -> None:
+    with pytest.raises(InvalidError) as caught:
+        json_patch({"a": 1, "t": True, "l": [1], "o": {}}, ops)
+    assert caught.value.to_status()["details"] == {}
+    assert str(caught.value) == "the server rejected our request due to an error in our request"
 
 
 @pytest.mark.parametrize(
-    "op", [{"op": "spread", "path": "/a"}, {"op": ["add"], "path": "/a", "value": 1}]
+    ("ops", "why"),
+    [
+        ({}, "object into Go value of type []handlers.jsonPatchOp"),
+        (None, "null into Go value of type []handlers.jsonPatchOp"),
+        ("x", "string into Go value of type []handlers.jsonPatchOp"),
+        ([1], "number into Go value of type handlers.jsonPatchOp"),
+        ([{"op": "add", "path": 1}], "number into Go struct field jsonPatchOp.path of type string"),
+        ([{"op": ["add"]}], "array into Go struct field jsonPatchOp.op of type string"),
+        ([{"op": "x", "from": {}}], "object into Go struct field jsonPatchOp.from of type string"),
+    ],
 )
-def test_an_unknown_operation_is_rejected(op: Any) -> None:
-    with pytest.raises(InvalidError) as refused:
-        json_patch({"a": 1}, [op])
-    assert refused.value.causes[0].message == f"Unexpected kind: {op['op']}"
+def test_patches_that_are_none(ops: Any, why: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        json_patch({"a": 1}, ops)
+    assert str(caught.value) == f"error decoding patch: json: cannot unmarshal {why}"
 
 
 def test_a_patch_cannot_grow_without_bound() -> None:
