@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hollow_cluster import HollowCluster
+from kubectl_files import lay_out
 from kubectl_session import Session, every_build, label
 
 pytestmark = pytest.mark.integration
@@ -20,10 +21,7 @@ MANIFESTS = HERE / "manifests"
 @pytest.mark.parametrize("story", STORIES, ids=lambda path: path.stem)
 @every_build
 def test_the_table(kubectl: Session, hollow: HollowCluster, story: Path, tmp_path: Path) -> None:
-    for manifest in MANIFESTS.rglob("*.yaml"):
-        copy = tmp_path / manifest.relative_to(MANIFESTS)
-        copy.parent.mkdir(exist_ok=True)
-        copy.write_text(manifest.read_text())
+    lay_out(MANIFESTS, tmp_path, kubectl.namespace)
     _, nodes = hollow.ask("/api/v1/nodes")
     kubectl.play_exactly(
         story.read_text(),
@@ -40,5 +38,5 @@ def test_the_table_is_large() -> None:
     commands = [
         line for story in STORIES for line in story.read_text().splitlines() if line[:2] == "$ "
     ]
-    assert len(commands) > 400
-    assert len(STORIES) == 12
+    assert len(commands) > 900
+    assert len(STORIES) == 22
