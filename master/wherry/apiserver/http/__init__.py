@@ -2,9 +2,9 @@
 
 `parser` turns bytes into `Request` values and refuses what is malformed, ambiguous or too
 large; `connection` keeps one client: requests in order, answers in order, streams, upgrades
-(`encode` renders its answers, `output` sends them at its pace, `upgraded` is what it becomes by
-an upgrade, `deadlines` knows what it is waited for); `server` listens, looks at the deadlines of
-all connections and drains. What a request *means* is the handler's
+(`handling` asks the handler, `encode` renders its answers, `output` sends them at its pace,
+`upgraded` is what it becomes by an upgrade, `deadlines` knows what it is waited for); `server`
+listens, looks at the deadlines of all connections and drains. What a request *means* is the handler's
 (`wherry.apiserver.rest`): an async function from `Request` to `Response`, `Stream` or `Upgrade`
 (`message`).
 

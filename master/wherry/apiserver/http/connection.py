@@ -20,22 +20,17 @@ from contextlib import aclosing
 from enum import Enum, auto
 from typing import Protocol, cast
 
-from wherry.api.errors import (
-    InternalError,
-    StatusError,
-    TimeoutStatusError,
-    TooManyRequestsError,
-)
+from wherry.api.errors import StatusError
 from wherry.apiserver.http import encode
 from wherry.apiserver.http.compression import compress
 from wherry.apiserver.http.deadlines import Deadlines
 from wherry.apiserver.http.flight import Flight
+from wherry.apiserver.http.handling import Handling
 from wherry.apiserver.http.holdings import Holdings
 from wherry.apiserver.http.message import (
     Handler,
     Limits,
     Peer,
-    Reply,
     Request,
     Response,
     Stream,
@@ -93,13 +88,12 @@ class Connection(asyncio.Protocol):
         self._unfed = b""
         self._reading = True
         self._ending = False
-        self._handling = False
-        self._overdue = False
         self._task: asyncio.Task[None] | None = None
         self._continue_due = False
         self._wakeup = Wakeup()
         self._upgraded: Upgraded | None = None
         self._deadlines = Deadlines(host.limits, host.now)
+        self._handling = Handling(host.handler, host.flight, self._deadlines)
         self.held = 0
 
     # The transport's side
@@ -212,20 +206,15 @@ class Connection(asyncio.Protocol):
         """Cut the connection if a deadline has passed; called about every second."""
         if self._deadlines.overdue(now):
             self._transport.abort()
-        elif self._handling:
-            self._check_handler(now)
+        elif self._handling.active:
+            if self._task is not None:
+                self._handling.check(now, self._task)
         elif (
             self._phase is Phase.IDLE
             and not (self._requests or self._parser.in_body)
             and self._deadlines.idle_too_long(now)
         ):
             self._transport.close()
-
-    def _check_handler(self, now: float) -> None:
-        """Cancel a handler that takes too long: a timer for each request cost more than this."""
-        if self._deadlines.handled_too_long(now) and not self._overdue and self._task is not None:
-            self._overdue = True
-            self._task.cancel()
 
     def end(self) -> None:
         """Drain: close when idle, end a stream properly, let anything else finish."""
@@ -308,7 +297,7 @@ class Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> bool:
         """Handle one request; False ends the connection."""
-        reply = await self._handle(request)
+        reply = await self._handling.reply(request)
         if isinstance(reply, Upgrade):
             await self._tunnel(reply)
             return False
@@ -335,43 +324,6 @@ class Connection(asyncio.Protocol):
 
     def _closing(self, request: Request) -> bool:
         return not request.keep_alive or self._host.draining or self._ending
-
-    async def _handle(self, request: Request) -> Reply:
-        lane = self._host.flight.lane(request)
-        if lane is not None and lane.full:
-            busy = TooManyRequestsError(
-                "too many requests, please try again later", retry_after_s=1
-            )
-            return status_response(busy)
-        if lane is not None:
-            lane.count += 1
-        self._handling = True
-        try:
-            return await self._host.handler(request)
-        except StatusError as error:
-            return status_response(error)
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and not self._given_up():
-                raise
-            return status_response(
-                TimeoutStatusError("request did not complete within its timeout")
-            )
-        except Exception:  # a bug of ours: its text is for the log, not for the client
-            log.exception("%s %s failed", request.method, request.target)
-            return status_response(
-                InternalError("an internal error occurred; see the server's log")
-            )
-        finally:
-            if lane is not None:
-                lane.count -= 1
-            self._handling = False
-            if self._overdue and self._task is not None:
-                self._overdue = False
-                self._task.uncancel()
-
-    def _given_up(self) -> bool:
-        """Tell whether the handler was cancelled because it took too long, and for nothing else."""
-        return self._overdue and self._task is not None and self._task.cancelling() == 1
 
     async def _stream(self, request: Request, stream: Stream) -> bool:
         """Send pieces as they come. Ends the connection when the stream breaks in the middle."""
