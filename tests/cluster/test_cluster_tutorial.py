@@ -185,7 +185,9 @@ def test_an_image_that_does_not_exist_is_named(lab: Lab) -> None:
             return None
 
         until(waiting, "a reason")
-        events = json.dumps(kubectl.json("events")["items"])
-        assert "no-such-image:1" in events
+        until(
+            lambda: "no-such-image:1" in json.dumps(kubectl.json("events")["items"]),
+            "an event that names it",  # it is written beside the status, not before it
+        )
     finally:
         kubectl("delete", "pod", "wrong", "--grace-period=0", "--force")

@@ -66,13 +66,13 @@ def running_machine(netns: str, files: Path) -> Iterator[Machine]:
         stdin=subprocess.DEVNULL,
     ) as outer:
         try:
-            until((files / "booted").exists, "the machine's boot", timeout_s=10)
+            until((files / "booted").exists, "the machine's boot", timeout_s=60)
             children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
             machine = Machine(int(children[0]), files)
             try:
                 yield machine
             finally:
                 os.kill(machine.pid, signal.SIGKILL)  # and with it everything inside
-                outer.wait(timeout=10)
+                outer.wait(timeout=60)
         finally:
             outer.kill()
