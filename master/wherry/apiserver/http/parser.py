@@ -81,12 +81,13 @@ class RequestParser:
         return self._partial_bytes + (self._body_bytes if self.in_body else 0)
 
     def detach(self) -> None:
-        """Call nobody any more and keep nothing.
+        """Call nobody any more and keep nothing; nothing can be fed any more.
 
-        The circle of callbacks would keep a lost connection's TLS state, and httptools' own one
-        keeps this: what had come of a request would stay until it is found to be garbage.
+        Circles of callbacks, ours and httptools', would keep a lost connection's TLS state and
+        what had come of a request until a collection, and these are rare.
         """
         self._reset()
+        del self._parser
         self._on_request = self._on_expect = _nobody
 
     def feed(self, data: bytes, more: Callable[[], bool]) -> bytes:
