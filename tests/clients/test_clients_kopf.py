@@ -17,17 +17,13 @@ MERGE = {"Content-Type": "application/merge-patch+json"}
 
 
 class Operator:
-    """Greets ConfigMaps of the label, and remembers what it was told."""
+    """What operators have in common: who they are."""
 
     def __init__(self, hollow: HollowCluster) -> None:
         self._hollow = hollow
         self.seen: list[str] = []
         self.registry = kopf.OperatorRegistry()
         kopf.on.login(registry=self.registry)(self.login)
-        wanted = {"registry": self.registry, "labels": LABELS}
-        kopf.on.create("configmaps", **wanted)(self.created)
-        kopf.on.update("configmaps", field="data", **wanted)(self.updated)
-        kopf.on.delete("configmaps", **wanted)(self.deleted)
 
     def login(self, **_: Any) -> Any:
         return kopf.ConnectionInfo(
@@ -36,6 +32,17 @@ class Operator:
             certificate_path=str(self._hollow.pki("admin.crt")),
             private_key_path=str(self._hollow.pki("admin.key")),
         )
+
+
+class Greeter(Operator):
+    """Greets ConfigMaps of the label, and remembers what it was told."""
+
+    def __init__(self, hollow: HollowCluster) -> None:
+        super().__init__(hollow)
+        wanted = {"registry": self.registry, "labels": LABELS}
+        kopf.on.create("configmaps", **wanted)(self.created)
+        kopf.on.update("configmaps", field="data", **wanted)(self.updated)
+        kopf.on.delete("configmaps", **wanted)(self.deleted)
 
     async def created(self, name: str, patch: Any, **_: Any) -> None:
         patch.metadata.annotations["greeting"] = f"hello {name}"
@@ -48,10 +55,30 @@ class Operator:
         self.seen.append(f"delete {name}")
 
 
+class Counter(Operator):
+    """Keeps an index of colours, says again and again how many there are, and hears of each event."""
+
+    def __init__(self, hollow: HollowCluster) -> None:
+        super().__init__(hollow)
+        wanted = {"registry": self.registry, "labels": LABELS}
+        kopf.index("configmaps", id="colours", **wanted)(self.indexed)
+        kopf.timer("configmaps", interval=0.2, **wanted)(self.counted)
+        kopf.on.event("configmaps", **wanted)(self.told)
+
+    async def indexed(self, name: str, body: Any, **_: Any) -> dict[str, str]:
+        return {body["data"]["colour"]: name}
+
+    async def counted(self, patch: Any, body: Any, colours: Any, **_: Any) -> None:
+        alike = sorted(colours[body["data"]["colour"]])
+        patch.metadata.annotations["alike"] = ",".join(alike)
+
+    async def told(self, name: str, event: Any, **_: Any) -> None:
+        self.seen.append(f"{event['type']} {name}")
+
+
 @contextlib.contextmanager
-def running(hollow: HollowCluster, namespace: str) -> Iterator[Operator]:
+def running(operator: Operator, namespace: str) -> Iterator[None]:
     """An operator in a thread, with its own event loop."""
-    operator = Operator(hollow)
     ready, stop = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -67,7 +94,7 @@ def running(hollow: HollowCluster, namespace: str) -> Iterator[Operator]:
     thread.start()
     try:
         assert ready.wait(30), "kopf is ready"
-        yield operator
+        yield
     finally:
         stop.set()
         thread.join(30)
@@ -81,7 +108,8 @@ def greeted(obj: Any) -> Any:
 def test_an_operator(hollow: HollowCluster, namespace: str) -> None:
     """Handlers run, what they write is kept, the finalizer holds the object until they have run."""
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    with running(hollow, namespace) as operator:
+    operator = Greeter(hollow)
+    with running(operator, namespace):
         body = {"metadata": {"name": "x", "labels": LABELS}, "data": {"a": "1"}}
         assert hollow.ask(path, method="POST", body=body)[0] == 201
         hollow.ask(path, method="POST", body={"metadata": {"name": "other"}})
@@ -93,3 +121,33 @@ def test_an_operator(hollow: HollowCluster, namespace: str) -> None:
         until(lambda: hollow.ask(f"{path}/x")[0] == 404, "the end of the object")
     assert operator.seen == ["create x", "update x {'a': '2'}", "delete x"]
     assert "greeting" not in str(hollow.ask(f"{path}/other")[1])
+
+
+def test_an_index_a_timer_and_events(hollow: HollowCluster, namespace: str) -> None:
+    """What handlers keep in memory follows the cluster: a list first, then a watch."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+
+    def make(name: str, colour: str) -> None:
+        body = {"metadata": {"name": name, "labels": LABELS}, "data": {"colour": colour}}
+        assert hollow.ask(path, method="POST", body=body)[0] == 201
+
+    def alike(name: str) -> Any:
+        return hollow.ask(f"{path}/{name}")[1]["metadata"].get("annotations", {}).get("alike")
+
+    make("a", "red")
+    operator = Counter(hollow)
+    with running(operator, namespace):
+        until(lambda: alike("a") == "a", "what was listed")
+        make("b", "red")
+        make("c", "blue")
+        until(lambda: alike("a") == alike("b") == "a,b" and alike("c") == "c", "the timers")
+        hollow.ask(f"{path}/b", method="PATCH", body={"data": {"colour": "blue"}}, headers=MERGE)
+        until(lambda: alike("a") == "a" and alike("b") == alike("c") == "b,c", "the index")
+        hollow.ask(f"{path}/b", method="DELETE")
+        until(lambda: alike("c") == "c", "the end of one")
+        until(lambda: "DELETED b" in operator.seen, "the event")
+        for name in "ac":
+            hollow.ask(f"{path}/{name}", method="DELETE")
+            until(lambda name=name: hollow.ask(f"{path}/{name}")[0] == 404, "the end of all")  # type: ignore[misc]
+    assert "None a" in operator.seen  # it was listed
+    assert "ADDED c" in operator.seen  # it was watched
