@@ -106,6 +106,17 @@ def _operations(ops: Any) -> list[dict[str, Any]]:
     return ops
 
 
+def unknown_members(ops: Any) -> list[str]:
+    """Return an `unknown field "..."` for whatever in operations is no part of one."""
+    known = {*_OPERATION, "value"}
+    return [
+        f'unknown field "[{index}].{name}"'
+        for index, op in enumerate(ops if isinstance(ops, list) else [])
+        for name in (op if isinstance(op, dict) else ())
+        if name not in known
+    ]
+
+
 def _undecodable(value: Any, into: str) -> BadRequestError:
     return BadRequestError(
         f"error decoding patch: json: cannot unmarshal {json_type(value)} into Go {into}"

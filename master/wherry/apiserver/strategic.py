@@ -203,20 +203,20 @@ def _primitive(value: Any) -> Any:
 def _key(item: Any, by: str) -> Any:
     """Return the identity of a patch's element: the value of its merge key, or itself."""
     if by and (not isinstance(item, dict) or item.get(by) is None):
-        raise BadRequestError(f"map: {_go(item)} does not contain declared merge key: {by}")
+        raise BadRequestError(f"map: {go_value(item)} does not contain declared merge key: {by}")
     return _primitive(item[by] if by else item)
 
 
 def _bad_patch_type(directive: Any, item: Any) -> BadRequestError:
-    return BadRequestError(f"unknown patch type: {_go(directive)} in map: {_go(item)}")
+    return BadRequestError(f"unknown patch type: {go_value(directive)} in map: {go_value(item)}")
 
 
-def _go(value: Any) -> str:
+def go_value(value: Any) -> str:
     """Write a JSON value as Go's %v does."""
     if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{_go(value[key])}' for key in sorted(value))}]"
+        return f"map[{' '.join(f'{key}:{go_value(value[key])}' for key in sorted(value))}]"
     if isinstance(value, list):
-        return f"[{' '.join(map(_go, value))}]"
+        return f"[{' '.join(map(go_value, value))}]"
     if isinstance(value, bool):
         return "true" if value else "false"
     return "<nil>" if value is None else str(value)
@@ -257,8 +257,8 @@ def _checked_order(named: list[Any], order: Any, by: str) -> list[Any]:
     rest = iter([_key(item, by) for item in order])
     if not all(any(_key(item, by) == other for other in rest) for item in named):
         raise BadRequestError(
-            f"The order in patch list:\n{_go(named)}\n doesn't match $setElementOrder list:\n"
-            f"{_go(order)}\n"
+            f"The order in patch list:\n{go_value(named)}\n doesn't match $setElementOrder list:\n"
+            f"{go_value(order)}\n"
         )
     return order
 

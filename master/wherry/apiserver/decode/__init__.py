@@ -86,7 +86,7 @@ def decode_object(
         )
     obj = expect_kind(value, expected)
     if field_validation == "Strict" and warnings:
-        raise BadRequestError(_described(obj, f"strict decoding error: {', '.join(warnings)}"))
+        get_schema().normalize(expected, obj, field_validation, found=warnings)
     return obj, warnings
 
 

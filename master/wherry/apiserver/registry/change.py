@@ -22,7 +22,7 @@ from wherry.apiserver.registry.create import Creator
 from wherry.apiserver.registry.managed import Edited
 from wherry.apiserver.registry.parts import Parts, target_of, written
 from wherry.apiserver.registry.prepare import Target
-from wherry.apiserver.registry.request import apply_patch, check_subresource
+from wherry.apiserver.registry.request import apply_patch, check_subresource, refusal_of
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.storage import encode
 from wherry.apiserver.verbs import Context, Written
@@ -78,7 +78,8 @@ class Changer:
         """See `Verbs.patch`."""
 
         def patched(old: Object) -> Edited:
-            return Edited(apply_patch(resource, subresource, old, patch, patch_type))
+            made = apply_patch(resource, subresource, old, patch, patch_type)
+            return Edited(made, refuse=refusal_of(made, patch, patch_type))
 
         target = target_of(resource, namespace, name)
         if patch_type is PatchType.APPLY:
@@ -143,7 +144,7 @@ class Changer:
         """Plan to change what the subresource is, and nothing else; no admission is asked."""
         old, now = current.decode(), self._parts.clock.now()
         edited = edit(old)
-        sent = prepare.check_types(ctx, target.resource, edited.object)
+        sent = prepare.check_types(ctx, target.resource, edited.object, edited.refuse)
         match subresource:
             case "status":
                 new = prepare.update_status(target, sent, old)
@@ -174,7 +175,7 @@ class Changer:
             new = edited.object if ctx.applies else scale.scaled(target, old, edited.object)
         else:
             edited = edit(old)
-            new = prepare.check_types(ctx, resource, edited.object)
+            new = prepare.check_types(ctx, resource, edited.object, edited.refuse)
         sent = Edited(new, edited.managers, new["metadata"].get("managedFields"))
         prepare.begin_update(target, new, old)
         new = managed.on_change(ctx, resource, subresource, new, old, sent, now=parts.clock.now())

@@ -20,7 +20,7 @@ from wherry.apiserver.apply import Tracker
 from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.resources import Resource
-from wherry.apiserver.schema import get_schema
+from wherry.apiserver.schema import Refuse, get_schema
 from wherry.apiserver.verbs import Context
 
 Object = dict[str, Any]
@@ -33,11 +33,13 @@ class Edited:
     """What a write makes of an object.
 
     `managers` are decided already where it was applied; `sent` is what a client said they are.
+    `refuse` is how to refuse what is no object of the kind: a patch is told so in other words than a body.
     """
 
     object: Object
     managers: Sequence[Object] | None = None
     sent: Any = None
+    refuse: Refuse | None = None
 
 
 def _tracker(ctx: Context, resource: Resource, subresource: str, now: float) -> Tracker:

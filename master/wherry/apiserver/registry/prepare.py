@@ -15,7 +15,7 @@ from wherry.api.errors import BadRequestError, Cause
 from wherry.api.times import format_time
 from wherry.apiserver import refusal
 from wherry.apiserver.resources import Resource
-from wherry.apiserver.schema import normalize
+from wherry.apiserver.schema import Refuse, normalize
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Strategy, keep
 from wherry.apiserver.strategy.metadata import validate_metadata, validate_metadata_update
@@ -48,8 +48,16 @@ class Target:
     name: str
 
 
-def check_types(ctx: Context, resource: Resource, obj: Object) -> Object:
+def check_types(
+    ctx: Context, resource: Resource, obj: Object, refuse: Refuse | None = None
+) -> Object:
     """Return the object in the form of its kind's schema, as a tree of its own.
+
+    Args:
+        ctx: Of the request; its warnings are refused where it is strict.
+        resource: What it is to be.
+        obj: What was sent, or what a patch has made.
+        refuse: How to refuse it, if not as a body.
 
     Raises:
         BadRequestError: another kind was sent, or a value has the wrong type.
@@ -63,7 +71,7 @@ def check_types(ctx: Context, resource: Resource, obj: Object) -> Object:
             f"the object provided is unrecognized (must be of type {kind.kind}): got "
             f'kind "{sent[1]}" of apiVersion "{sent[0]}", expected "{kind.kind}" of "{kind.api_version}"'
         )
-    out, warnings = normalize(kind, obj, ctx.field_validation)
+    out, warnings = normalize(kind, obj, ctx.field_validation, found=ctx.warnings, refuse=refuse)
     ctx.warnings.extend(w for w in warnings if w not in ctx.warnings)
     out["apiVersion"], out["kind"] = kind.api_version, kind.kind
     if not isinstance(out.get("metadata"), dict):

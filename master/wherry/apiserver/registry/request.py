@@ -2,19 +2,25 @@
 
 from typing import Any
 
+import orjson
+
 from wherry.api.errors import (
     BadRequestError,
+    InvalidError,
     MethodNotAllowedError,
     NotFoundError,
     StatusError,
     UnsupportedMediaError,
 )
+from wherry.api.kinds import Kind
 from wherry.apiserver import refusal
 from wherry.apiserver.patch import json_patch, json_type, merge_patch
 from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.resources import Resource
-from wherry.apiserver.strategic import strategic_merge_patch
+from wherry.apiserver.schema import GVK, Problem, Refuse
+from wherry.apiserver.strategic import go_value, strategic_merge_patch
+from wherry.apiserver.strategy import fields
 from wherry.apiserver.verbs import DeleteOptions
 from wherry.client.api import PatchType
 
@@ -91,3 +97,18 @@ def apply_patch(
             return merged
         case PatchType.APPLY:
             raise UnsupportedMediaError("an apply is no patch of an object")
+
+
+def refusal_of(made: Object, patch: Any, patch_type: PatchType) -> Refuse:
+    """Return how to refuse what a patch has made of an object: with the patch, or with all of the result."""
+
+    def refuse(kind: Kind | GVK, problem: Problem) -> InvalidError:  # noqa: ARG001  (a Refuse)
+        why, value = problem.message, ""
+        if patch_type is PatchType.STRATEGIC:
+            why, value = problem.converted or why, go_value(patch)
+        else:
+            value = orjson.dumps(made, option=orjson.OPT_SORT_KEYS).decode()
+        cause = fields.invalid("patch", value, why)
+        return InvalidError(f' "" is invalid: patch: {cause.message}', causes=[cause])
+
+    return refuse

@@ -15,6 +15,7 @@ from wherry.apiserver.decode import decode_body, decode_object
 from wherry.apiserver.gate import Action, Gate, authorize
 from wherry.apiserver.http.message import JSON, Reply, Request, Response, Stream
 from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.patch import unknown_members
 from wherry.apiserver.resources import SCALE_VIEW
 from wherry.apiserver.rest.accept import Form, negotiate, patch_type
 from wherry.apiserver.rest.action import check_selectors
@@ -190,11 +191,12 @@ class Objects:
         kind = patch_type(content_type)
         apply = kind is PatchType.APPLY
         apply_context(query, ctx, apply=apply)
-        strict = ctx.field_validation == "Strict"
-        patch, warnings = decode_body(request.body, content_type, strict=strict and not apply)
-        if strict and warnings:
-            raise BadRequestError(f"error strict decoding YAML: {', '.join(warnings)}")
-        ctx.warnings.extend(warnings if ctx.field_validation == "Warn" else ())
+        patch, found = decode_body(request.body, content_type, strict=False)
+        if apply and found and ctx.field_validation == "Strict":
+            raise BadRequestError(f"error strict decoding YAML: {', '.join(found)}")
+        if kind is PatchType.JSON:
+            found = [f"json patch {each}" for each in [*found, *unknown_members(patch)]]
+        ctx.warnings.extend(found if ctx.field_validation != "Ignore" else ())
         return await self._verbs.patch(
             ctx,
             action.resource,

@@ -10,7 +10,16 @@ What is stored was checked here: one pod with `image: true` makes every Go clien
 pods fail, because it cannot decode the answer.
 """
 
-from wherry.apiserver.schema.check import Problem, Schema, get_schema, normalize
+from wherry.apiserver.schema.check import Problem, Refuse, Schema, get_schema, normalize
 from wherry.apiserver.schema.definitions import GVK, Definitions, gvk_of
 
-__all__ = ["GVK", "Definitions", "Problem", "Schema", "get_schema", "gvk_of", "normalize"]
+__all__ = [
+    "GVK",
+    "Definitions",
+    "Problem",
+    "Refuse",
+    "Schema",
+    "get_schema",
+    "gvk_of",
+    "normalize",
+]

@@ -11,14 +11,14 @@ A path is a chain `(parent path, key)`, so that walking costs one tuple a contai
 is made only for what goes wrong.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from wherry.api.errors import BadRequestError, InternalError
+from wherry.api.errors import BadRequestError, InternalError, StatusError
 from wherry.api.kinds import Kind
-from wherry.apiserver.schema import scalar
+from wherry.apiserver.schema import scalar, unstructured
 from wherry.apiserver.schema.definitions import (
     GVK,
     INT_OR_STRING,
@@ -34,10 +34,14 @@ _MAX_UNKNOWN = 100
 
 
 class Problem(NamedTuple):
-    """A value of the wrong type: where it stands and what Go's decoder says about it."""
+    """A value of the wrong type: where it stands and what Go's decoder says about it.
+
+    `converted` is what the converter says that decodes strategic merge patches, where that differs.
+    """
 
     field: str
     message: str
+    converted: str = ""
 
 
 class MapKey(str):
@@ -55,6 +59,7 @@ class Report:
 
 
 Check = Callable[[Any, Path, Report], Any]
+Refuse = Callable[[Kind | GVK, Problem], StatusError]
 Entry = tuple[type | None, Check]
 
 
@@ -83,7 +88,8 @@ def _mismatch(report: Report, value: Any, path: Path, owner: str, go_type: str) 
     where = _go_path(path)
     target = f"Go struct field {owner}.{where}" if where else "Go value"
     message = f"json: cannot unmarshal {what} into {target} of type {go_type}"
-    report.problems.append(Problem(format_path(path), message))
+    converted = unstructured.refusal(value, go_type)
+    report.problems.append(Problem(format_path(path), message, converted))
 
 
 class Compiler:
@@ -334,7 +340,13 @@ class Schema:
         return self._walk(kind, obj)[1].unknown
 
     def normalize(
-        self, kind: Kind | GVK, obj: dict[str, Any], field_validation: str = "Warn"
+        self,
+        kind: Kind | GVK,
+        obj: dict[str, Any],
+        field_validation: str = "Warn",
+        *,
+        found: Sequence[str] = (),
+        refuse: "Refuse | None" = None,
     ) -> tuple[dict[str, Any], list[str]]:
         """Return the object as it is to be stored, and warnings; `obj` is left as it is.
 
@@ -343,18 +355,22 @@ class Schema:
             obj: The decoded body, or the result of a patch.
             field_validation: Strict refuses unknown fields, Warn (and "") drops them with a
                 warning, Ignore drops them.
+            found: What was found wrong already and Strict refuses too.
+            refuse: How to refuse; a body that cannot be decoded is a bad request.
 
         Raises:
-            BadRequestError: A value has the wrong type, or a field is unknown under Strict.
+            StatusError: A value has the wrong type, or a field is unknown under Strict.
         """
         out, report = self._walk(kind, obj)
+        refuse = refuse or _cannot_be_handled
         if report.problems:
-            raise _cannot_be_handled(kind, report.problems[0].message)
-        if not report.unknown or field_validation == "Ignore":
-            return out, []
-        messages = [f'unknown field "{path}"' for path in report.unknown[:_MAX_UNKNOWN]]
-        if field_validation == "Strict":
-            raise _cannot_be_handled(kind, f"strict decoding error: {', '.join(messages)}")
+            raise refuse(kind, report.problems[0])
+        messages: list[str] = []
+        if report.unknown and field_validation != "Ignore":
+            messages = [f'unknown field "{path}"' for path in report.unknown[:_MAX_UNKNOWN]]
+        if field_validation == "Strict" and (found or messages):
+            why = f"strict decoding error: {', '.join([*found, *messages])}"
+            raise refuse(kind, Problem("", why))
         return out, messages
 
     def _walk(self, kind: Kind | GVK, obj: Any) -> tuple[Any, Report]:
@@ -365,9 +381,11 @@ class Schema:
         return self._compiler.named(name)(obj, None, report), report
 
 
-def _cannot_be_handled(kind: Kind | GVK, why: str) -> BadRequestError:
+def _cannot_be_handled(kind: Kind | GVK, problem: Problem) -> BadRequestError:
     _, version, name = gvk_of(kind)
-    return BadRequestError(f'{name} in version "{version}" cannot be handled as a {name}: {why}')
+    return BadRequestError(
+        f'{name} in version "{version}" cannot be handled as a {name}: {problem.message}'
+    )
 
 
 @cache
@@ -377,7 +395,12 @@ def get_schema() -> Schema:
 
 
 def normalize(
-    kind: Kind | GVK, obj: dict[str, Any], field_validation: str = "Warn"
+    kind: Kind | GVK,
+    obj: dict[str, Any],
+    field_validation: str = "Warn",
+    *,
+    found: Sequence[str] = (),
+    refuse: Refuse | None = None,
 ) -> tuple[dict[str, Any], list[str]]:
     """Check and normalise with the process's schema; see `Schema.normalize`."""
-    return get_schema().normalize(kind, obj, field_validation)
+    return get_schema().normalize(kind, obj, field_validation, found=found, refuse=refuse)
