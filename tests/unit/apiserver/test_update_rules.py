@@ -10,6 +10,7 @@ from registry_world import ADMIN, World, in_world
 from wherry.api.errors import InvalidError, NotFoundError
 from wherry.apiserver.verbs import Context, Written
 from wherry.apiserver.versions.versions import Versions
+from wherry.client.api import PatchType
 
 Object = dict[str, Any]
 SAMPLES = samples()
@@ -43,6 +44,19 @@ NEED_A_VERSION = {
     "ValidatingWebhookConfiguration",
     "VolumeAttachment",
 }
+ALL = {"labels", "annotations", "finalizers", "ownerReferences"}
+CHANGED_BY_STATUS = {
+    "APIService": set[str](),
+    "Deployment": ALL - {"labels"},
+    "FlowSchema": set[str](),
+    "Pod": ALL - {"ownerReferences"},
+    "PriorityLevelConfiguration": set[str](),
+    "ResourceClaim": set[str](),
+    "ServiceCIDR": set[str](),
+    "ValidatingAdmissionPolicy": set[str](),
+    "VolumeAttachment": set[str](),
+}
+"""Of all other kinds a status update changes all of these."""
 
 
 async def put(w: World, sample: Object) -> Written:
@@ -90,6 +104,36 @@ def test_which_kinds_are_replaced_whatever_their_version(sample: Object) -> None
         with pytest.raises(InvalidError) as refused:
             await put(w, made)
         assert refused.value.causes[0].field == "metadata.resourceVersion"
+
+    in_world(run)
+
+
+WITH_STATUS = [each for each in SAMPLES if row_of(each).subresource("status") is not None]
+
+
+@pytest.mark.parametrize("sample", WITH_STATUS, ids=[identify(each) for each in WITH_STATUS])
+def test_what_a_status_update_changes_besides(sample: Object) -> None:
+    async def run(w: World) -> None:
+        made = await create(w, sample)
+        row, name = row_of(sample), made["metadata"]["name"]
+        namespace = made["metadata"].get("namespace", "")
+        owner = {"apiVersion": "v1", "kind": "Pod", "name": "o", "uid": "u"}
+        wanted: Object = {
+            "labels": {**made["metadata"].get("labels", {}), "a": "b"},
+            "annotations": {"a": "b"},
+            "finalizers": ["example.test/hold"],
+            "ownerReferences": [owner],
+        }
+        verbs = Versions(w.registry, clock=w.clock)
+        patch = {"metadata": wanted, "spec": {}}
+        done = await verbs.patch(
+            Context(ADMIN), row, namespace, name, patch, PatchType.MERGE, "status"
+        )
+        found = orjson.loads(done.object)
+        changed = {field for field in ALL if found["metadata"].get(field) == wanted[field]}
+        assert changed == CHANGED_BY_STATUS.get(sample["kind"], ALL)
+        assert found.get("spec") == made.get("spec")
+        assert found["metadata"].get("generation") == made["metadata"].get("generation")
 
     in_world(run)
 

@@ -25,7 +25,6 @@ from wherry.apiserver.verbs import Context
 
 Object = dict[str, Any]
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion")
-_STATUS_METADATA = ("labels", "annotations", "finalizers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +194,7 @@ def _check_fields(target: Target, patch: Object) -> None:
 def _part(target: Target, config: Object, subresource: str) -> Object:
     """Return the part of a configuration that can be set here (upstream's reset fields)."""
     if subresource == "status":
-        allowed = _IDENTITY + (_STATUS_METADATA if target.strategy.status_metadata else ())
+        allowed = _IDENTITY + target.strategy.status_metadata
         metadata = {k: v for k, v in config["metadata"].items() if k in allowed}
         part = {k: v for k, v in config.items() if k in ("apiVersion", "kind", "status")}
         return {**part, "metadata": metadata}

@@ -249,7 +249,7 @@ def _count_generation(target: Target, new: Object, old: Object) -> None:
 
 
 def update_status(target: Target, new: Object, old: Object) -> Object:
-    """Return `old` with the status of `new`.
+    """Return `old` with the status of `new`, and what of its metadata the kind lets through.
 
     Raises:
         ConflictError: `new` was made for another version or incarnation.
@@ -260,14 +260,12 @@ def update_status(target: Target, new: Object, old: Object) -> Object:
     out = {k: v for k, v in old.items() if k != "status"}
     if "status" in new:
         out["status"] = new["status"]
-    if target.strategy.status_metadata:
-        meta = dict(old["metadata"])
-        for field in ("labels", "annotations", "finalizers"):
-            keep(meta, new["metadata"], field)
-        out["metadata"] = meta
+    out["metadata"] = dict(old["metadata"])
+    for field in target.strategy.status_metadata:
+        keep(out["metadata"], new["metadata"], field)
     target.strategy.prepare_status(out, old)
     checks = [lambda: target.strategy.validate_status(out, old)]
-    if target.strategy.status_metadata:
+    if out["metadata"] != old["metadata"]:
         checks.append(lambda: validate_metadata_update(out["metadata"], old["metadata"]))
         checks.append(lambda: _metadata_causes(target, out))
     causes = fields.collect(*checks)

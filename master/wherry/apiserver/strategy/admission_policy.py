@@ -27,6 +27,7 @@ class AdmissionPolicyStrategy(Strategy):
 
     generation = True
     unconditional_update = False
+    status_metadata = ()
 
     def default(self, obj: Object) -> None:
         """Fail closed."""

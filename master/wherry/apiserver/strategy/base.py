@@ -23,8 +23,13 @@ class Strategy:
     """A PUT without resourceVersion replaces whatever is there."""
     create_on_update: ClassVar[bool] = False
     """A PUT to a name that does not exist creates."""
-    status_metadata: ClassVar[bool] = False
-    """The status subresource may also change labels and annotations (Node, Pod)."""
+    status_metadata: ClassVar[tuple[str, ...]] = (
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+    )
+    """What of the metadata a status update changes too: upstream resets the spec, and rarely more."""
     step_first: ClassVar[bool] = True
     """An update names what is wrong with the step from the old object before the new one's faults."""
 

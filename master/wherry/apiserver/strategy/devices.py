@@ -13,6 +13,8 @@ _ONE_PLACE = f"exactly one of {', '.join(f'`{place}`' for place in _PLACES)} is 
 class ResourceClaimStrategy(Strategy):
     """A claim to devices."""
 
+    status_metadata = ()
+
     def prepare_create(self, obj: Object) -> None:
         """Begin with nothing allocated."""
         obj["status"] = {}

@@ -21,6 +21,7 @@ class FlowSchemaStrategy(Strategy):
     """Which requests belong together, and to which level."""
 
     generation = True
+    status_metadata = ()
 
     def prepare_create(self, obj: Object) -> None:
         """Begin with nothing known."""
@@ -64,6 +65,7 @@ class PriorityLevelConfigurationStrategy(Strategy):
     """How many requests of a level at a time, and how many wait."""
 
     generation = True
+    status_metadata = ()
 
     def prepare_create(self, obj: Object) -> None:
         """Begin with nothing known."""

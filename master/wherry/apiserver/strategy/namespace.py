@@ -30,3 +30,7 @@ class NamespaceStrategy(Strategy):
         """Keep the finalizers: only the finalize subresource changes them."""
         keep(new, old, "spec")
         keep(new, old, "status")
+
+    def prepare_status(self, new: Object, old: Object) -> None:  # noqa: ARG002
+        """Keep the label, which may not be lost by this way either."""
+        self.default(new)

@@ -318,6 +318,8 @@ def _block(path: str, block: Object) -> list[Cause]:
 class ServiceCIDRStrategy(Strategy):
     """A range of cluster addresses."""
 
+    status_metadata = ()
+
     def validate(self, obj: Object) -> list[Cause]:
         """Check that there are one or two ranges, of different families."""
         cidrs = obj.get("spec", {}).get("cidrs", [])

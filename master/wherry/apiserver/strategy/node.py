@@ -12,8 +12,6 @@ _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 class NodeStrategy(Strategy):
     """An agent creates its Node with the status already in it."""
 
-    status_metadata = True
-
     def prepare_create(self, obj: Object) -> None:
         """Keep the status."""
 

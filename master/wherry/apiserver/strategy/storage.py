@@ -91,6 +91,7 @@ class VolumeAttachmentStrategy(Strategy):
     """A volume that is to be attached to a node."""
 
     unconditional_update = False
+    status_metadata = ()
 
     def prepare_create(self, obj: Object) -> None:
         """Begin detached."""

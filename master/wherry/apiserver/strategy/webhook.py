@@ -141,6 +141,7 @@ class APIServiceStrategy(Strategy):
     """Who serves a group and version; its name says which."""
 
     unconditional_update = False
+    status_metadata = ()
 
     _defaults = Defaults(
         made={"spec": Defaults(within={"service": Defaults(absent={"port": 443})})}

@@ -124,6 +124,8 @@ def _rolling_deployment(spec: Object) -> None:
 class DeploymentStrategy(Workload):
     """ReplicaSets, one for each template, and the way from one to the next."""
 
+    status_metadata = ("annotations", "finalizers", "ownerReferences")
+
     defaults = Defaults(
         made={
             "spec": Defaults(

@@ -22,7 +22,7 @@ class PodStrategy(Strategy):
     """A pod begins Pending; its spec is what was asked for and stays so."""
 
     generation = True
-    status_metadata = True
+    status_metadata = ("labels", "annotations", "finalizers")
 
     def default(self, obj: Object) -> None:
         """Fill in the spec."""
