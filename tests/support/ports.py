@@ -4,9 +4,13 @@ To bind port 0, close it and use the number is a race twice over: another test p
 given the same number, and the kernel hands numbers of its ephemeral range to any connection.
 These stand below that range, and each is claimed by an abstract Unix socket, which lives as
 long as the claimant's process, belongs to its network namespace as ports do, and leaves no file.
+Of one process the last `KEPT` claims stand: a run of all tests makes more than it may have
+files open, and what was claimed so long ago is either listened on or not needed any more.
 """
 
 import socket
+from collections import deque
+from collections.abc import Iterable
 from random import Random
 from typing import Final
 
@@ -14,7 +18,10 @@ LOWEST: Final = 12000
 HIGHEST: Final = 32000
 """Above the well-known ports, below those that the kernel takes for connections."""
 
-_claims: list[socket.socket] = []
+KEPT: Final = 300
+"""A process may have 1,024 files open on many machines."""
+
+_claims: deque[socket.socket] = deque()
 
 
 def claim(count: int, *, rng: Random | None = None) -> list[int]:
@@ -29,11 +36,17 @@ def claim_row(length: int, *, rng: Random | None = None) -> int:
         first = rng.randrange(LOWEST, HIGHEST - length)
         claims = [_claim(port) for port in range(first, first + length)]
         if all(claims):
-            _claims.extend(c for c in claims if c)
+            _keep(c for c in claims if c)
             return first
         for one in claims:
             if one:
                 one.close()
+
+
+def _keep(claims: Iterable[socket.socket]) -> None:
+    _claims.extend(claims)
+    while len(_claims) > KEPT:
+        _claims.popleft().close()
 
 
 def _claim(port: int) -> socket.socket | None:
