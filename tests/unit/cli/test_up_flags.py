@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 import pytest
+from ports import claim_row
 
 from wherry.api.errors import ConfigError
 from wherry.cli.layout import Host
 from wherry.cli.machine_file import JoinedMachine, format_machine
-from wherry.cli.plan import Machine, ports_from
+from wherry.cli.plan import PORTS, Machine, ports_from
 from wherry.cli.up import _settled, check_ports, command
 
 JOINED = JoinedMachine(Host("n1", "10.0.0.11"), ("10.0.0.1:6444", "10.0.0.2:6444"))
-FIRST_PORT = 27_300
+FIRST_PORT = claim_row(len(PORTS))
 
 
 def flags(*arguments: object) -> dict[str, Any]:
