@@ -47,7 +47,10 @@ class Operation(StrEnum):
 
 @dataclass(slots=True)
 class Request:
-    """One request; `guards` is what plugins add. `fresh`: the cache's word is not enough."""
+    """One request; `guards` is what plugins add. `fresh`: the cache's word is not enough.
+
+    `name` is what was asked for: of a creation it may be a prefix for a name that is made up.
+    """
 
     operation: Operation
     user: User

@@ -188,6 +188,8 @@ def test_an_account_that_is_not_there_lets_no_pod_in() -> None:
             'pods "p" is forbidden: error looking up service account default/nobody: '
             'serviceaccount "nobody" not found'
         )
+        with pytest.raises(ForbiddenError, match='pods "web-" is forbidden: error looking up'):
+            await w.create(kinds.POD, "default", metadata={"generateName": "web-"}, spec=spec)
         with pytest.raises(NotFoundError, match='namespaces "nowhere" not found'):
             await w.create(kinds.POD, "nowhere", name="p", spec={"containers": []})
 

@@ -2,6 +2,7 @@
 
 prepare, deletion, scale, binding, approval,
 ephemeral, resize, eviction, managed    decisions: objects in, objects out
+namespace_content, token_request        what comes with a namespace; a ServiceAccount's token
 write                                   a plan becomes one transaction, retried and settled
 read                                    get, list and watch with resourceVersion semantics
 create, change, remove, actions         one verb each: which decisions are taken, in which order

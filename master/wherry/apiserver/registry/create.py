@@ -38,7 +38,9 @@ class Creator:
             if generated:
                 meta["name"] = generate_name(meta["generateName"], self._parts.rng)
             try:
-                return await self.create_checked(ctx, resource, namespace, obj, name)
+                return await self.create_checked(
+                    ctx, resource, namespace, obj, name, generated=bool(generated)
+                )
             except AlreadyExistsError:
                 if not generated or attempt == _NAME_ATTEMPTS - 1:
                     raise
@@ -52,8 +54,20 @@ class Creator:
         obj: Object,
         name: str,
         managers: Sequence[Object] | None = None,
+        *,
+        generated: bool = False,
     ) -> Written:
-        """Create an object that has passed `check_types`; `managers` are there if it was applied."""
+        """Create an object that has passed `check_types`.
+
+        Args:
+            ctx: Of the request.
+            resource: What it is.
+            namespace: Where.
+            obj: It, and it belongs to this from now on.
+            name: Its name, where its metadata may lack it.
+            managers: Its field managers if it was applied.
+            generated: The name was made up: whom admission refuses is told what they asked for.
+        """
         parts = self._parts
         name = name or obj["metadata"].get("name", "")
         target = target_of(resource, namespace, name)
@@ -61,9 +75,17 @@ class Creator:
         prepare.begin_create(target, obj, now=now, uid=new_uid(parts.rng))
         managed.on_create(ctx, resource, obj, managers, now=now)
 
+        asked = obj["metadata"]["generateName"] if generated else name
+
         async def make(attempt: int) -> Plan:
             request = Request(
-                Operation.CREATE, ctx.user, resource, namespace, name, object=obj, fresh=attempt > 0
+                Operation.CREATE,
+                ctx.user,
+                resource,
+                namespace,
+                asked,
+                object=obj,
+                fresh=attempt > 0,
             )
             await parts.admission.mutate(request, parts)
             if attempt == 0:
