@@ -7,16 +7,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from wherry.api import label_grammar
 from wherry.api.errors import InvalidSelectorError
 
-_KEY = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
-_VALUE = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
-_SET = re.compile(rf"(?P<key>{_KEY})\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
-_EQUALITY = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>{_VALUE})")
-_COMPARISON = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>[<>])\s*(?P<value>-?[0-9]+)")
-_EXISTS = re.compile(rf"(?P<no>!?)\s*(?P<key>{_KEY})")
-_LONGEST_NUMBER = 20
-_VALUE_ONLY = re.compile(_VALUE)
 _FIELD_TERM = re.compile(
     r"(?P<path>(?:[^=!,\\]|!(?!=))+)(?P<op>!=|==|=)(?P<value>(?:[^\\,=]|\\[\\,=])*)"
 )
@@ -99,43 +92,9 @@ def parse_labels(text: str) -> LabelSelector:
     """Parse `a=b,c!=d,e in (f,g),h,!i`.
 
     Raises:
-        InvalidSelectorError: with the part that cannot be read.
+        InvalidSelectorError: it does not keep to the grammar (`wherry.api.label_grammar`).
     """
-    parts = (p.strip() for p in _split(text)) if text.strip() else ()
-    return LabelSelector(tuple(_requirement(p, text) for p in parts))
-
-
-def _split(text: str) -> Iterable[str]:
-    """Split at commas outside of parentheses, in time that grows with the text alone."""
-    held: list[str] = []
-    for piece in text.split(","):
-        held.append(piece)
-        if piece.rfind("(") > piece.rfind(")") or (len(held) > 1 and ")" not in piece):
-            continue
-        yield ",".join(held)
-        held = []
-    if held:
-        yield ",".join(held)
-
-
-def _requirement(part: str, text: str) -> Requirement:
-    if found := _SET.fullmatch(part):
-        values = [v.strip() for v in found["values"].split(",")]
-        if not all(_VALUE_ONLY.fullmatch(v) for v in values):
-            raise InvalidSelectorError(f"unable to parse requirement: invalid value in {part!r}")
-        return Requirement(found["key"], found["op"], frozenset(values))
-    if found := _EQUALITY.fullmatch(part):
-        op = "notin" if found["op"] == "!=" else "in"
-        return Requirement(found["key"], op, frozenset((found["value"],)))
-    if found := _COMPARISON.fullmatch(part):
-        op = "gt" if found["op"] == ">" else "lt"
-        if len(found["value"]) > _LONGEST_NUMBER or abs(int(found["value"])) >= 2**63:
-            why = "for 'Gt', 'Lt' operators, the value must be an integer"
-            raise InvalidSelectorError(f"unable to parse requirement: {why}")
-        return Requirement(found["key"], op, frozenset((found["value"],)))
-    if found := _EXISTS.fullmatch(part):
-        return Requirement(found["key"], "!exists" if found["no"] else "exists")
-    raise InvalidSelectorError(f"unable to parse requirement: {part!r} in selector {text!r}")
+    return LabelSelector(tuple(Requirement(*each) for each in label_grammar.parse(text)))
 
 
 _OPERATORS = {"In": "in", "NotIn": "notin", "Exists": "exists", "DoesNotExist": "!exists"}

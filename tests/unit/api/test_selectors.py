@@ -1,5 +1,7 @@
 """Label and field selectors: the grammar of apimachinery."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,22 +43,62 @@ def test_labels(text: str, holds: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "said"),
     [
-        "a=b=c",
-        "=x",
-        "a in b",
-        "a in (b",
-        "!",
-        "a,,b",
-        "a b",
-        "-a=b",
-        "a>9223372036854775808",
-        "a<-" + "9" * 5000,
+        ("a=b=c", "found '=', expected: ',' or 'end of string'"),
+        ("a==b==c", "found '==', expected: ',' or 'end of string'"),
+        ("!a=b", "found '=', expected: ',' or 'end of string'"),
+        ("=x", "found '=', expected: !, identifier, or 'end of string'"),
+        ("a,,b", "found ',', expected: identifier after ','"),
+        ("a,", "found '', expected: identifier after ','"),
+        ("!", "unable to parse requirement: found '', expected: identifier"),
+        ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a!b", "unable to parse requirement: found '!', expected: in, notin, =, ==, !=, gt, lt"),
+        ("a=(", "unable to parse requirement: found '(', expected: identifier"),
+        ("a in", "unable to parse requirement: found '' expected: '('"),
+        ("a in b", "unable to parse requirement: found 'b' expected: '('"),
+        ("a in (", "unable to parse requirement: found '', expected: ',', ')' or identifier"),
+        ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
+        ("a in (b=)", "unable to parse requirement: found '=', expected: ',' or ')'"),
+        ("a in ()", "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"),
+        ("a>b", "values[0]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value must be an integer"),
+        ("a>9223372036854775808", "the value must be an integer"),
+        ("a<-" + "9" * 5000, "the value must be an integer"),
+        ("a>-5", 'values[0][a]: Invalid value: "-5": a valid label must be'),
+        ("-a=b", 'unable to parse requirement: <nil>: Invalid value: "-a": name part must consist of'),
+        ("a=b-", 'unable to parse requirement: values[0][a]: Invalid value: "b-": a valid label must be'),
+        ("a in (c,b_)", 'values[0][a]: Invalid value: "b_": a valid label must be'),
+        ("a=" + "b" * 64, "must be no more than 63 characters"),
+        ("a" * 64, "name part must be no more than 63 characters"),
+    ],
+)  # fmt: skip
+def test_labels_refuses(text: str, said: str) -> None:
+    with pytest.raises(InvalidSelectorError) as refused:
+        parse_labels(text)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("a in (,b)", {"", "b"}),
+        ("a in (b,)", {"", "b"}),
+        ("a in (b,,c)", {"", "b", "c"}),
+        ("a in (,)", {""}),
+        ("a in (in,notin)", {"in", "notin"}),
+        ("in in (a)", {"a"}),
+        ("a=in", {"in"}),
+        ("a>5", {"5"}),
     ],
 )
-def test_labels_refuses(text: str) -> None:
-    with pytest.raises(InvalidSelectorError):
+def test_what_stands_for_values(text: str, values: set[str]) -> None:
+    (requirement,) = parse_labels(text).requirements
+    assert requirement.values == values
+
+
+@given(st.text("ab in,()=!<>-", max_size=14))
+def test_whatever_is_asked_is_read_or_refused(text: str) -> None:
+    with contextlib.suppress(InvalidSelectorError):
         parse_labels(text)
 
 

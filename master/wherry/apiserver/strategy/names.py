@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
 
 from wherry.api.errors import Cause
+from wherry.api.label_grammar import LABEL_VALUE_TEXT, QUALIFIED_TEXT
 from wherry.apiserver.strategy import fields
 
 NameRule = Callable[[str], Sequence[str]]
@@ -66,22 +67,6 @@ _SUBDOMAIN_TEXT = _regex(
     "'.', and must start and end with an alphanumeric character",
     _SUBDOMAIN,
     "example.com",
-)
-_QUALIFIED_TEXT = _regex(
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
-    "with an alphanumeric character",
-    _QUALIFIED,
-    "MyName",
-    "my.name",
-    "123-abc",
-)
-_LABEL_VALUE_TEXT = _regex(
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
-    "'.', and must start and end with an alphanumeric character",
-    _LABEL_VALUE,
-    "MyValue",
-    "my_value",
-    "12345",
 )
 _CONFIG_KEY_TEXT = _regex(
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.'",
@@ -152,7 +137,7 @@ def qualified_name(name: str) -> Sequence[str]:
     prefix, slash, last = name.rpartition("/")
     wrong: list[str] = []
     if "/" in prefix:
-        rule = _QUALIFIED_TEXT.removeprefix("name part ")
+        rule = QUALIFIED_TEXT.removeprefix("name part ")
         tail = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
         return (f"a qualified name {rule} {tail}",)
     if slash:
@@ -164,13 +149,13 @@ def qualified_name(name: str) -> Sequence[str]:
         wrong.append("name part must be non-empty")
     elif len(last) > 63:
         wrong.append("name part must be no more than 63 characters")
-    return tuple(wrong) if _QUALIFIED_RE.fullmatch(last) else (*wrong, _QUALIFIED_TEXT)
+    return tuple(wrong) if _QUALIFIED_RE.fullmatch(last) else (*wrong, QUALIFIED_TEXT)
 
 
 @_remembered
 def label_value(value: str) -> Sequence[str]:
     """Return the reasons why this is no label value."""
-    return _verdict(value, 63, _LABEL_VALUE_RE, _LABEL_VALUE_TEXT)
+    return _verdict(value, 63, _LABEL_VALUE_RE, LABEL_VALUE_TEXT)
 
 
 def config_key(key: str) -> Sequence[str]:
