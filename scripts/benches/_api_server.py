@@ -60,8 +60,8 @@ class Servers:
         return Connection(LOCALHOST, self.port, self.tls, timeout_s=60)
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that both have used."""
-        return sum(cpu_s(process.pid) for process in self._processes.values())
+        """Return the CPU seconds that both have used, further workers included."""
+        return sum(cpu_s(pid) for each in self._processes.values() for pid in _family(each.pid))
 
     def rss_mb(self) -> float:
         """Return the API server's resident memory."""
@@ -101,9 +101,12 @@ class Servers:
         self._processes[name] = process
 
     def _wait(self) -> None:
-        """Wait until /readyz answers 200 (a loop of its own: nothing else runs yet)."""
+        """Wait until all workers listen and /readyz answers 200 (nothing else runs yet)."""
         deadline = time.perf_counter() + START_S
         while time.perf_counter() < deadline:
+            if _listeners(self.port) < self._workers:
+                time.sleep(0.01)
+                continue
             try:
                 with (
                     socket.create_connection((LOCALHOST, self.port), timeout=1) as plain,
@@ -115,3 +118,15 @@ class Servers:
             except OSError:
                 time.sleep(0.01)
         raise SystemExit("not ready:\n" + (self.directory / "apiserver.log").read_text()[-2000:])
+
+
+def _family(pid: int) -> list[int]:
+    """Return a process and its children, of which only dead ones are in its own figures."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [pid, *(int(child) for children in tasks for child in children.read_text().split())]
+
+
+def _listeners(port: int) -> int:
+    """Return how many sockets listen on a port, one for each worker (SO_REUSEPORT; proc(5) tcp)."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)

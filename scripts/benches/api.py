@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import gc
 import json
-import multiprocessing
 import os
 import statistics
 import sys
@@ -19,49 +18,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
 
 import uvloop
+from _api_load import CONFIG_MAPS, PODS, ROUNDS, ask, config_map, pod
 from _api_server import LOCALHOST, Servers
+from _api_workers import scaling
 from _report import Report
 
-from lablib.chaos.rest import Connection, parse_head
+from lablib.chaos.rest import Connection
 
-CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
-PODS = "/api/v1/namespaces/default/pods"
 WATCHERS, WRITES_PER_S = 200, 50
-ROUNDS = 3
 Once = Callable[[Connection, int], Awaitable[None]]
-
-
-def config_map(number: int, stamp: float = 0.0) -> dict[str, Any]:
-    return {
-        "metadata": {"name": f"cm-{number}", "labels": {"app": "bench"}},
-        "data": {"payload": "x" * 1024, "stamp": f"{stamp:.6f}"},
-    }
-
-
-def pod(number: int) -> dict[str, Any]:
-    container = {
-        "name": "app",
-        "image": "nginx:1.25",
-        "ports": [{"containerPort": 80}],
-        "env": [{"name": f"NAME_{each}", "value": "value"} for each in range(5)],
-        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
-        "readinessProbe": {"httpGet": {"path": "/", "port": 80}},
-    }
-    labels = {"app": "bench", "number": str(number % 10)}
-    return {
-        "metadata": {"name": f"pod-{number}", "labels": labels},
-        "spec": {"containers": [container]},
-    }
-
-
-async def ask(connection: Connection, method: str, path: str, body: Any = None) -> bytes:
-    answer = await connection.request(method, path, body)
-    if answer.status >= 300:
-        raise SystemExit(f"{method} {path}: {answer.status} {answer.body[:300]!r}")
-    return answer.body
 
 
 class Bench:
@@ -192,7 +159,7 @@ class Bench:
         delays: list[float] = []
         seen = [0] * WATCHERS
         writes = int(WRITES_PER_S * self._round_s)
-        alone = await self._paced(100_000, writes)
+        alone = min([await self._paced(100_000 + n * writes, writes) for n in range(ROUNDS)])
         listed = json.loads(await ask(self.connections[0], "GET", f"{CONFIG_MAPS}?limit=1"))
         path = f"{CONFIG_MAPS}?watch=1&resourceVersion={listed['metadata']['resourceVersion']}"
         watchers = [
@@ -203,7 +170,7 @@ class Bench:
         costs: list[float] = []
         for each in range(1, ROUNDS + 1):
             used, before = self._servers.cpu_s(), sum(seen)
-            await self._paced(100_000 + each * writes, writes)
+            await self._paced(200_000 + each * writes, writes)
             deadline = time.perf_counter() + 5
             while min(seen) < each * writes and time.perf_counter() < deadline:  # noqa: ASYNC110  # a count
                 await asyncio.sleep(0.05)
@@ -252,95 +219,6 @@ async def _lines(servers: Servers, path: str) -> AsyncIterator[bytes]:
         writer.close()
 
 
-class _Getter(asyncio.Protocol):
-    """Sends a GET whenever its answer is there; cheap, for the load must not be what is measured.
-
-    All answers are of one object and therefore equally long.
-    """
-
-    done = 0
-    _transport: asyncio.Transport
-    _received = 0
-    _length = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.write(_GET)
-
-    def data_received(self, data: bytes) -> None:
-        self._received += len(data)
-        if not self._length:
-            head = data.index(b"\r\n\r\n") + 4
-            status, headers = parse_head(data[: head - 4])
-            if status != 200:
-                raise SystemExit(f"GET answered {status}")
-            self._length = head + int(headers["content-length"])
-        if self._received == self._length:
-            self._received = 0
-            self.done += 1
-            self._transport.write(_GET)
-
-
-_GET = f"GET {CONFIG_MAPS}/cm-0 HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\n\r\n".encode()
-
-
-async def _gets(servers: Servers, phase_s: float) -> int:
-    """Get the same object again and again on 32 connections; return how often."""
-    loop = asyncio.get_running_loop()
-    getters = [_Getter() for _ in range(32)]
-    opening = [
-        loop.create_connection(lambda one=one: one, LOCALHOST, servers.port, ssl=servers.tls)  # type: ignore[misc]
-        for one in getters
-    ]
-    await asyncio.gather(*opening)
-    before = sum(one.done for one in getters)
-    await asyncio.sleep(phase_s)
-    return sum(one.done for one in getters) - before
-
-
-def _load(servers: Servers, core: int, phase_s: float, result: Any) -> None:
-    """Be one process of the load (forked: the servers' handles come along)."""
-    os.sched_setaffinity(0, {core})
-    result.put(uvloop.run(_gets(servers, phase_s)))
-
-
-def scaling(report: Report, phase_s: float) -> None:
-    """Compare one worker with two, on two cores; the load comes from the other ones."""
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 4:
-        print("scaling of --workers: not measured, it needs two cores for the load")
-        return
-    rates = {}
-    for workers in (1, 2):
-        servers = Servers(set(cores[:2]), workers)
-        try:
-            servers.start()
-            uvloop.run(_one(servers))
-            fork = multiprocessing.get_context("fork")
-            result = fork.SimpleQueue()
-            load = [
-                fork.Process(target=_load, args=(servers, core, phase_s, result))
-                for core in cores[2:4]
-            ]
-            for process in load:
-                process.start()
-            rates[workers] = sum(result.get() for _ in load) / phase_s
-            for process in load:
-                process.join()
-        finally:
-            servers.stop()
-        report.add(f"get with --workers {workers}, two cores: rate", rates[workers], "op/s")
-    report.add("two workers are faster by", rates[2] / rates[1], "x", "> 1.5")
-
-
-async def _one(servers: Servers) -> None:
-    """Make the object that is read, through a worker that another one must hear of."""
-    await asyncio.sleep(1.0)  # siblings start beside the first worker
-    connection = servers.connection()
-    await ask(connection, "POST", CONFIG_MAPS, config_map(0))
-    connection.close()
-
-
 def _fixed_work() -> float:
     """Return the CPU seconds that a fixed piece of work takes here and now, the least of five."""
     took = []
@@ -362,6 +240,7 @@ async def _drop(answer: Awaitable[bytes]) -> None:
 async def run(report: Report, phase_s: float, many: int) -> None:
     cores = sorted(os.sched_getaffinity(0))
     servers = Servers(set(cores[:2]))
+    os.sched_setaffinity(0, cores[2:] or cores)  # the load evicts nothing from the servers' caches
     try:
         servers.start()
         report.add("cold start to /readyz", servers.cold_start_s, "s", "< 1")
