@@ -239,13 +239,15 @@ def test_every_mistake_is_told_at_once(hollow: HollowCluster, namespace: str) ->
 
 def test_a_node_port_that_is_taken(hollow: HollowCluster, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/services"
-    taken = {"type": "NodePort", "ports": [{"port": 80, "nodePort": 30777}]}
-    assert hollow.ask(path, method="POST", body=service("first", **taken))[0] == 201
+    code, first = hollow.ask(path, method="POST", body=service("first", type="NodePort"))
+    assert code == 201
+    port = first["spec"]["ports"][0]["nodePort"]  # by chance: who names one may find it taken
+    taken = {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}
     code, status = hollow.ask(path, method="POST", body=service("second", **taken))
     assert (code, status["reason"]) == (422, "Invalid")
     assert status["message"] == (
-        'Service "second" is invalid: spec.ports[0].nodePort: Invalid value: 30777: provided port '
-        "is already allocated"
+        f'Service "second" is invalid: spec.ports[0].nodePort: Invalid value: {port}: provided '
+        "port is already allocated"
     )
     assert hollow.ask(f"{path}/first", method="DELETE")[0] == 200
     assert hollow.ask(path, method="POST", body=service("second", **taken))[0] == 201
