@@ -156,7 +156,7 @@ def test_managed_fields_show_who_set_what(hollow: HollowCluster, namespace: str)
         ("fieldManager=a%00b", {}, 422,
          'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: "a\\u0000b": should only contain printable characters'),
         ("fieldManager=m", {"apiVersion": "v2"}, 400,
-         "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1"),
+         "invalid object type: /v2, Kind=ConfigMap"),
         ("fieldManager=m", {"metadata": {"name": "x", "managedFields": [{"manager": "m"}]}}, 400,
          "metadata.managedFields must be nil"),
         ("fieldManager=m", {"metadata": {"name": "y"}}, 400,
@@ -167,7 +167,7 @@ def test_managed_fields_show_who_set_what(hollow: HollowCluster, namespace: str)
         ("fieldManager=m", {"metadata": {"name": "x", "resourceVersion": "5"}}, 400,
          "resourceVersion should not be set on objects to be created"),
         ("fieldManager=m&fieldValidation=Strict", b"apiVersion: v1\nkind: ConfigMap\ndata: {a: x, a: y}\n", 400,
-         'error strict decoding YAML: yaml: unmarshal errors:\n  line 3: key "a" already set in map'),
+         'error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 3: key "a" already set in map'),
     ],
 )  # fmt: skip
 def test_refusals(

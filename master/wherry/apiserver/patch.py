@@ -117,6 +117,12 @@ def unknown_members(ops: Any) -> list[str]:
     ]
 
 
+def operation_of(finding: str) -> int:
+    """Return which operation something was found in, by the index in its path."""
+    found = re.search(r"\[([0-9]+)\]", finding)
+    return int(found[1]) if found else 0
+
+
 def _undecodable(value: Any, into: str) -> BadRequestError:
     return BadRequestError(
         f"error decoding patch: json: cannot unmarshal {json_type(value)} into Go {into}"

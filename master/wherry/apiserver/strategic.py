@@ -20,6 +20,7 @@ from typing import Any
 
 from wherry.api.errors import BadRequestError, InvalidError, UnsupportedMediaError
 from wherry.api.kinds import Kind
+from wherry.apiserver.go import go_value
 from wherry.apiserver.schema import GVK, Definitions, get_schema, gvk_of
 
 _PATCH = "$patch"
@@ -209,17 +210,6 @@ def _key(item: Any, by: str) -> Any:
 
 def _bad_patch_type(directive: Any, item: Any) -> BadRequestError:
     return BadRequestError(f"unknown patch type: {go_value(directive)} in map: {go_value(item)}")
-
-
-def go_value(value: Any) -> str:
-    """Write a JSON value as Go's %v does."""
-    if isinstance(value, dict):
-        return f"map[{' '.join(f'{key}:{go_value(value[key])}' for key in sorted(value))}]"
-    if isinstance(value, list):
-        return f"[{' '.join(map(go_value, value))}]"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "<nil>" if value is None else str(value)
 
 
 def _stored_key(item: Any, by: str) -> Any:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wherry.api.errors import BadRequestError, ConflictError
-from wherry.apiserver.apply import Tracker, manager_of
+from wherry.api.errors import ConflictError
+from wherry.apiserver.apply import Tracker, manager_of, problems
 from wherry.apiserver.apply.entries import ANCIENT, MAX_UPDATERS, decode
 from wherry.apiserver.apply.fieldset import FieldSet, difference, paths
 from wherry.apiserver.apply.types import type_of
@@ -202,16 +202,46 @@ def test_too_many_updaters_become_ancient_changes() -> None:
     assert {p[-1] for p in every} == {"f:replicas", "f:labels", *(f"f:l{n}" for n in range(14))}  # fmt: skip
 
 
+PORTS = '.spec.template.spec.containers[name="x"].ports'
+KEYLESS = (
+    'associative list with keys has an element that omits key field "containerPort" '
+    "(and doesn't have default value)"
+)
+
+
+def with_ports(ports: Any) -> Object:
+    return deployment({"name": "x", "ports": ports})
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        (deployment({"image": "x"}), 'element 0: associative list with keys has an element that omits key field "name"'),
-        (deployment({"name": "x"}, {"name": "x"}), r'\.containers: duplicate entries for key \[name="x"\]'),
+        (deployment({"name": "x", "image": "i", "tty": True, "args": ["a"]}, replicas=1), []),
+        (deployment(replicas=None, strategy=None), []),
+        (deployment({"name": "x"}, {"name": "x"}), ['.spec.template.spec.containers: duplicate entries for key [name="x"]']),
+        (with_ports([{"containerPort": 80}, {"containerPort": 80, "protocol": "TCP"}]),
+         [f'{PORTS}: duplicate entries for key [containerPort=80,protocol="TCP"]']),
+        (with_ports([{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]), []),
+        (with_ports([{"name": "y"}, None, 3]),
+         [f"{PORTS}: element 0: {KEYLESS}", f"{PORTS}: element 1: associative list with keys may not have a null element",
+          f"{PORTS}: element 2: associative list with keys may not have non-map elements"]),
+        (with_ports({"a": [1, True, None]}), [f"{PORTS}: expected list, got &{{map[a:[1 true <nil>]]}}"]),
+        (deployment(replicas="3", paused="no"),
+         [".spec.replicas: expected numeric (int or float), got string", ".spec.paused: expected boolean, got &{no}"]),
+        (deployment({"name": "x", "image": 1, "args": [True]}),
+         ['.spec.template.spec.containers[name="x"].image: expected string, got &value.valueUnstructured{Value:1}',
+          '.spec.template.spec.containers[name="x"].args[0]: expected string, got &value.valueUnstructured{Value:true}']),
+        (deployment({"name": "x", "foo": 1}), ['.spec.template.spec.containers[name="x"].foo: field not declared in schema']),
+        (deployment(strategy={"rollingUpdate": {"maxSurge": 1, "maxUnavailable": []}}),
+         [".spec.strategy.rollingUpdate.maxUnavailable: expected any scalar, got &{[]}"]),
+        ({"metadata": [1], "spec": "x"}, [".metadata: expected map, got &{[1]}", ".spec: expected map, got &{x}"]),
+        ({"metadata": {"labels": {"a.b": 1.5}, "finalizers": [{}]}},
+         [".metadata.labels.a.b: expected string, got &value.valueUnstructured{Value:1.5}",
+          ".metadata.finalizers: element 0: associative list without keys has an element that's a map type"]),
     ],
 )  # fmt: skip
-def test_lists_that_cannot_be_merged_are_refused(config: Object, why: str) -> None:
-    with pytest.raises(BadRequestError, match=why):
-        apply(NEW, "me", config)
+def test_what_the_types_of_a_configuration_cannot_hold(config: Object, why: list[str]) -> None:
+    assert problems(config, DEPLOYMENT) == why
 
 
 def test_kubectl_goes_on_from_its_own_client_side_apply() -> None:

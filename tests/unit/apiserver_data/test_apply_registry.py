@@ -187,3 +187,34 @@ def test_configurations_whose_parts_are_no_objects_are_refused(part: str, value:
                 )
 
     in_world(run)
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "why"),
+    [
+        (None, 400, "invalid object type: /, Kind="),
+        ({"apiVersion": "v2", "kind": "ConfigMap"}, 400, "invalid object type: /v2, Kind=ConfigMap"),
+        ({"apiVersion": "v1", "kind": "Secret"}, 400, "invalid object type: /v1, Kind=Secret"),
+        ([1], 400, "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal array into "
+                   "Go value of type map[string]interface {}"),
+        ({**settings(), "metadata": {"managedFields": []}}, 400, "metadata.managedFields must be nil"),
+        ({"metadata": {"name": "c", "namespace": "n"}, "x": 1, "data": {"a": 1}}, 500,
+         "failed to create typed patch object (n/c; /v1, Kind=ConfigMap): errors:\n"
+         "  .x: field not declared in schema\n"
+         "  .data.a: expected string, got &value.valueUnstructured{Value:1}"),
+        ({"metadata": [], "data": {"a": []}}, 500, "failed to create typed patch object (/; /v1, Kind=ConfigMap): errors:\n"
+         "  .metadata: expected map, got &{[]}\n"
+         "  .data.a: expected string, got &value.valueUnstructured{Value:[]interface {}{}}"),
+    ],
+)  # fmt: skip
+def test_what_is_no_configuration_of_the_kind(config: Any, code: int, why: str) -> None:
+    if isinstance(config, dict):
+        config = {"apiVersion": "v1", "kind": "ConfigMap", **config}
+
+    async def run(w: World) -> None:
+        ctx, row = Context(ADMIN, field_manager="me"), BY_KIND[kinds.CONFIG_MAP]
+        with pytest.raises(StatusError) as caught:
+            await w.registry.patch(ctx, row, "default", "c", config, PatchType.APPLY)
+        assert (caught.value.code, str(caught.value)) == (code, why)
+
+    in_world(run)

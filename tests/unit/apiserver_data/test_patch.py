@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wherry.api.errors import BadRequestError, InvalidError, TooLargeError
-from wherry.apiserver.patch import MAX_OPERATIONS, json_equal, json_patch, merge_patch
+from wherry.apiserver.patch import (
+    MAX_OPERATIONS,
+    json_equal,
+    json_patch,
+    merge_patch,
+    operation_of,
+    unknown_members,
+)
 
 SCALARS = st.booleans() | st.integers(0, 5) | st.text("ab/~", max_size=3)
 VALUES = st.recursive(
@@ -201,3 +208,10 @@ def test_merge_patch_applies_a_diff(old: Any, new: Any) -> None:
 def test_merge_patch_is_idempotent(doc: Any, patch: Any) -> None:
     once = merge_patch(doc, patch)
     assert merge_patch(once, patch) == once
+
+
+def test_what_an_operation_does_not_have_is_found_with_its_place() -> None:
+    ops = [{"op": "test", "path": "/a"}, {"op": "test", "path": "/a", "foo": 1}, 1]
+    (unknown,) = unknown_members(ops)
+    assert (unknown, operation_of(unknown)) == ('unknown field "[1].foo"', 1)
+    assert unknown_members("x") == []

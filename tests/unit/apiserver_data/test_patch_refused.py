@@ -92,3 +92,16 @@ def test_a_strict_body_is_refused_for_all_that_is_wrong_with_it() -> None:
     )
     obj, found = decode_object(body, "", kinds.CONFIG_MAP, field_validation="Warn")
     assert (found, normalize(kinds.CONFIG_MAP, obj)[1]) == ([TWICE], ['unknown field "x"'])
+
+
+def test_all_repeated_keys_of_a_yaml_body_are_one_error() -> None:
+    body = b"data:\n  a: x\n  a: z\nmetadata: {}\nmetadata: {}\n"
+    lines = ['line 3: key "a" already set in map', 'line 5: key "metadata" already set in map']
+    _, found = decode_object(body, "application/yaml", kinds.CONFIG_MAP, field_validation="Warn")
+    assert found == lines
+    with pytest.raises(BadRequestError) as caught:
+        decode_object(body, "application/yaml", kinds.CONFIG_MAP, field_validation="Strict")
+    assert str(caught.value) == (
+        'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: '
+        f"yaml: unmarshal errors:\n  {lines[0]}\n  {lines[1]}"
+    )

@@ -8,6 +8,7 @@ the form FieldsV1, which is kept here as the nested dict that it is on the wire:
 
     fieldset   the algebra of these sets: union, difference, intersection
     types      what a field of a kind is to apply: leaf, atomic, map, associative list, set
+    typed      what of a configuration its types cannot hold
     walk       values and types to sets: what a configuration sets, what a write changed
     merge      a configuration merged into an object; what its applier gave up, pruned
     entries    the managers of an object, read from and written to `managedFields`
@@ -18,5 +19,6 @@ Source: structured-merge-diff and apimachinery `managedfields`, whose results ar
 """
 
 from wherry.apiserver.apply.tracking import Applied, Tracker, manager_of
+from wherry.apiserver.apply.typed import problems
 
-__all__ = ["Applied", "Tracker", "manager_of"]
+__all__ = ["Applied", "Tracker", "manager_of", "problems"]

@@ -6,50 +6,11 @@ order. A field that the applier owned and does not name any more goes, unless so
 
 from typing import Any
 
-from wherry.api.errors import BadRequestError
-from wherry.apiserver.apply.fieldset import SELF, FieldSet, Node, format_path, is_member
-from wherry.apiserver.apply.types import Shape, Type, key_of
+from wherry.apiserver.apply.fieldset import SELF, FieldSet, Node, is_member
+from wherry.apiserver.apply.types import Shape, Type
 from wherry.apiserver.apply.walk import index_list, step_of
 
 _GONE = object()
-
-
-def check(config: Any, typ: Type, path: str = "") -> None:
-    """Refuse a configuration whose lists cannot be merged.
-
-    Raises:
-        BadRequestError: an element has no key, or two have the same.
-    """
-    if isinstance(config, dict):
-        for name, value in config.items():
-            below = typ.child(name)
-            if below is not None and below.shape is not Shape.LEAF:
-                check(value, below, f"{path}.{name}")
-    elif isinstance(config, list) and typ.shape in (Shape.KEYED, Shape.SET):
-        seen = set()
-        for index, item in enumerate(config):
-            step = _checked_step(item, typ, f"{path}: element {index}")
-            shown = format_path((step,))
-            if step in seen:
-                raise BadRequestError(f"{path}: duplicate entries for key {shown}")
-            seen.add(step)
-            if typ.element is not None:
-                check(item, typ.element, f"{path}{shown}")
-
-
-def _checked_step(item: Any, typ: Type, where: str) -> str:
-    step = step_of(item, typ)
-    if step is not None:
-        return step
-    if not isinstance(item, dict) or typ.shape is Shape.SET:
-        raise BadRequestError(
-            f"{where}: associative list without keys has an element that's a map type"
-        )
-    missing = next((key for key in typ.keys if key_of(item, (key,)) is None), "")
-    raise BadRequestError(
-        f'{where}: associative list with keys has an element that omits key field "{missing}" '
-        "(and doesn't have default value)"
-    )
 
 
 def merge(live: Any, config: Any, typ: Type) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from wherry.apiserver.apply import entries, upgrade
 from wherry.apiserver.apply.entries import APPLY, UPDATE, Managed, Manager, Owned
 from wherry.apiserver.apply.fieldset import FieldSet, difference, intersection, union
-from wherry.apiserver.apply.merge import check, merge, prune
+from wherry.apiserver.apply.merge import merge, prune
 from wherry.apiserver.apply.types import Type, type_of
 from wherry.apiserver.apply.walk import Changes, changes, configured
 from wherry.apiserver.schema import GVK
@@ -94,14 +94,12 @@ class Tracker:
         return entries.encode(entries.cap(managed))
 
     def apply(self, live: Object, config: Object, *, force: bool) -> Applied:
-        """Apply a configuration to an object (`{"metadata": {}}` where there is none yet).
+        """Apply a configuration without problems to an object (`{"metadata": {}}` where there is none yet).
 
         Raises:
             ConflictError: others own what it changes, and it is not forced.
-            BadRequestError: its lists cannot be merged.
         """
         typ = self._type
-        check(config, typ)
         managed = self._managed(live, typ)
         me = self._manager(APPLY)
         last = managed.get(me.identity)

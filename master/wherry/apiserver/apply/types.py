@@ -18,7 +18,8 @@ from typing import Any
 from wherry.apiserver.schema import GVK, Definitions, get_schema
 from wherry.apiserver.schema.definitions import INT_OR_STRING, MICRO_TIME, QUANTITY, TIME
 
-_SCALARS = frozenset({INT_OR_STRING, MICRO_TIME, QUANTITY, TIME})
+SCALARS = frozenset({INT_OR_STRING, MICRO_TIME, QUANTITY, TIME})
+"""Types that are any scalar to apply."""
 _BY_VALUE = frozenset(
     {
         "metadata",
@@ -98,7 +99,7 @@ class _Compiler:
         found = self._named.get(name)
         if found is None:
             definition = self._definitions.types.get(name, {})
-            found = LEAF if name in _SCALARS else self._struct(definition)
+            found = LEAF if name in SCALARS else self._struct(definition)
             self._named[name] = found
         return found
 

@@ -60,8 +60,15 @@ def decode_body(
             "application/json, application/yaml, application/vnd.kubernetes.protobuf"
         )
     if strict and found:
-        raise BadRequestError(_described(value, f"strict decoding error: {', '.join(found)}"))
+        why = ", ".join(strictly(found))
+        raise BadRequestError(_described(value, f"strict decoding error: {why}"))
     return value, found
+
+
+def strictly(found: list[str]) -> list[str]:
+    """Return what was found in a body as the errors of a strict decoder: all of a YAML body are one."""
+    lines = [f"  {each}" for each in found if each.startswith("line ")]
+    return ["\n".join(["yaml: unmarshal errors:", *lines])] if lines else found
 
 
 def decode_object(
@@ -86,7 +93,7 @@ def decode_object(
         )
     obj = expect_kind(value, expected)
     if field_validation == "Strict" and warnings:
-        get_schema().normalize(expected, obj, field_validation, found=warnings)
+        get_schema().normalize(expected, obj, field_validation, found=strictly(warnings))
     return obj, warnings
 
 

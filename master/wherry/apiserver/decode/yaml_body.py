@@ -141,9 +141,7 @@ class _Builder:
             top.merged += bases
             return
         if key in top.value:
-            self.duplicates.append(
-                f'yaml: unmarshal errors:\n  line {_line(event)}: key "{key}" already set in map'
-            )
+            self.duplicates.append(f'line {_line(event)}: key "{key}" already set in map')
         top.value[key] = value
 
 

@@ -15,12 +15,14 @@ from wherry.api.errors import (
     InvalidError,
     UnclassifiedError,
 )
+from wherry.api.kinds import Kind
 from wherry.api.times import format_time
-from wherry.apiserver.apply import Tracker
+from wherry.apiserver.apply import Tracker, problems
+from wherry.apiserver.patch import json_type
 from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
-from wherry.apiserver.resources import Resource
-from wherry.apiserver.schema import Refuse, get_schema
+from wherry.apiserver.resources import SCALE_VIEW, Resource
+from wherry.apiserver.schema import Refuse
 from wherry.apiserver.verbs import Context
 
 Object = dict[str, Any]
@@ -124,31 +126,39 @@ def configuration(ctx: Context, target: Target, patch: Any, subresource: str) ->
     """
     if not ctx.field_manager:
         raise _no_manager()
+    patch = {} if patch is None else patch
     if not isinstance(patch, dict):
-        raise BadRequestError("error decoding YAML: the configuration is not an object")
-    kind = target.resource.kind
+        raise BadRequestError(
+            f"error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal "
+            f"{json_type(patch)} into Go value of type map[string]interface {{}}"
+        )
+    kind = SCALE_VIEW.kind if subresource == "scale" else target.resource.kind
+    _check_kind(patch, kind)
+    if _member(patch, "metadata").get("managedFields") is not None:
+        raise BadRequestError("metadata.managedFields must be nil")
+    _check_types(kind, patch)
     if subresource == "scale":
         patch = _of_parent(target, patch)
-    version = patch.get("apiVersion") or ""
-    if version != kind.api_version:
-        raise BadRequestError(
-            "Incorrect version specified in apply patch. Specified patch version: "
-            f"{version}, expected: {kind.api_version}"
-        )
-    if _member(patch, "metadata").get("managedFields"):
-        raise BadRequestError("metadata.managedFields must be nil")
-    _check_fields(target, patch)
     ctx.applies = True
     config = prepare.check_types(ctx, target.resource, patch)
     return _part(target, config, subresource)
 
 
+def _check_kind(patch: Object, kind: Kind) -> None:
+    api_version, name = patch.get("apiVersion") or "", patch.get("kind") or ""
+    if (api_version, name) != (kind.api_version, kind.kind):
+        raise BadRequestError(f"invalid object type: {_go_address(api_version, name)}")
+
+
+def _go_address(api_version: str, kind: str) -> str:
+    """Write a kind's address as Go does: the core group, which has no name, leaves its slash."""
+    return f"{api_version if '/' in api_version else f'/{api_version}'}, Kind={kind}"
+
+
 def _member(patch: Object, name: str) -> Object:
     """Return an object inside a configuration; the schema has not been held to it yet."""
     value = patch.get(name) or {}
-    if not isinstance(value, dict):
-        raise BadRequestError(f"error decoding YAML: {name} is not an object")
-    return value
+    return value if isinstance(value, dict) else {}
 
 
 def _no_manager() -> InvalidError:
@@ -165,11 +175,6 @@ def _no_manager() -> InvalidError:
 
 def _of_parent(target: Target, patch: Object) -> Object:
     """Return what a Scale says about the object that is scaled."""
-    if patch.get("apiVersion") != "autoscaling/v1" or patch.get("kind") != "Scale":
-        raise BadRequestError(
-            "Incorrect version specified in apply patch. Specified patch version: "
-            f"{patch.get('apiVersion') or ''}, expected: autoscaling/v1"
-        )
     kind = target.resource.kind
     replicas = _member(patch, "spec").get("replicas")
     metadata = {k: v for k, v in _member(patch, "metadata").items() if k in _IDENTITY}
@@ -177,17 +182,16 @@ def _of_parent(target: Target, patch: Object) -> Object:
     return parent if replicas is None else {**parent, "spec": {"replicas": replicas}}
 
 
-def _check_fields(target: Target, patch: Object) -> None:
-    """Refuse fields that the kind does not have, whatever the field validation (upstream: a 500)."""
-    unknown = get_schema().unknown_fields(target.resource.kind, patch)
-    if not unknown:
+def _check_types(kind: Kind, patch: Object) -> None:
+    """Refuse what is no configuration of the kind, whatever the field validation (upstream: a 500)."""
+    found = problems(patch, (kind.group, kind.version, kind.kind))
+    if not found:
         return
-    each = [f".{path}: field not declared in schema" for path in unknown[:100]]
-    why = each[0] if len(each) == 1 else "errors:\n" + "\n".join(f"  {line}" for line in each)
-    kind = target.resource.kind
+    why = found[0] if len(found) == 1 else "errors:\n" + "\n".join(f"  {each}" for each in found)
+    metadata = _member(patch, "metadata")
     raise UnclassifiedError(
-        f"failed to create typed patch object ({target.namespace}/{target.name}; "
-        f"{kind.api_version}, Kind={kind.kind}): {why}"
+        f"failed to create typed patch object ({metadata.get('namespace') or ''}/"
+        f"{metadata.get('name') or ''}; {_go_address(kind.api_version, kind.kind)}): {why}"
     )
 
 

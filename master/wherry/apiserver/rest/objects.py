@@ -11,11 +11,11 @@ import orjson
 from wherry.api.clock import Clock
 from wherry.api.errors import BadRequestError, MethodNotAllowedError, StatusError
 from wherry.api.objects import Decoder, Meta
-from wherry.apiserver.decode import decode_body, decode_object
+from wherry.apiserver.decode import decode_body, decode_object, strictly
 from wherry.apiserver.gate import Action, Gate, authorize
 from wherry.apiserver.http.message import JSON, Reply, Request, Response, Stream
 from wherry.apiserver.metrics import Metrics
-from wherry.apiserver.patch import unknown_members
+from wherry.apiserver.patch import operation_of, unknown_members
 from wherry.apiserver.resources import SCALE_VIEW
 from wherry.apiserver.rest.accept import Form, negotiate, patch_type
 from wherry.apiserver.rest.action import check_selectors
@@ -193,9 +193,13 @@ class Objects:
         apply_context(query, ctx, apply=apply)
         patch, found = decode_body(request.body, content_type, strict=False)
         if apply and found and ctx.field_validation == "Strict":
-            raise BadRequestError(f"error strict decoding YAML: {', '.join(found)}")
+            why = "; ".join(strictly(found))
+            raise BadRequestError(
+                f"error strict decoding YAML: error converting YAML to JSON: {why}"
+            )
         if kind is PatchType.JSON:
             found = [f"json patch {each}" for each in [*found, *unknown_members(patch)]]
+            found.sort(key=operation_of)
         ctx.warnings.extend(found if ctx.field_validation != "Ignore" else ())
         return await self._verbs.patch(
             ctx,
