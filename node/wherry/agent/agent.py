@@ -27,6 +27,7 @@ from wherry.agent.plan import Rejection
 from wherry.agent.pod_host import PodHost
 from wherry.agent.pod_worker import PodWorker
 from wherry.agent.probe_runner import ProbeRunner
+from wherry.agent.resize import NodeSize
 from wherry.agent.runtime import (
     ContainerState,
     Runtime,
@@ -186,6 +187,7 @@ class Agent:
             slots=asyncio.Semaphore(START_SLOTS),
             clock=self._clock,
             rng=self._rng,
+            others=self._promised_but,
         )
         async with asyncio.TaskGroup() as self._tasks:
             if not self._pods.synced.is_set():
@@ -228,6 +230,11 @@ class Agent:
         elif worker.pod is None:
             return  # it was deleted; a late event does not bring it back
         worker.update(pod, rejection or worker.rejection)
+
+    def _promised_but(self, uid: str) -> NodeSize:
+        """Return what all pods of the node but one were promised."""
+        others = (w.promised for known, w in self._workers.items() if known != uid)
+        return sum(others, NodeSize())
 
     def _new_worker(self, ref: PodRef) -> PodWorker:
         if self._tasks is None:

@@ -16,6 +16,7 @@ from wherry.agent.images import ImagePuller
 from wherry.agent.plan import KillContainer, StartContainer
 from wherry.agent.pod_host import PodHost
 from wherry.agent.probe_runner import ProbeRunner
+from wherry.agent.resize import NodeSize
 from wherry.agent.resources import container_resources
 from wherry.agent.runtime import Runtime, RuntimeRefusedError, Sandbox
 from wherry.agent.runtime_config import ContainerConfig, PodRef
@@ -44,6 +45,8 @@ class NodeServices:
     slots: asyncio.Semaphore
     clock: Clock
     rng: Random
+    others: Callable[[str], NodeSize]
+    """What the pods of the node but one (its uid) were promised."""
 
 
 class StartError(WherryError):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from wherry.agent.resize import Applied, NodeSize
+from wherry.agent.resize import Applied, NodeSize, pending, promised
 from wherry.agent.runtime import RuntimePod
 from wherry.agent.views import Pod
 
@@ -31,7 +31,7 @@ class Snapshot:
 
     `unhealthy` maps the ids of containers that a probe condemned to what the probe said;
     `started` are the ids of running containers whose startup probe has passed, or that have none.
-    `applied` and `size` are what resizes are decided on: see `resize`.
+    `applied`, `size` and `others` are what resizes are decided on: see `resize`.
     """
 
     pod: Pod | None
@@ -43,6 +43,12 @@ class Snapshot:
     rejection: Rejection | None = None
     applied: Applied = field(default_factory=dict)
     size: NodeSize = field(default_factory=NodeSize)
+    others: NodeSize = field(default_factory=NodeSize)
+
+    def resize_pending(self, pod: Pod) -> tuple[str, str]:
+        """Return why the pod's resize has to wait, and in words; ("", "") if it has not."""
+        has = promised(pod, self.runtime, self.applied)
+        return pending(pod, has, self.size, self.others)
 
 
 @dataclass(frozen=True, slots=True)

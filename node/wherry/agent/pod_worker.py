@@ -35,7 +35,7 @@ from wherry.agent.pod_volumes import PodVolumes
 from wherry.agent.prober import Prober
 from wherry.agent.probes import ProbeKind
 from wherry.agent.projection import MountError
-from wherry.agent.resize import NodeSize
+from wherry.agent.resize import NodeSize, promised, wanted
 from wherry.agent.runtime import RuntimePod, RuntimeRefusedError
 from wherry.agent.runtime_config import PodRef
 from wherry.agent.sync import ending, resize_key, sync_pod
@@ -81,6 +81,14 @@ class PodWorker:
     def rejection(self) -> Rejection | None:
         """Return why this node has refused the pod, if it has."""
         return self._rejection
+
+    @property
+    def promised(self) -> NodeSize:
+        """Return what of the node the pod counts on; nothing once it has ended."""
+        pod = self._pod
+        if pod is None or pod.status.phase in ("Succeeded", "Failed"):
+            return NodeSize()
+        return promised(pod, self.runtime, self._applied)
 
     def update(self, pod: Pod | None, rejection: Rejection | None = None) -> None:
         """Take the pod as the API server has it now; None: it is gone."""
@@ -177,7 +185,14 @@ class PodWorker:
             rejection=self._rejection,
             applied=dict(self._applied),
             size=self._size,
+            others=self._others(),
         )
+
+    def _others(self) -> NodeSize:
+        """Return what the node's other pods were promised, where it matters."""
+        pod = self._pod
+        changes = wanted(pod, self.runtime, self._applied) if pod is not None else ()
+        return self._node.others(self.ref.uid) if changes else NodeSize()
 
     def _pod_ip(self, pod: Pod) -> str:
         if pod.spec.host_network:

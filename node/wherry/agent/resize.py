@@ -2,6 +2,7 @@
 
     as asked for      -> nothing
     more than a node  -> PodResizePending, Infeasible; the container goes on as it was
+    more than is left -> PodResizePending, Deferred; the same, until another pod leaves room
     else              -> PodResizeInProgress; the runtime is told, or the container is restarted
                          where its resizePolicy wants that for what changed
 
@@ -17,7 +18,7 @@ from typing import Final
 
 import msgspec
 
-from wherry.agent.resources import memory_bytes, millicores, requested
+from wherry.agent.resources import memory_bytes, millicores
 from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod
 from wherry.agent.views import Container, Pod
 from wherry.api.objects import ResourceRequirements
@@ -33,10 +34,19 @@ Applied = Mapping[str, ResourceRequirements]
 
 @dataclass(frozen=True, slots=True)
 class NodeSize:
-    """What a node has for pods; 0 is not known."""
+    """What a node has for pods, or what pods of it were promised; 0 of a node is not known."""
 
     cpu_millicores: int = 0
     memory_bytes: int = 0
+
+    def __add__(self, other: "NodeSize") -> "NodeSize":
+        return NodeSize(
+            self.cpu_millicores + other.cpu_millicores, self.memory_bytes + other.memory_bytes
+        )
+
+    def of(self, name: str) -> int:
+        """Return the amount of `cpu` or `memory`."""
+        return self.cpu_millicores if name == "cpu" else self.memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +88,45 @@ def wanted(pod: Pod, runtime: RuntimePod, applied: Applied) -> list[Wanted]:
     return found
 
 
-def infeasible(pod: Pod, size: NodeSize) -> str:
-    """Return why the node can never give what is asked for, "" if it can."""
-    for name, amount_of, most in (
-        ("cpu", millicores, size.cpu_millicores),
-        ("memory", memory_bytes, size.memory_bytes),
-    ):
-        asked = sum(amount_of(requested(c)) for c in pod.spec.containers)
-        if most and asked > most:
-            return f"Node didn't have enough capacity: {name}, requested: {asked}, capacity: {most}"
-    return ""
+def promised(pod: Pod, runtime: RuntimePod, applied: Applied) -> NodeSize:
+    """Return what the pod counts on: what its containers have, and ask for where there are none yet."""
+    records = {record.name: record for record in reversed(runtime.containers)}  # the newest counts
+    total = NodeSize()
+    for container in pod.spec.containers:
+        record = records.get(container.name)
+        has = actual(pod, record, applied) if record is not None else None
+        total += _size(has or container.resources)
+    return total
+
+
+def pending(pod: Pod, has: NodeSize, size: NodeSize, others: NodeSize) -> tuple[str, str]:
+    """Return why the node does not give what is asked for, and in words; ("", "") if it does.
+
+    Args:
+        pod: Which asks.
+        has: What it was promised (`promised`): less is always given.
+        size: What the node has.
+        others: What its other pods were promised.
+    """
+    asked = sum((_size(c.resources) for c in pod.spec.containers), NodeSize())
+    deferred = ""
+    for name in ("cpu", "memory"):
+        wants, most = asked.of(name), size.of(name)
+        if most and wants > most:
+            why = f"Node didn't have enough capacity: {name}, requested: {wants}, capacity: {most}"
+            return "Infeasible", why
+        used = others.of(name)
+        if most and wants > has.of(name) and wants + used > most and not deferred:
+            deferred = (
+                f"Node didn't have enough resource: {name}, requested: {wants}, used: {used}, "
+                f"capacity: {most}"
+            )
+    return ("Deferred", deferred) if deferred else ("", "")
+
+
+def _size(resources: ResourceRequirements) -> NodeSize:
+    amounts = {**resources.limits, **resources.requests}
+    return NodeSize(millicores(amounts), memory_bytes(amounts))
 
 
 def same(left: ResourceRequirements, right: ResourceRequirements) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from wherry.agent.plan import Snapshot
-from wherry.agent.resize import actual, infeasible
+from wherry.agent.resize import actual
 from wherry.agent.resize import wanted as resizes
 from wherry.agent.resources import qos_class
 from wherry.agent.runtime import ContainerRecord, ContainerState
@@ -166,7 +166,7 @@ def _resources(of: _Subject) -> Json:
     if of.ephemeral or record is None or not (asked.requests or asked.limits):
         return {}
     has = actual(of.pod, record, of.snapshot.applied) or asked
-    granted = has if infeasible(of.pod, of.snapshot.size) else asked
+    granted = has if of.snapshot.resize_pending(of.pod)[0] else asked
     promised = {k: granted.requests[k] for k in ("cpu", "memory") if k in granted.requests}
     shown = {"requests": has.requests, "limits": has.limits}
     status: Json = {"resources": {k: dict(v) for k, v in shown.items() if v}}
@@ -319,8 +319,9 @@ def _resizing(pod: Pod, snapshot: Snapshot) -> list[tuple[str, bool, str, str]]:
     changing = resizes(pod, snapshot.runtime, snapshot.applied)
     if not changing or ending(snapshot) is not None:
         return []
-    if why := infeasible(pod, snapshot.size):
-        return [("PodResizePending", True, "Infeasible", why)]
+    reason, why = snapshot.resize_pending(pod)
+    if reason:
+        return [("PodResizePending", True, reason, why)]
     failures = [snapshot.failures.get(resize_key(r.record.id)) for r in changing]
     failed = next((f for f in failures if f is not None), None)
     reason, message = ("Error", failed.message) if failed is not None else ("", "")

@@ -34,7 +34,7 @@ from wherry.agent.plan import (
     StartContainer,
     StopSandbox,
 )
-from wherry.agent.resize import infeasible, wanted
+from wherry.agent.resize import wanted
 from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox
 from wherry.agent.views import Container, Pod
 from wherry.api.times import parse_time
@@ -42,6 +42,8 @@ from wherry.api.times import parse_time
 FIRST_BACKOFF_S: Final = 10.0
 MOST_BACKOFF_S: Final = 300.0
 FORGIVEN_AFTER_S: Final = 600.0
+DEFERRED_S: Final = 10.0
+"""How often a resize for which there is no room is looked at again."""
 """A container that ran this long starts with a clean record."""
 GRACE_ANNOTATION: Final = "io.kubernetes.pod.terminationGracePeriod"
 """On a container: its pod's grace period, for the time when the pod is no longer known."""
@@ -249,25 +251,30 @@ def _run(snapshot: Snapshot, pod: Pod, sandbox: Sandbox) -> Plan:
     steps += [_ephemeral_step(snapshot, pod, sandbox, c) for c in pod.spec.ephemeral_containers]
     if initialized(pod, snapshot.runtime, snapshot.started):
         steps += [_app_step(snapshot, pod, sandbox, c) for c in pod.spec.containers]
-    steps.append(Plan(tuple(_resizes(snapshot, pod))))
+    steps.append(_resize_step(snapshot, pod))
     wakes = [s.wake_at for s in steps if s.wake_at is not None]
     return Plan(tuple(a for s in steps for a in s.actions), min(wakes, default=None))
 
 
-def _resizes(snapshot: Snapshot, pod: Pod) -> Iterator[Action]:
+def _resize_step(snapshot: Snapshot, pod: Pod) -> Plan:
     """Change, or restart, the containers that have other resources than they should."""
-    if infeasible(pod, snapshot.size):
-        return
-    for resize in wanted(pod, snapshot.runtime, snapshot.applied):
+    changes = wanted(pod, snapshot.runtime, snapshot.applied)
+    reason, _ = snapshot.resize_pending(pod) if changes else ("", "")
+    if reason:
+        return Plan((), snapshot.now + DEFERRED_S if reason == "Deferred" else None)
+    actions: list[Action] = []
+    for resize in changes:
         record = resize.record
         failure = snapshot.failures.get(resize_key(record.id))
         if record.id in snapshot.unhealthy or (failure and snapshot.now < failure.retry_at):
             continue
         if resize.restart:
             message = f"Container {record.name} resize requires restart"
-            yield KillContainer(record.id, record.name, grace_s(pod, record), message)
+            grace = grace_s(pod, record)
+            actions.append(KillContainer(record.id, record.name, grace, message))
         else:
-            yield ResizeContainer(record.id, record.name)
+            actions.append(ResizeContainer(record.id, record.name))
+    return Plan(tuple(actions))
 
 
 def resize_key(container_id: str) -> str:

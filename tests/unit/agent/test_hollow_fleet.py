@@ -291,6 +291,31 @@ def test_side_cars_and_init_containers() -> None:
     play(scenario)
 
 
+def test_a_resize_waits_until_another_pod_leaves_room() -> None:
+    def asks(cpu: str) -> list[Json]:
+        return [{"name": "c", "image": "nginx", "resources": {"requests": {"cpu": cpu}}}]
+
+    def pending(pod: Json) -> list[str]:
+        conditions = pod["status"]["conditions"]
+        return [c["reason"] for c in conditions if c["type"] == "PodResizePending"]
+
+    async def scenario(bench: Bench) -> None:
+        await bench.create("p", containers=asks("1"))  # of the 32 that a hollow node has
+        await bench.create("other", containers=asks("20"))
+        for name in ("p", "other"):
+            await bench.until(ready, name)
+        body = orjson.dumps({"spec": {"containers": asks("13")}})
+        await bench.api.patch(POD, "p", body, "default")
+        waiting = await bench.until(lambda pod: pending(pod) == ["Deferred"])
+        assert container(waiting)["allocatedResources"] == {"cpu": "1"}
+        await bench.api.delete(POD, "other", "default")
+        done = await bench.until(lambda pod: not pending(pod))
+        assert container(done)["allocatedResources"] == {"cpu": "13"}
+        assert container(done)["restartCount"] == 0
+
+    play(scenario)
+
+
 def test_pods_that_left_while_the_agent_was_dead_are_removed() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.create("p")

@@ -15,11 +15,11 @@ from wherry.agent.plan import (
     Snapshot,
     StartContainer,
 )
-from wherry.agent.resize import RESOURCES_ANNOTATION, NodeSize, written
+from wherry.agent.resize import RESOURCES_ANNOTATION, NodeSize, promised, written
 from wherry.agent.runtime import ContainerRecord, ContainerState, ContainerStats
 from wherry.agent.runtime_config import PodRef
 from wherry.agent.status import Observed, render_status
-from wherry.agent.sync import resize_key, sync_pod
+from wherry.agent.sync import DEFERRED_S, resize_key, sync_pod
 from wherry.agent.usage import Sample, usage
 from wherry.agent.views import Container, Pod
 
@@ -113,6 +113,54 @@ def test_the_status_tells_what_a_container_has_and_what_goes_on() -> None:
     huge = status(seen(resized({**BIG, "requests": {"cpu": "2"}}), made_with(SMALL)))
     assert resizing(huge) == [("PodResizePending", "Infeasible")]
     assert huge["containerStatuses"][0]["allocatedResources"] == SMALL["requests"]
+
+
+MORE_CPU = {**SMALL, "requests": {"cpu": "600m", "memory": "32Mi"}}
+LESS_CPU = {**SMALL, "requests": {"cpu": "50m", "memory": "32Mi"}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "others", "said"),
+    [
+        (MORE_CPU, NodeSize(400), ""),
+        (
+            MORE_CPU,
+            NodeSize(401),
+            "Node didn't have enough resource: cpu, requested: 600, used: 401, capacity: 1000",
+        ),
+        # Who asks for less gets it, be the node as full as it may.
+        (LESS_CPU, NodeSize(5000, 1 << 40), ""),
+        (
+            {"requests": {"cpu": "100m", "memory": "1000Mi"}, "limits": {"memory": "1000Mi"}},
+            NodeSize(0, 100 << 20),
+            "Node didn't have enough resource: memory, requested: 1048576000, used: 104857600, "
+            "capacity: 1073741824",
+        ),
+    ],
+)
+def test_a_resize_waits_for_room(asked: dict[str, Any], others: NodeSize, said: str) -> None:
+    snapshot = seen(resized(asked), made_with(SMALL), others=others)
+    told = [c for c in status(snapshot)["conditions"] if c["type"].startswith("PodResize")]
+    if not said:
+        assert sync_pod(snapshot).actions == (RESIZE,)
+        assert [c["type"] for c in told] == ["PodResizeInProgress"]
+        return
+    assert sync_pod(snapshot) == Plan((), NOW + DEFERRED_S)
+    assert [(c["type"], c["reason"], c["message"]) for c in told] == [
+        ("PodResizePending", "Deferred", said)
+    ]
+    [container] = status(snapshot)["containerStatuses"]
+    assert container["allocatedResources"] == SMALL["requests"]
+    room = dataclasses.replace(snapshot, others=NodeSize())
+    assert sync_pod(room).actions == (RESIZE,)
+
+
+def test_what_a_pod_was_promised_is_what_it_has_not_what_it_asks_for() -> None:
+    of = resized(MORE_CPU)
+    assert promised(of, has(sandbox()), {}) == NodeSize(600, 32 << 20)
+    assert promised(of, has(sandbox(), made_with(SMALL)), {}) == NodeSize(100, 32 << 20)
+    told = {"c0": of.spec.containers[0].resources}
+    assert promised(of, has(sandbox(), made_with(SMALL)), told) == NodeSize(600, 32 << 20)
 
 
 @pytest.mark.parametrize(
