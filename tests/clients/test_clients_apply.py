@@ -9,21 +9,13 @@ import grpc
 import pytest
 from hollow_cluster import HollowCluster, until
 from kubectl_session import WEB, Session, both_ends, every_build
+from python_clients import CLIENT_MARKS, kr8s_api, kr8s_objects, lightkube, lightkube_core
 
 from wherry.wire.v1 import cluster_pb2 as pb
 from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
 
-pytestmark = [
-    pytest.mark.integration,
-    # kr8s keeps its client, and its connections, for ever.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = CLIENT_MARKS
 
-kr8s: Any = importlib.import_module("kr8s")
-kr8s_objects: Any = importlib.import_module("kr8s.asyncio.objects")
-lightkube: Any = importlib.import_module("lightkube")
-lightkube_core: Any = importlib.import_module("lightkube.resources.core_v1")
 lightkube_meta: Any = importlib.import_module("lightkube.models.meta_v1")
 
 APPLY = {"Content-Type": "application/apply-patch+yaml"}
@@ -267,8 +259,7 @@ def test_a_controller_that_applies(hollow: HollowCluster, namespace: str) -> Non
 
 def test_kr8s_applies(hollow: HollowCluster, namespace: str) -> None:
     async def main() -> None:
-        api = await kr8s.asyncio.api(kubeconfig=str(hollow.kubeconfig), namespace=namespace)
-        async with asyncio.timeout(60):
+        async with kr8s_api(hollow, namespace) as api:
             path = "configmaps/k?fieldManager=kr8s&force=true"
             body = '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"k"},"data":{"a":"1"}}'
             async with api.call_api(
@@ -283,7 +274,6 @@ def test_kr8s_applies(hollow: HollowCluster, namespace: str) -> None:
                 assert answer.status_code == 201
             found = await kr8s_objects.ConfigMap.get("k", namespace=namespace, api=api)
             assert found.raw["metadata"]["managedFields"][0]["manager"] == "kr8s"
-        await api._session.aclose()
 
     asyncio.run(main())
 

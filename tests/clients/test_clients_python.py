@@ -2,30 +2,25 @@
 or a watch that must not hang is picky about shows here and not with kubectl."""
 
 import asyncio
-import contextlib
-import gc
-import importlib
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from hollow_cluster import HollowCluster, until
+from python_clients import (
+    CLIENT_MARKS,
+    asyncio_client,
+    kr8s,
+    kr8s_api,
+    kr8s_objects,
+    kubernetes,
+    kubernetes_asyncio,
+    lightkube,
+    lightkube_apps,
+    lightkube_core,
+    pod,
+)
 
-pytestmark = [
-    pytest.mark.integration,
-    # Some of these libraries leave connections open at the end (kr8s keeps its client for ever).
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-# Loosely typed: what they ask of a server is tested here, not their annotations.
-kubernetes: Any = importlib.import_module("kubernetes")
-kubernetes_asyncio: Any = importlib.import_module("kubernetes_asyncio")
-kr8s: Any = importlib.import_module("kr8s")
-kr8s_objects: Any = importlib.import_module("kr8s.asyncio.objects")
-lightkube: Any = importlib.import_module("lightkube")
-lightkube_apps: Any = importlib.import_module("lightkube.resources.apps_v1")
-lightkube_core: Any = importlib.import_module("lightkube.resources.core_v1")
+pytestmark = CLIENT_MARKS
 
 
 def deployment(name: str, replicas: int = 2) -> dict[str, Any]:
@@ -45,29 +40,7 @@ def deployment(name: str, replicas: int = 2) -> dict[str, Any]:
     }
 
 
-def pod(name: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"containers": [{"name": "c", "image": "nginx:1"}]},
-    }
-
-
-@pytest.fixture(autouse=True)
-def _leave_nothing_to_the_next_test() -> Iterator[None]:
-    """What a library leaves open is collected here, where that is no error."""
-    yield
-    gc.collect()
-
-
 # -- kubernetes ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def official(hollow: HollowCluster) -> Iterator[Any]:
-    with kubernetes.config.new_client_from_config(str(hollow.kubeconfig)) as client:
-        yield client
 
 
 def test_kubernetes_objects(official: Any, namespace: str) -> None:
@@ -177,14 +150,7 @@ def test_kubernetes_dynamic_client(official: Any, namespace: str) -> None:
 
 def test_kubernetes_asyncio(hollow: HollowCluster, namespace: str) -> None:
     async def main() -> None:
-        configuration = kubernetes_asyncio.client.Configuration()
-        await kubernetes_asyncio.config.load_kube_config(
-            str(hollow.kubeconfig), client_configuration=configuration
-        )
-        async with (
-            asyncio.timeout(60),
-            kubernetes_asyncio.client.ApiClient(configuration) as client,
-        ):
+        async with asyncio_client(hollow) as client:
             core = kubernetes_asyncio.client.CoreV1Api(client)
             apps = kubernetes_asyncio.client.AppsV1Api(client)
             await apps.create_namespaced_deployment(namespace, deployment("web"))
@@ -249,17 +215,9 @@ def test_lightkube(hollow: HollowCluster, namespace: str) -> None:
 # -- kr8s ---------------------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def _closing(api: Any) -> AsyncIterator[None]:
-    """kr8s has no way to close its connections, which would be a warning when they are collected."""
-    yield
-    await api._session.aclose()
-
-
 def test_kr8s(hollow: HollowCluster, namespace: str) -> None:
     async def main() -> None:
-        api = await kr8s.asyncio.api(kubeconfig=str(hollow.kubeconfig), namespace=namespace)
-        async with asyncio.timeout(60), _closing(api):
+        async with kr8s_api(hollow, namespace) as api:
             version = await api.version()
             assert version["minor"] == "33"
             web = await kr8s_objects.Deployment(deployment("web"), api=api)

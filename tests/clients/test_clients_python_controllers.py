@@ -1,28 +1,15 @@
 """What controllers written in Python need: pages at one revision, a lock, a watch that resumes, exec."""
 
-import gc
 import importlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hollow_cluster import HollowCluster, until
+from hollow_cluster import until
+from python_clients import CLIENT_MARKS, kubernetes
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = CLIENT_MARKS
 
-kubernetes: Any = importlib.import_module("kubernetes")
 stream: Any = importlib.import_module("kubernetes.stream")
-
-
-@pytest.fixture
-def official(hollow: HollowCluster) -> Iterator[Any]:
-    with kubernetes.config.new_client_from_config(str(hollow.kubeconfig)) as client:
-        yield client
-    gc.collect()  # what the library leaves open is collected where that is no error
 
 
 def test_pages_are_of_one_revision(official: Any, namespace: str) -> None:

@@ -2,42 +2,37 @@
 elected by Leases, logs that are followed, streams, and controllers that apply."""
 
 import asyncio
-import contextlib
-import gc
 import importlib
 import threading
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from hollow_cluster import HollowCluster, until
+from python_clients import (
+    CLIENT_MARKS,
+    asyncio_client,
+    kr8s_api,
+    kr8s_objects,
+    kubernetes,
+    kubernetes_asyncio,
+    lightkube,
+    lightkube_core,
+    pod,
+)
 
-pytestmark = [
-    pytest.mark.integration,
-    # What some of these libraries leave open is collected after each test.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = CLIENT_MARKS
 
-# Loosely typed: what they ask of a server is tested here, not their annotations.
-kubernetes: Any = importlib.import_module("kubernetes")
 kubernetes_informer: Any = importlib.import_module("kubernetes.informer")
 kubernetes_stream: Any = importlib.import_module("kubernetes.stream")
 election: Any = importlib.import_module("kubernetes.leaderelection.leaderelection")
 election_config: Any = importlib.import_module("kubernetes.leaderelection.electionconfig")
 leases: Any = importlib.import_module("kubernetes.leaderelection.resourcelock.leaselock")
-kubernetes_asyncio: Any = importlib.import_module("kubernetes_asyncio")
 asyncio_stream: Any = importlib.import_module("kubernetes_asyncio.stream")
 asyncio_election: Any = importlib.import_module("kubernetes_asyncio.leaderelection.leaderelection")
 asyncio_config: Any = importlib.import_module("kubernetes_asyncio.leaderelection.electionconfig")
 asyncio_leases: Any = importlib.import_module(
     "kubernetes_asyncio.leaderelection.resourcelock.leaselock"
 )
-kr8s: Any = importlib.import_module("kr8s")
-kr8s_objects: Any = importlib.import_module("kr8s.asyncio.objects")
-lightkube: Any = importlib.import_module("lightkube")
-lightkube_core: Any = importlib.import_module("lightkube.resources.core_v1")
-lightkube_meta: Any = importlib.import_module("lightkube.models.meta_v1")
 
 APPLY = "application/apply-patch+yaml"
 TOO_OLD = "1"
@@ -45,50 +40,9 @@ TOO_OLD = "1"
 TIMES = {"lease_duration": 3, "renew_deadline": 2, "retry_period": 1}
 
 
-def pod(name: str) -> dict[str, Any]:
-    spec = {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "nginx:1"}]}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": spec,
-    }
-
-
 def settings(name: str, **data: str) -> dict[str, Any]:
     meta = {"name": name, "labels": {"told": "yes"}}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
-
-
-@pytest.fixture(autouse=True)
-def _leave_nothing_to_the_next_test() -> Iterator[None]:
-    yield
-    gc.collect()
-
-
-@pytest.fixture
-def official(hollow: HollowCluster) -> Iterator[Any]:
-    with kubernetes.config.new_client_from_config(str(hollow.kubeconfig)) as client:
-        yield client
-
-
-@contextlib.asynccontextmanager
-async def asyncio_client(hollow: HollowCluster, factory: Any) -> AsyncIterator[Any]:
-    configuration = kubernetes_asyncio.client.Configuration()
-    await kubernetes_asyncio.config.load_kube_config(
-        str(hollow.kubeconfig), client_configuration=configuration
-    )
-    async with asyncio.timeout(90), factory(configuration) as client:
-        yield client
-
-
-@contextlib.asynccontextmanager
-async def kr8s_api(hollow: HollowCluster, namespace: str) -> AsyncIterator[Any]:
-    """kr8s has no way to close its connections, which would be a warning later."""
-    api = await kr8s.asyncio.api(kubeconfig=str(hollow.kubeconfig), namespace=namespace)
-    async with asyncio.timeout(90):
-        yield api
-    await api._session.aclose()
 
 
 # -- kubernetes ---------------------------------------------------------------------------------
@@ -205,7 +159,7 @@ def test_a_controller_applies_and_shares(official: Any, namespace: str) -> None:
 
 def test_asyncio_leaders(hollow: HollowCluster, namespace: str) -> None:
     async def main() -> None:
-        async with asyncio_client(hollow, kubernetes_asyncio.client.ApiClient) as client:
+        async with asyncio_client(hollow) as client:
             led: asyncio.Queue[str] = asyncio.Queue()
 
             async def run(name: str) -> None:
@@ -228,7 +182,7 @@ def test_asyncio_leaders(hollow: HollowCluster, namespace: str) -> None:
 
 def test_asyncio_watches_follows_and_streams(hollow: HollowCluster, namespace: str) -> None:
     async def main() -> None:
-        async with asyncio_client(hollow, kubernetes_asyncio.client.ApiClient) as client:
+        async with asyncio_client(hollow) as client:
             core = kubernetes_asyncio.client.CoreV1Api(client)
             async with kubernetes_asyncio.watch.Watch().stream(
                 core.list_namespaced_pod, namespace, resource_version=TOO_OLD, timeout_seconds=20
