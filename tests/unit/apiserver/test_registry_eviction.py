@@ -99,6 +99,25 @@ def test_an_eviction_costs_one_disruption_and_says_why_the_pod_goes() -> None:
             id="nothing left",
         ),
         pytest.param(
+            {
+                "disruptionsAllowed": 0,
+                "conditions": [
+                    {
+                        "type": "DisruptionAllowed",
+                        "status": "False",
+                        "reason": "SyncFailed",
+                        "message": "jobs.batch does not implement the scale subresource",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    }
+                ],
+            },
+            TooManyRequestsError,
+            "The disruption budget b does not allow evicting pods currently because it failed sync: "
+            "jobs.batch does not implement the scale subresource",
+            0,
+            id="nobody can count",
+        ),
+        pytest.param(
             {"observedGeneration": 0},
             TooManyRequestsError,
             "The disruption budget b is still being processed by the server.",

@@ -128,10 +128,7 @@ def spent(budget: Object, pod: Object, *, now: float) -> Object:
         why = "DisruptedPods map too big - too many evictions not confirmed by PDB controller"
         raise _forbidden(name, why)
     if left == 0:
-        raise _refused(
-            f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods "
-            f"and has {status.get('currentHealthy', 0)} currently"
-        )
+        raise _refused(_exhausted(name, status))
     new = {
         **status,
         "disruptionsAllowed": left - 1,
@@ -140,6 +137,26 @@ def spent(budget: Object, pod: Object, *, now: float) -> Object:
     if left == 1:
         new["conditions"] = _insufficient(status, now)
     return {**budget, "status": new}
+
+
+def _exhausted(name: str, status: Object) -> str:
+    """Say why the budget allows nothing."""
+    told = _disruption_allowed(status)
+    if (told.get("status"), told.get("reason")) == ("False", "SyncFailed"):
+        return (
+            f"The disruption budget {name} does not allow evicting pods currently because it failed "
+            f"sync: {told.get('message', '')}"
+        )
+    return (
+        f"The disruption budget {name} needs {status.get('desiredHealthy', 0)} healthy pods "
+        f"and has {status.get('currentHealthy', 0)} currently"
+    )
+
+
+def _disruption_allowed(status: Object) -> Object:
+    """Return the condition of that name; {} where there is none."""
+    conditions: list[Object] = status.get("conditions", [])
+    return next((c for c in conditions if c.get("type") == "DisruptionAllowed"), {})
 
 
 def _lets_unhealthy_go(budget: Object) -> bool:
@@ -158,8 +175,7 @@ def _ready(pod: Object) -> bool:
 
 def _insufficient(status: Object, now: float) -> list[Object]:
     """Return the conditions, of which DisruptionAllowed is False: this was the last one."""
-    before = status.get("conditions", [])
-    old: Object = next((c for c in before if c.get("type") == "DisruptionAllowed"), {})
+    before, old = status.get("conditions", []), _disruption_allowed(status)
     stays = old.get("status") == "False" and old.get("lastTransitionTime")
     condition = {
         "type": "DisruptionAllowed",
