@@ -1,9 +1,10 @@
 """Admission: what may still change or refuse an object before it is stored.
 
 A plugin looks at one request. First each may change the object, or refuse what it cannot
-complete; then the object is validated, and each may refuse what has become of it. A plugin that decided on *another* object (a Namespace)
-adds a guard: the write happens only if that object is still the one decided on, so a pod
-can never be created in a namespace that began to terminate a moment ago.
+complete; then the object is validated, and each may refuse what has become of it. A plugin
+that decided on *another* object (a Namespace) adds a guard: the write happens only if that
+object is still the one decided on, so a pod can never be created in a namespace that began
+to terminate a moment ago.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from wherry.apiserver.plan import Guard
 from wherry.apiserver.resources import BY_KIND, Resource
 from wherry.apiserver.storage import Entry
 from wherry.apiserver.strategy.certificate import requested_groups
+from wherry.apiserver.strategy.pod import MIRROR
 from wherry.apiserver.verbs import User
 from wherry.pki.node import API_CLIENT, MASTERS
 from wherry.store.kv import Compare, Target
@@ -186,7 +188,7 @@ def _is_new_pod(request: Request) -> bool:
 
 
 def _is_mirror(pod: dict[str, Any]) -> bool:
-    return "kubernetes.io/config.mirror" in pod["metadata"].get("annotations", {})
+    return MIRROR in pod["metadata"].get("annotations", {})
 
 
 class DefaultTolerationSeconds:

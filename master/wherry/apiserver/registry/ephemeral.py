@@ -10,10 +10,10 @@ from wherry.apiserver.patch import copy_json
 from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.strategy import fields
+from wherry.apiserver.strategy.pod import MIRROR
 
 Object = dict[str, Any]
 _PATH = "spec.ephemeralContainers"
-_MIRROR = "kubernetes.io/config.mirror"
 
 
 def added(target: Target, sent: Object, old: Object) -> Object:
@@ -32,7 +32,7 @@ def added(target: Target, sent: Object, old: Object) -> Object:
 
 
 def _causes(new: Object, old: Object) -> list[Cause]:
-    if _MIRROR in old["metadata"].get("annotations", {}):
+    if MIRROR in old["metadata"].get("annotations", {}):
         return [fields.forbidden("", "static pods do not support ephemeral containers")]
     now = {c["name"]: c for c in new["spec"].get("ephemeralContainers", ()) if "name" in c}
     wrong = []

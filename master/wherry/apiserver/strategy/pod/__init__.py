@@ -17,6 +17,9 @@ from wherry.apiserver.strategy.base import Object, Strategy, keep
 from wherry.apiserver.strategy.pod import defaults, spec, status, update
 from wherry.apiserver.strategy.pod.quality import qos_class
 
+MIRROR = "kubernetes.io/config.mirror"
+"""The annotation of a pod that only shows what its node runs by itself."""
+
 
 class PodStrategy(Strategy):
     """A pod begins Pending; its spec is what was asked for and stays so."""
