@@ -22,6 +22,7 @@ from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.openapi import get_openapi
 from wherry.apiserver.rest.documents import Documents
 from wherry.apiserver.rest.door import RestDoor
+from wherry.apiserver.rest.longrunning import is_long_running
 from wherry.apiserver.tunnel.agent import TlsDialer
 from wherry.pki.tls import client_context, server_context
 from wherry.process.clock import SystemClock
@@ -126,7 +127,13 @@ async def world(directory: Path, agent_user: str = "system:node:n1") -> AsyncIte
     door = RestDoor(verbs, OpenGate(), documents, dialer=dialer, clock=clock, metrics=metrics)
     tls = server_context(pki.files("kube-apiserver", server=True), require_client=False)
     http = HttpServer(
-        door, host="127.0.0.1", port=0, clock=clock, tls=tls, limits=Limits(drain_s=1)
+        door,
+        host="127.0.0.1",
+        port=0,
+        clock=clock,
+        tls=tls,
+        limits=Limits(drain_s=1, in_flight=2, mutating_in_flight=2),
+        is_long_running=is_long_running,
     )
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(http.run())
@@ -366,6 +373,24 @@ def test_a_node_that_is_down(tmp_path: Path) -> None:
         assert code == 502
         message = orjson.loads(body)["message"]
         assert message.startswith("error dialing backend: dial tcp 127.0.0.1:1: ")
+
+    in_world(tmp_path, story)
+
+
+def test_who_asks_a_silent_agent_shuts_nobody_else_out(tmp_path: Path) -> None:
+    async def story(w: World) -> None:
+        w.agent.echo = True  # it reads, and answers nothing
+        writers = []
+        for _ in range(4):
+            head = f"GET {PODS}/p/log?follow=1 HTTP/1.1\r\nHost: a\r\n\r\n"
+            writers.append((await w.send(head))[1])
+            head = f"POST {PODS}/p/exec?command=x HTTP/1.1\r\nHost: a\r\n{SPDY}\r\n"
+            writers.append((await w.send(head))[1])
+        while len(w.agent.requests) < 8:
+            await asyncio.sleep(0.01)
+        assert (await w.ask(f"{PODS}/p"))[0] == 200
+        for writer in writers:
+            writer.transport.abort()
 
     in_world(tmp_path, story)
 

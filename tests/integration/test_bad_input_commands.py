@@ -163,6 +163,10 @@ def test_flags_of_the_agent(flags: list[str], words: str, directory: Path) -> No
         ({"store": "nonsense://"}, "expected unix:///PATH, HOST:PORT"),
         ({"token_auth_file": "/none"}, "cannot read /none: No such file or directory"),
         ({"tls_cert_file": "/none"}, "cannot read /none: No such file or directory"),
+        ({"max_connections": "0"}, "'--max-connections': 0 is not in the range x>=1"),
+        ({"max_requests_inflight": "-1"}, "-1 is not in the range x>=0"),
+        ({"max_mutating_requests_inflight": "x"}, "'x' is not a valid integer range"),
+        ({"min_request_timeout": "1m"}, "'1m' is not a valid integer range"),
     ],
 )
 def test_flags_of_the_api_server(changed: dict[str, str], words: str, directory: Path) -> None:

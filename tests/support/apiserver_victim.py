@@ -31,7 +31,7 @@ pause = Event().wait
 class Victim:
     """One API server process over a store in memory."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *flags: str) -> None:
         pki = TestPki(directory)
         serving, admin = pki.files("kube-apiserver", server=True), pki.admin()
         self.port, grpc_port = claim(2)
@@ -54,6 +54,7 @@ class Victim:
                     *("--tls-private-key-file", str(serving.key)),
                     *("--client-ca-file", str(pki.ca)),
                     *("--service-account-signing-key-file", str(signing)),
+                    *flags,
                 ],
                 stderr=log,
             )
@@ -111,6 +112,13 @@ class Victim:
             pause(0.2)
         return now
 
+    def log_has(self, words: str) -> None:
+        """Wait until its log has these words."""
+        deadline = CLOCK.monotonic() + 30
+        while words not in self.log.read_text():
+            assert CLOCK.monotonic() < deadline, words
+            pause(0.1)
+
     def is_prompt(self) -> bool:
         """Tell whether somebody else is served as if nothing were the matter."""
         return any(self._was_prompt() for _ in range(TRIES))
@@ -140,11 +148,11 @@ def status_of(body: bytes) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def victim_in(directory: Path) -> Iterator[Victim]:
-    """Run one, with as many descriptors as the system allows; it must live and log no bug."""
+def victim_in(directory: Path, *flags: str) -> Iterator[Victim]:
+    """Run one with further flags, with as many descriptors as the system allows; it must live and log no bug."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    one = Victim(directory)
+    one = Victim(directory, *flags)
     try:
         deadline = CLOCK.monotonic() + START_S
         while CLOCK.monotonic() < deadline:

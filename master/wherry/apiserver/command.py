@@ -16,6 +16,7 @@ from wherry.apiserver.access import Access, node_of_pod, requester_of
 from wherry.apiserver.authn import Authenticator, read_token_file
 from wherry.apiserver.authz import FixedPolicy
 from wherry.apiserver.bootstrap import Bootstrap, BootstrapConfig
+from wherry.apiserver.http.message import DEFAULT_LIMITS, Limits
 from wherry.apiserver.registry import Registry, RegistryConfig
 from wherry.apiserver.server import ApiServer, ServerConfig
 from wherry.apiserver.stores import open_store
@@ -28,6 +29,7 @@ from wherry.process.run import ProcessOptions, Runtime, run
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
+_COUNT = click.IntRange(0)
 _KEPT_BYTES = 32 << 20  # freed memory: a list of 5,000 pods and what was copied of it
 _GC_THRESHOLDS = (50_000, 20, 50)  # requests leave few circles behind
 _DNS_ADDRESS = 10
@@ -54,6 +56,10 @@ class Flags:
     token_auth_file: Path | None
     service_account_signing_key_file: Path | None
     service_account_issuer: str
+    max_connections: int
+    max_requests_inflight: int
+    max_mutating_requests_inflight: int
+    min_request_timeout: int
     workers: int
     sibling: bool
 
@@ -90,6 +96,31 @@ class Flags:
     help="EC P-256 key; without one no ServiceAccount tokens are issued.",
 )
 @click.option("--service-account-issuer", default=DEFAULT_ISSUER)
+@click.option(
+    "--max-connections",
+    type=click.IntRange(1),
+    default=DEFAULT_LIMITS.connections,
+    help="Open connections; then the one that has been idle for longest makes room.",
+)
+@click.option(
+    "--max-requests-inflight",
+    type=_COUNT,
+    default=DEFAULT_LIMITS.in_flight,
+    help="Reads answered at once; then 429. Watches, logs and exec are not counted. 0: no limit.",
+)
+@click.option(
+    "--max-mutating-requests-inflight",
+    type=_COUNT,
+    default=DEFAULT_LIMITS.mutating_in_flight,
+    help="Writes answered at once; then 429. 0: no limit.",
+)
+@click.option(
+    "--min-request-timeout",
+    type=_COUNT,
+    default=1800,
+    help="Seconds that a watch lasts at least whose client does not say; up to twice as long, "
+    "to spread their ends out. 0: no limit.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
@@ -153,12 +184,19 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
             grpc_port=flags.grpc_port,
             advertise_address=flags.advertise_address,
             reuse_port=flags.workers > 1,
+            limits=Limits(
+                connections=flags.max_connections,
+                in_flight=flags.max_requests_inflight,
+                mutating_in_flight=flags.max_mutating_requests_inflight,
+            ),
+            min_request_timeout_s=float(flags.min_request_timeout),
         ),
         store,
         registry,
         gate,
         clock=clock,
         bootstrap=Bootstrap(registry, store, bootstrap_config, rng=rng).run,
+        rng=rng,
     )
     for name in server.checks():
         runtime.health.add_check(name, partial(_check, server, name))
@@ -176,7 +214,7 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
 async def _settle(registry: Registry) -> None:
     """Keep the garbage collector from walking through tables, schemas and caches again and again.
 
-    A walk through all of them took 40 ms and more, in which every client waited.
+    A walk through all of them took 40 ms and more, in which every client waited (ADR 14).
     """
     await registry.synced.wait()
     gc.collect()

@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from random import Random
 from ssl import SSLContext
 from typing import Any, Final, Generic, TypeVar
 
@@ -54,6 +56,8 @@ class ServerConfig:
         limits: Bounds of the REST door.
         advertise_address: Address under which others reach us; "" is `bind_address`.
         reuse_port: Share both ports with other processes: see `workers.py`.
+        min_request_timeout_s: How long a watch lasts at least whose client does not say, and up
+            to twice as long: so their ends are spread out. 0 is no bound.
     """
 
     tls: TlsFiles
@@ -64,6 +68,7 @@ class ServerConfig:
     limits: Limits = field(default_factory=Limits)
     advertise_address: str = ""
     reuse_port: bool = False
+    min_request_timeout_s: float = 1800.0
 
 
 class Rotating(Generic[T]):
@@ -101,6 +106,7 @@ class ApiServer:
             run beside the doors and retries by itself.
         dialer: Connects to agents; by TLS unless a test or a simulated world brings its own.
         metrics: Counters.
+        rng: Spreads the ends of watches out; without one they last as long as their clients.
     """
 
     def __init__(
@@ -114,6 +120,7 @@ class ApiServer:
         bootstrap: Callable[[], Coroutine[Any, Any, None]] | None = None,
         dialer: Dialer | None = None,
         metrics: Metrics | None = None,
+        rng: Random | None = None,
     ) -> None:
         self._config = config
         self._store = store
@@ -142,6 +149,7 @@ class ApiServer:
             ),
             clock=clock,
             metrics=metrics,
+            watch_s=partial(_watch_s, config.min_request_timeout_s, rng),
         )
         self._tls = _optional_client(config.tls)
         self.http = HttpServer(
@@ -211,6 +219,10 @@ class ApiServer:
                 await self.grpc.set_serving(serving=ready)
                 log.info("ready" if ready else "not ready: %s", *([] if ready else [self.checks()]))
             await asyncio.sleep(_PROBE_S if ready else _PROBE_S / 20)
+
+
+def _watch_s(least_s: float, rng: Random | None) -> float | None:
+    return least_s * (1 + rng.random()) if rng is not None and least_s else None
 
 
 def _files(tls: TlsFiles) -> tuple[Path, Path, Path]:

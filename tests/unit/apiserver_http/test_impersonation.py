@@ -123,7 +123,7 @@ def test_at_the_door(allowed: bool) -> None:
     request = Request("POST", path, dict(lines), lines, orjson.dumps(review), Peer())
     reply = asyncio.run(door(request))
     assert isinstance(reply, Response)
-    answer = orjson.loads(reply.body)
+    answer = orjson.loads(bytes(reply.body))
     if allowed:
         assert reply.status == 201
         assert answer["status"]["userInfo"]["username"] == "joe"

@@ -81,6 +81,7 @@ class World:
             dialer=NoAgents(),
             clock=clock,
             metrics=Metrics(registry),
+            watch_s=lambda: 1234.5,
         )
 
     async def ask(
@@ -102,7 +103,7 @@ def answer(reply: Reply) -> Response:
 
 
 def content(reply: Reply) -> Any:
-    return orjson.loads(answer(reply).body)
+    return orjson.loads(bytes(answer(reply).body))
 
 
 def in_world(story: Callable[[World], Awaitable[None]]) -> None:
@@ -144,7 +145,7 @@ def test_forms_of_one_object() -> None:
         }
         text = await world.get(url, accept="application/yaml")
         assert text.content_type == "application/yaml"
-        assert yaml.safe_load(text.body) == POD
+        assert yaml.safe_load(bytes(text.body)) == POD
         refused = await world.get(url, accept="image/png")
         assert refused.status == 406
 
@@ -160,7 +161,7 @@ def test_create_update_and_their_codes() -> None:
         assert ("Warning", r'299 - "unknown field \"spec.x\""') in reply.headers
         ctx = world.verbs.contexts[-1]
         assert (ctx.dry_run, ctx.user.name) == (True, "bob")
-        assert orjson.loads(reply.body)["kind"] == "ConfigMap"
+        assert orjson.loads(bytes(reply.body))["kind"] == "ConfigMap"
         again = answer(await world.ask("POST", url, {"metadata": {"name": "n"}}))
         assert (again.status, content(again)["reason"]) == (409, "AlreadyExists")
         put = answer(await world.ask("PUT", url + "/n", {"metadata": {"name": "n"}}))
@@ -237,6 +238,22 @@ def test_a_watch_is_lines_of_json() -> None:
         assert deleted["type"] == "DELETED"
         assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
         assert world.verbs.watching == 0
+
+    in_world(story)
+
+
+@pytest.mark.parametrize(
+    ("query", "lasts_s"), [("", 1234.5), ("&timeoutSeconds=0", 1234.5), ("&timeoutSeconds=7", 7)]
+)
+def test_a_watch_lasts_as_long_as_the_server_says_unless_its_client_does(
+    query: str, lasts_s: float
+) -> None:
+    async def story(world: World) -> None:
+        world.verbs.events.put_nowait(None)
+        reply = await world.ask("GET", f"/api/v1/configmaps?watch=1{query}")
+        assert isinstance(reply, Stream)
+        assert [piece async for piece in reply.chunks] == []
+        assert world.verbs.calls[-1][-1].timeout_s == lasts_s
 
     in_world(story)
 
@@ -418,7 +435,7 @@ def test_reviews() -> None:
     async def story(world: World) -> None:
         async def ask(kind: str, spec: Any, group: str = "authorization.k8s.io") -> Any:
             reply = answer(await world.ask("POST", *review(kind, spec, group)))
-            return orjson.loads(reply.body) if reply.status == 201 else reply.status
+            return orjson.loads(bytes(reply.body)) if reply.status == 201 else reply.status
 
         about = {"resourceAttributes": {"verb": "delete", "resource": "pods", "namespace": "a"}}
         assert (await ask("SelfSubjectAccessReview", about))["status"] == {"allowed": True}

@@ -1,6 +1,7 @@
 """What a request means: paths, queries, media types, actions. Tables."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -15,9 +16,11 @@ from wherry.api.errors import (
     UnsupportedMediaError,
 )
 from wherry.apiserver.gate import bearer
+from wherry.apiserver.http.message import Peer, Request
 from wherry.apiserver.resources import BY_ADDRESS
 from wherry.apiserver.rest.accept import Form, negotiate, patch_type
 from wherry.apiserver.rest.action import action_of, check_selectors
+from wherry.apiserver.rest.longrunning import is_long_running
 from wherry.apiserver.rest.path import parse, split
 from wherry.apiserver.rest.query import (
     Query,
@@ -186,21 +189,47 @@ def test_list_options() -> None:
         list_options(Query(f"limit={2**64}"))
 
 
+def refused(ask: Callable[[], object]) -> list[str]:
+    """Return what is wrong with options: `field: message` each."""
+    with pytest.raises(InvalidError) as caught:
+        ask()
+    each = [f"{cause.field}: {cause.message}" for cause in caught.value.causes]
+    text = each[0] if len(each) == 1 else f"[{', '.join(each)}]"
+    assert str(caught.value).endswith(f'Options.meta.k8s.io "" is invalid: {text}')
+    return each
+
+
+NO_REVISION = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+WITH_CONTINUE = (
+    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided"
+)
+NO_MATCH = 'resourceVersionMatch: Unsupported value: "Nearly": supported values: "Exact", "NotOlderThan", ""'
+NOT_ZERO = 'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+NO_LIST = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"
+
+
 @pytest.mark.parametrize(
-    ("query", "words"),
+    ("query", "wrong"),
     [
-        ("resourceVersionMatch=Exact", "forbidden unless resourceVersion is provided"),
-        ("resourceVersionMatch=Exact&resourceVersion=0", 'forbidden for resourceVersion "0"'),
-        ("resourceVersionMatch=Nearly&resourceVersion=7", 'Unsupported value: "Nearly"'),
-        (
-            "resourceVersionMatch=NotOlderThan&resourceVersion=7&continue=x",
-            "forbidden when continue is provided",
-        ),
+        ("resourceVersionMatch=Exact", [NO_REVISION]),
+        ("resourceVersionMatch=Exact&resourceVersion=0", [NOT_ZERO]),
+        ("resourceVersionMatch=Nearly&resourceVersion=7", [NO_MATCH]),
+        ("resourceVersionMatch=NotOlderThan&resourceVersion=7&continue=x", [WITH_CONTINUE]),
+        ("resourceVersionMatch=Nearly&continue=x", [NO_REVISION, WITH_CONTINUE, NO_MATCH]),
+        ("sendInitialEvents=false", [NO_LIST]),
+        ("resourceVersionMatch=Exact&sendInitialEvents=1", [NO_REVISION, NO_LIST]),
     ],
 )
-def test_a_revision_match_with_nothing_to_match(query: str, words: str) -> None:
-    with pytest.raises(InvalidError, match=words):
-        list_options(Query(query))
+def test_options_of_a_list_that_contradict_each_other(query: str, wrong: list[str]) -> None:
+    assert refused(lambda: list_options(Query(query))) == wrong
+
+
+@pytest.mark.parametrize("number", ["many", "1_0", " 1", "1.0", "0x1"])
+def test_numbers_are_those_of_go(number: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        list_options(Query(f"limit={number}"))
+    assert str(caught.value) == f'strconv.ParseInt: parsing "{number}": invalid syntax'
+    assert list_options(Query("limit=%2B5")).limit == 5
 
 
 def test_a_watch_from_no_revision_is_refused_before_it_begins() -> None:
@@ -214,17 +243,23 @@ def test_a_watch_without_a_timeout_has_none() -> None:
     assert watch_options(Query("timeoutSeconds=9")).timeout_s == 9.0
 
 
+NEEDS_MATCH = "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+NEEDS_INITIAL = "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+ONLY = 'resourceVersionMatch: Unsupported value: "Exact": supported values: "NotOlderThan"'
+
+
 @pytest.mark.parametrize(
-    "query",
+    ("query", "wrong"),
     [
-        "sendInitialEvents=true",
-        "sendInitialEvents=true&resourceVersionMatch=Exact",
-        "resourceVersionMatch=NotOlderThan",
+        ("sendInitialEvents=true", [NEEDS_MATCH]),
+        ("sendInitialEvents=true&resourceVersionMatch=Exact", [NEEDS_MATCH, ONLY]),
+        ("resourceVersionMatch=NotOlderThan", [NEEDS_INITIAL]),
+        ("resourceVersionMatch=Exact", [NEEDS_INITIAL, ONLY]),
+        ("sendInitialEvents=1&resourceVersionMatch=NotOlderThan&continue=x", [WITH_CONTINUE]),
     ],
 )
-def test_send_initial_events_is_never_ignored(query: str) -> None:
-    with pytest.raises(InvalidError):
-        watch_options(Query(query))
+def test_send_initial_events_is_never_ignored(query: str, wrong: list[str]) -> None:
+    assert refused(lambda: watch_options(Query(query))) == wrong
 
 
 def test_send_initial_events() -> None:
@@ -242,9 +277,33 @@ def test_write_options() -> None:
     )
     assert (ctx.dry_run, ctx.field_manager, ctx.field_validation) == (True, "m", "Strict")
     assert context(Query(""), user, "kubectl/v1.33", KIND).field_manager == "kubectl"
-    for wrong in ("dryRun=all", "fieldValidation=strict"):
-        with pytest.raises(InvalidError, match=r"^CreateOptions.meta.k8s.io.*Unsupported value"):
-            context(Query(wrong), user, "", KIND)
+
+
+NO_DRY_RUN = 'dryRun: Unsupported value: ["All","all"]: supported values: "All"'
+NO_VALIDATION = (
+    'fieldValidation: Unsupported value: "strict": supported values: "", "Ignore", "Strict", "Warn"'
+)
+WRONG = "dryRun=All&dryRun=all&fieldValidation=strict"
+LONG = "fieldManager: Too long: may not be more than 128 bytes"
+UNPRINTABLE = 'fieldManager: Invalid value: "ä\\tb": invalid character U+0009 (at position 2)'
+
+
+@pytest.mark.parametrize(
+    ("query", "patch", "wrong"),
+    [
+        (WRONG, None, [NO_DRY_RUN, NO_VALIDATION]),
+        ("fieldManager=" + "x" * 129, None, [LONG]),
+        ("fieldManager=%C3%A4%09b", None, [UNPRINTABLE]),
+        ("force=true", PatchType.MERGE, ["force: Forbidden: may not be specified for non-apply patch"]),
+        (f"{WRONG}&force=1", PatchType.APPLY,
+         ["fieldManager: Required value: is required for apply patch", NO_DRY_RUN, NO_VALIDATION]),
+    ],
+)  # fmt: skip
+def test_all_that_is_wrong_with_the_options_of_a_write_is_told(
+    query: str, patch: PatchType | None, wrong: list[str]
+) -> None:
+    kind = KIND if patch is None else "PatchOptions"
+    assert refused(lambda: context(Query(query), User("u"), "x/1", kind, patch=patch)) == wrong
 
 
 DELETES = [
@@ -254,6 +313,7 @@ DELETES = [
     ("", {"propagationPolicy": "Orphan"}, DeleteOptions(propagation="Orphan"), False),
     ("propagationPolicy=Foreground", {}, DeleteOptions(propagation="Foreground"), False),
     ("", {"orphanDependents": True}, DeleteOptions(propagation="Orphan"), False),
+    ("orphanDependents=false", {}, DeleteOptions(propagation="Background"), False),
     ("", {"preconditions": {"uid": "u", "resourceVersion": "4"}}, DeleteOptions(uid="u", revision="4"), False),
     ("", {"dryRun": ["All"]}, DeleteOptions(), True),
     ("dryRun=All", {}, DeleteOptions(), True),
@@ -284,6 +344,18 @@ def test_delete_options_that_cannot_be_meant(body: dict[str, object]) -> None:
         delete_options(Query(""), body)
 
 
+def test_all_that_is_wrong_with_a_deletion_is_told() -> None:
+    both = {"propagationPolicy": "Orphan", "orphanDependents": True, "dryRun": ["Some"]}
+    assert refused(lambda: delete_options(Query(""), both)) == [
+        'propagationPolicy: Invalid value: "Orphan": orphanDependents and deletionPropagation cannot be both set',
+        'dryRun: Unsupported value: ["Some"]: supported values: "All"',
+    ]
+    assert refused(lambda: delete_options(Query("propagationPolicy=Up"), {})) == [
+        'propagationPolicy: Unsupported value: "Up": supported values: '
+        '"Foreground", "Background", "Orphan", "nil"'
+    ]
+
+
 def test_selectors_are_checked_before_a_watch_begins() -> None:
     pods = BY_ADDRESS["", "v1", "pods"]
     check_selectors(pods, "a=b", "spec.nodeName=n,metadata.name!=x")
@@ -311,6 +383,28 @@ def test_warnings_are_no_more_than_clients_take(texts: list[str], count: int, lo
     values = [value for _, value in warning_headers(texts)]
     assert len(values) == len(set(values)) == count
     assert max(map(len, values)) == longest + len('299 - ""')
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/api/v1/pods", False),
+        ("/api/v1/pods?watch=true", True),
+        ("/api/v1/pods?limit=1&watch=1", True),
+        ("/api/v1/pods?watch=0", False),
+        ("/api/v1/pods?labelSelector=watch", False),
+        ("/api/v1/pods?" + "&".join(["watch=1"] * 2000), False),  # refused for it
+        ("/api/v1/watch/pods", True),
+        ("/api/v1/namespaces/a/pods/p/log?follow=1", True),
+        ("/api/v1/namespaces/a/pods/p/exec?command=x", True),
+        ("/api/v1/namespaces/a/pods/p/attach/", True),
+        ("/api/v1/namespaces/a/pods/p/portforward", True),
+        ("/api/v1/namespaces/a/pods/p/status", False),
+        ("/api/v1/namespaces/a/pods?x=/log", False),
+    ],
+)
+def test_requests_that_last_as_long_as_their_client_likes(target: str, expected: bool) -> None:
+    assert is_long_running(Request("GET", target, {}, [], b"", Peer())) is expected
 
 
 def test_bearer_tokens() -> None:

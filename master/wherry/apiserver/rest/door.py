@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
@@ -71,10 +71,12 @@ class RestDoor:
         clock: Clock,
         metrics: Metrics,
         resources: Mapping[tuple[str, str, str], Resource] = BY_ADDRESS,
+        watch_s: Callable[[], float | None] = lambda: None,
     ) -> None:
+        """Build one; `watch_s` tells how long a watch lasts whose client does not say."""
         self._gate = gate
         self._documents = documents
-        self._objects = Objects(verbs, gate, clock, metrics)
+        self._objects = Objects(verbs, gate, clock, metrics, watch_s)
         self._streams = PodStreams(verbs, dialer, metrics)
         self._reviews = Reviews(gate, clock)
         self._usage = NodeUsage(verbs, gate, dialer)

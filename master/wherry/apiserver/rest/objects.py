@@ -1,6 +1,6 @@
 """The verbs over REST: options and bodies in, objects and streams out."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ from wherry.api.objects import Decoder, Meta
 from wherry.apiserver.decode import decode_body, decode_object, strictly
 from wherry.apiserver.gate import Action, Gate, authorize
 from wherry.apiserver.http.message import JSON, Reply, Request, Response, Stream
+from wherry.apiserver.http.pieces import Pieces
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.patch import operation_of, unknown_members
 from wherry.apiserver.resources import SCALE_VIEW
@@ -21,7 +22,6 @@ from wherry.apiserver.rest.accept import Form, negotiate, patch_type
 from wherry.apiserver.rest.action import check_selectors
 from wherry.apiserver.rest.query import (
     Query,
-    apply_context,
     context,
     delete_options,
     list_options,
@@ -69,7 +69,15 @@ _decode_meta = Decoder(Meta)
 class Objects:
     """Performs one authorized action; every method raises `StatusError`."""
 
-    def __init__(self, verbs: Verbs, gate: Gate, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        verbs: Verbs,
+        gate: Gate,
+        clock: Clock,
+        metrics: Metrics,
+        watch_s: Callable[[], float | None],
+    ) -> None:
+        self._watch_s = watch_s
         self._verbs = verbs
         self._gate = gate
         self._clock = clock
@@ -118,6 +126,8 @@ class Objects:
             form = Form.OBJECT
         resource = action.resource
         options = watch_options(query)
+        if options.timeout_s is None:
+            options = replace(options, timeout_s=self._watch_s())
         if action.name:  # the deprecated /watch/.../NAME
             options = replace(options, fields=f"metadata.name={action.name}")
         check_selectors(resource, options.labels, options.fields)
@@ -156,12 +166,15 @@ class Objects:
     async def _write(self, action: Action, request: Request, query: Query, user: User) -> Reply:
         form = negotiate(request.headers.get("accept", ""))
         kind = f"{action.verb.capitalize()}Options"
-        ctx = context(query, user, request.headers.get("user-agent", ""), kind)
+        form_of = (
+            patch_type(request.headers.get("content-type", "")) if action.verb == "patch" else None
+        )
+        ctx = context(query, user, request.headers.get("user-agent", ""), kind, patch=form_of)
         if action.verb != "create":
             create = msgspec.structs.replace(action, verb="create").attributes
             ctx.may_create = partial(authorize, self._gate, user, create)
         if action.verb == "patch":
-            written = await self._patch(ctx, action, request, query)
+            written = await self._patch(ctx, action, request)
         else:
             written = await self._put(ctx, action, request)
         code = 201 if action.verb == "create" or written.created else 200
@@ -186,11 +199,10 @@ class Objects:
             ctx, resource, action.namespace, obj, action.name, action.subresource
         )
 
-    async def _patch(self, ctx: Context, action: Action, request: Request, query: Query) -> Written:
+    async def _patch(self, ctx: Context, action: Action, request: Request) -> Written:
         content_type = request.headers.get("content-type", "")
         kind = patch_type(content_type)
         apply = kind is PatchType.APPLY
-        apply_context(query, ctx, apply=apply)
         patch, found = decode_body(request.body, content_type, strict=False)
         if apply and found and ctx.field_validation == "Strict":
             why = "; ".join(strictly(found))
@@ -286,10 +298,10 @@ def _options_body(request: Request) -> dict[str, Any]:
     return value
 
 
-def _answer(code: int, body: bytes, form: Form, warnings: Sequence[str]) -> Response:
+def _answer(code: int, body: bytes | Pieces, form: Form, warnings: Sequence[str]) -> Response:
     headers: Sequence[tuple[str, str]] = _NO_CACHE_ONLY
     if warnings:
         headers = [NO_CACHE, *warning_headers(warnings)]
     if form is Form.YAML:
-        return Response(code, to_yaml(body), YAML_TYPE, headers)
+        return Response(code, to_yaml(bytes(body)), YAML_TYPE, headers)
     return Response(code, body, JSON, headers)
