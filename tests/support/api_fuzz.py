@@ -92,7 +92,7 @@ def http(data: bytes) -> None:
     assert cut.parser.upgraded == whole.parser.upgraded
     if (refused := whole.parser.refused) is not None:
         assert refused.close
-        assert orjson.loads(refused.body)["kind"] == "Status"
+        assert orjson.loads(bytes(refused.body))["kind"] == "Status"
         assert cut.parser.refused is not None
     for request in whole.requests:
         assert len(request.body) <= 256

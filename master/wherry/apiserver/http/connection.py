@@ -307,7 +307,7 @@ class Connection(asyncio.Protocol):
         body = reply.body
         extra: encode.Headers = ()
         if len(body) > self._limits.gzip_bytes and encode.wants_gzip(request, reply):
-            body = await compress(body)
+            body = await compress(bytes(body))
             extra = encode.GZIPPED
         head = encode.response_head(
             reply,

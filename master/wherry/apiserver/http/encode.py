@@ -7,6 +7,7 @@ by the end of the connection).
 from collections.abc import Iterator, Sequence
 
 from wherry.apiserver.http.message import Request, Response, Stream, render_head
+from wherry.apiserver.http.pieces import Pieces
 
 Headers = Sequence[tuple[str, str]]
 
@@ -49,8 +50,11 @@ def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-def slices(head: bytes, body: bytes) -> Iterator[bytes | memoryview]:
+def slices(head: bytes, body: bytes | Pieces) -> Iterator[bytes | memoryview]:
     """Yield an answer, a large body in slices: TLS would copy all of it twice, and keep a buffer."""
+    if isinstance(body, Pieces):
+        yield from body.slices(_SLICE_BYTES, head)
+        return
     yield head + body[:_SLICE_BYTES]
     rest = memoryview(body)
     for at in range(_SLICE_BYTES, len(body), _SLICE_BYTES):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import orjson
 
 from wherry.api.errors import StatusError
+from wherry.apiserver.http.pieces import Pieces
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -84,7 +85,7 @@ class Response:
     """An answer whose body is known."""
 
     status: int = 200
-    body: bytes = b""
+    body: bytes | Pieces = b""
     content_type: str = JSON
     headers: Sequence[tuple[str, str]] = ()
     close: bool = False

@@ -4,6 +4,7 @@ import asyncio
 
 from wherry.apiserver.http.deadlines import Deadlines
 from wherry.apiserver.http.encode import chunk, slices
+from wherry.apiserver.http.pieces import Pieces
 
 
 class Output:
@@ -59,7 +60,7 @@ class Output:
         if self._writable is not None:
             await self._writable
 
-    async def send(self, head: bytes, body: bytes) -> None:
+    async def send(self, head: bytes, body: bytes | Pieces) -> None:
         """Send an answer; as `write`."""
         self._unsent = len(head) + len(body)
         try:

@@ -11,6 +11,7 @@ import msgspec
 import orjson
 import yaml
 
+from wherry.apiserver.http.pieces import Pieces
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.rest.accept import Form
 from wherry.apiserver.tables import table
@@ -60,7 +61,9 @@ def list_metadata(page: Page) -> dict[str, Any]:
     return metadata
 
 
-def collection(resource: Resource, page: Page, form: Form, *, include: str, now: float) -> bytes:
+def collection(
+    resource: Resource, page: Page, form: Form, *, include: str, now: float
+) -> bytes | Pieces:
     """Render a page; `include` is a table's includeObject."""
     if form is Form.TABLE:
         shown = table(
@@ -81,16 +84,18 @@ def collection(resource: Resource, page: Page, form: Form, *, include: str, now:
     return _list(f"{kind.kind}List", kind.api_version, metadata, page.items)
 
 
-def _list(kind: str, api_version: str, metadata: dict[str, Any], items: Sequence[bytes]) -> bytes:
-    """Put the envelope around items by one join: large lists are copied once."""
+def _list(
+    kind: str, api_version: str, metadata: dict[str, Any], items: Sequence[bytes]
+) -> bytes | Pieces:
+    """Put the envelope around items: their bytes are left where they are."""
     envelope = {"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": []}
     empty = orjson.dumps(envelope)
     if not items:
         return empty
-    parts = list(items)
-    parts[0] = empty[:-2] + parts[0]
-    parts[-1] += empty[-2:]
-    return b",".join(parts)
+    parts = [b","] * (2 * len(items) + 1)
+    parts[1::2] = items
+    parts[0], parts[-1] = empty[:-2], empty[-2:]
+    return Pieces(parts)
 
 
 def single(resource: Resource, raw: bytes, form: Form, *, include: str, now: float) -> bytes:
