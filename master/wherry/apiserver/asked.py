@@ -1,13 +1,14 @@
 """What both doors check of a request before anybody performs it: its address and its options."""
 
-import json
 from collections.abc import Sequence
 
-from wherry.api.errors import BadRequestError, Cause, InvalidError, MethodNotAllowedError
+from wherry.api.errors import BadRequestError, Cause, MethodNotAllowedError
+from wherry.apiserver import refusal
 from wherry.apiserver.gate import Action
+from wherry.apiserver.strategy import fields
 
-FIELD_VALIDATION = ("Ignore", "Strict", "Warn")
-PROPAGATION = ("Background", "Foreground", "Orphan")
+FIELD_VALIDATION = ("", "Ignore", "Strict", "Warn")
+_PROPAGATION = ("Foreground", "Background", "Orphan")
 _MAX_MANAGER_BYTES = 128
 
 
@@ -40,40 +41,54 @@ def not_allowed() -> MethodNotAllowedError:
     return MethodNotAllowedError("the server does not allow this method on the requested resource")
 
 
-def check_write(kind: str, manager: str, validation: str) -> None:
+def check_options(kind: str, causes: Sequence[Cause]) -> None:
+    """Refuse options of a kind for everything that is wrong with them.
+
+    Raises:
+        InvalidError: something is.
+    """
+    if causes:
+        raise refusal.invalid_kind(kind, "meta.k8s.io", "", causes)
+
+
+def check_write(kind: str, manager: str, validation: str, dry_run: Sequence[str] = ()) -> None:
     """Check the options of a write; `kind` is that of the options, for the message.
 
     Raises:
-        InvalidError: fieldValidation is unknown, or the field manager's name is too long or
-            cannot be printed.
+        InvalidError: dryRun or fieldValidation is unknown, or the field manager's name is too long or cannot be printed.
     """
+    check_options(kind, write_causes(manager, validation, dry_run))
+
+
+def write_causes(manager: str, validation: str, dry_run: Sequence[str]) -> list[Cause]:
+    """Return what is wrong with the options that all writes have."""
+    wrong = []
     if len(manager.encode()) > _MAX_MANAGER_BYTES:
-        why = f"may not be more than {_MAX_MANAGER_BYTES} bytes"
-        raise invalid_option(kind, "fieldManager", "FieldValueTooLong", f"Too long: {why}")
-    if not manager.isprintable():
-        why = f"Invalid value: {json.dumps(manager)}: should only contain printable characters"
-        raise invalid_option(kind, "fieldManager", "FieldValueInvalid", why)
-    one_of(kind, "fieldValidation", validation, FIELD_VALIDATION)
+        wrong.append(fields.too_long("fieldManager", _MAX_MANAGER_BYTES))
+    for at, character in enumerate(manager[:_MAX_MANAGER_BYTES]):
+        if not character.isprintable():
+            place = len(manager[:at].encode())
+            why = f"invalid character U+{ord(character):04X} (at position {place})"
+            wrong.append(fields.invalid("fieldManager", manager, why))
+    wrong += dry_run_causes(dry_run)
+    if validation not in FIELD_VALIDATION:
+        wrong.append(fields.unsupported("fieldValidation", validation, FIELD_VALIDATION))
+    return wrong
 
 
-def one_of(kind: str, field: str, value: str, allowed: Sequence[str]) -> str:
-    """Return `value`, which must be "" or allowed.
-
-    Raises:
-        InvalidError: it is neither.
-    """
-    if value and value not in allowed:
-        choices = ", ".join(f'"{a}"' for a in allowed)
-        message = f'Unsupported value: "{value}": supported values: {choices}'
-        raise invalid_option(kind, field, "FieldValueNotSupported", message)
-    return value
+def dry_run_causes(dry_run: Sequence[str]) -> list[Cause]:
+    """Return what is wrong with the stages of a dry run: there is one, All."""
+    if all(stage == "All" for stage in dry_run):
+        return []
+    return [fields.unsupported("dryRun", list(dry_run), ["All"])]
 
 
-def invalid_option(kind: str, field: str, reason: str, message: str) -> InvalidError:
-    """Refuse an option of a request."""
-    return InvalidError(
-        f'{kind}.meta.k8s.io "" is invalid: {field}: {message}',
-        group="meta.k8s.io",
-        kind=kind,
-        causes=[Cause(reason, message, field)],
-    )
+def propagation_causes(policy: str, *, orphan: bool | None = None) -> list[Cause]:
+    """Return what is wrong with how a deletion is to go on; `orphan` is the old way to say it."""
+    wrong = []
+    if policy and orphan is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        wrong.append(fields.invalid("propagationPolicy", policy, why))
+    if policy and policy not in _PROPAGATION:
+        wrong.append(fields.unsupported("propagationPolicy", policy, (*_PROPAGATION, "nil")))
+    return wrong

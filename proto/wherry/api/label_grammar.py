@@ -122,7 +122,7 @@ def _set(words: _Words) -> frozenset[str]:
         raise InvalidSelectorError(f"found '{word}' expected: '('")
     if words.next == ")":
         words.take()
-        return frozenset()
+        return frozenset(("",))
     if words.next in _SYMBOLS and words.next != ",":
         raise InvalidSelectorError(f"found '{words.next}', expected: ',', ')' or identifier")
     values = set()
@@ -153,9 +153,6 @@ def _check_key(key: str) -> None:
 
 
 def _check_values(key: str, op: str, values: frozenset[str]) -> None:
-    if not values:
-        why = "for 'in', 'notin' operators, values set can't be empty"
-        raise InvalidSelectorError(f"values: Invalid value: []: {why}")
     for index, value in enumerate(sorted(values)):
         if op in ("gt", "lt") and not _is_int64(value):
             why = "for 'Gt', 'Lt' operators, the value must be an integer"

@@ -152,7 +152,7 @@ def parse_fields(text: str) -> FieldSelector:
     for part in filter(None, (p.strip() for p in _field_parts(text))):
         found = _FIELD_TERM.fullmatch(part)
         if found is None:
-            raise InvalidSelectorError(f"invalid selector: {text!r}; can't understand {part!r}")
+            raise InvalidSelectorError(f"invalid selector: '{text}'; can't understand '{part}'")
         value = _ESCAPED.sub(r"\1", found["value"])
         terms.append(FieldTerm(found["path"].strip(), value, negate=found["op"] == "!="))
     return FieldSelector(tuple(terms))

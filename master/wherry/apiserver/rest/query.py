@@ -1,13 +1,23 @@
 """Query parameters to options, with apimachinery's conversions."""
 
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
-from wherry.api.errors import BadRequestError, InvalidError
+from wherry.api.errors import BadRequestError, Cause
+from wherry.api.exchange import PatchType
 from wherry.apiserver.apply import manager_of
-from wherry.apiserver.asked import PROPAGATION, check_write, invalid_option, one_of
+from wherry.apiserver.asked import (
+    check_options,
+    dry_run_causes,
+    propagation_causes,
+    write_causes,
+)
 from wherry.apiserver.registry.read import parse_revision
+from wherry.apiserver.strategy import fields
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, WatchOptions
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}")
 
 
 class Query:
@@ -54,28 +64,35 @@ class Query:
         value = self.text(name)
         if not value:
             return None
-        try:
-            number = int(value)
-        except ValueError as error:
-            raise BadRequestError(
-                f'strconv.ParseInt: parsing "{value}": invalid syntax ({name})'
-            ) from error
+        if not _NUMBER.fullmatch(value):
+            raise BadRequestError(f'strconv.ParseInt: parsing "{value}": invalid syntax')
+        number = int(value)
         if not -(2**63) <= number < 2**63:
             raise BadRequestError(f'strconv.ParseInt: parsing "{value}": value out of range')
         return number
 
 
-def context(query: Query, user: User, user_agent: str, kind: str) -> Context:
-    """Return what applies to any write.
+def context(
+    query: Query, user: User, user_agent: str, kind: str, *, patch: PatchType | None = None
+) -> Context:
+    """Return what applies to any write; `patch` says which kind of patch it is, if it is one.
+
+    Who applies says so, and only who applies may force.
 
     Raises:
-        InvalidError: dryRun or fieldValidation have unknown values, or the field manager's
-            name is too long or cannot be printed.
+        InvalidError: dryRun or fieldValidation have unknown values, the field manager's name is too long,
+            cannot be printed or is missing, or something else than an apply is forced.
     """
     manager = query.text("fieldManager")
     validation = query.text("fieldValidation")
-    check_write(kind, manager, validation)
-    dry_run = [one_of(kind, "dryRun", value, ["All"]) for value in query.texts("dryRun") if value]
+    dry_run = [stage for stage in query.texts("dryRun") if stage]
+    wrong: list[Cause] = []
+    if patch is PatchType.APPLY:
+        if not manager:
+            wrong.append(fields.required("fieldManager", "is required for apply patch"))
+    elif patch is not None and query.texts("force"):
+        wrong.append(fields.forbidden("force", "may not be specified for non-apply patch"))
+    check_options(kind, [*wrong, *write_causes(manager, validation, dry_run)])
     return Context(
         user,
         dry_run=bool(dry_run),
@@ -83,19 +100,6 @@ def context(query: Query, user: User, user_agent: str, kind: str) -> Context:
         field_validation=validation or "Warn",
         force=query.flag("force"),
     )
-
-
-def apply_context(query: Query, ctx: Context, *, apply: bool) -> None:
-    """Finish the context of a patch: who applies says so, and only who applies may force.
-
-    Raises:
-        InvalidError: `force` without an apply.
-    """
-    if apply:
-        ctx.field_manager = query.text("fieldManager")
-    elif query.texts("force"):
-        why = "Forbidden: may not be specified for non-apply patch"
-        raise invalid_option("PatchOptions", "force", "FieldValueForbidden", why)
 
 
 def list_options(query: Query) -> ListOptions:
@@ -106,9 +110,11 @@ def list_options(query: Query) -> ListOptions:
             (apimachinery `ValidateListOptions`).
     """
     limit = query.number("limit") or 0
-    _check_match(query)
-    if query.text("sendInitialEvents"):
-        raise _forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
+    wrong = _match_causes(query)
+    if query.texts("sendInitialEvents"):
+        why = "sendInitialEvents is forbidden for list"
+        wrong.append(fields.forbidden("sendInitialEvents", why))
+    check_options("ListOptions", wrong)
     return ListOptions(
         labels=query.text("labelSelector"),
         fields=query.text("fieldSelector"),
@@ -119,20 +125,26 @@ def list_options(query: Query) -> ListOptions:
     )
 
 
-def _check_match(query: Query) -> None:
-    match, revision = query.text("resourceVersionMatch"), query.text("resourceVersion")
+_MATCH = "resourceVersionMatch"
+
+
+def _match_causes(query: Query) -> list[Cause]:
+    match, revision = query.text(_MATCH), query.text("resourceVersion")
+    wrong: list[Cause] = []
     if not match:
-        return
+        return wrong
     if not revision:
         why = "resourceVersionMatch is forbidden unless resourceVersion is provided"
-        raise _forbidden("resourceVersionMatch", why)
+        wrong.append(fields.forbidden(_MATCH, why))
     if query.text("continue"):
         why = "resourceVersionMatch is forbidden when continue is provided"
-        raise _forbidden("resourceVersionMatch", why)
-    one_of("ListOptions", "resourceVersionMatch", match, ["Exact", "NotOlderThan"])
+        wrong.append(fields.forbidden(_MATCH, why))
+    if match not in ("Exact", "NotOlderThan"):
+        wrong.append(fields.unsupported(_MATCH, match, ["Exact", "NotOlderThan", ""]))
     if match == "Exact" and revision == "0":
         why = 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-        raise _forbidden("resourceVersionMatch", why)
+        wrong.append(fields.forbidden(_MATCH, why))
+    return wrong
 
 
 def watch_options(query: Query) -> WatchOptions:
@@ -143,18 +155,8 @@ def watch_options(query: Query) -> WatchOptions:
         InvalidError: sendInitialEvents without resourceVersionMatch=NotOlderThan, or the
             other way round (apimachinery `ValidateListOptions`).
     """
-    match = query.text("resourceVersionMatch")
-    initial = query.text("sendInitialEvents")
-    if initial and match != "NotOlderThan":
-        raise _forbidden(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        )
-    if match and not initial:
-        raise _forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        )
+    initial = bool(query.texts("sendInitialEvents"))
+    check_options("ListOptions", _initial_causes(query, initial=initial))
     parse_revision(query.text("resourceVersion"))
     timeout_s = query.number("timeoutSeconds")
     return WatchOptions(
@@ -167,8 +169,21 @@ def watch_options(query: Query) -> WatchOptions:
     )
 
 
-def _forbidden(field: str, detail: str) -> InvalidError:
-    return invalid_option("ListOptions", field, "FieldValueForbidden", f"Forbidden: {detail}")
+def _initial_causes(query: Query, *, initial: bool) -> list[Cause]:
+    match = query.text(_MATCH)
+    wrong = []
+    if initial and match != "NotOlderThan":
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        wrong.append(fields.forbidden(_MATCH, why))
+    if match and not initial:
+        why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        wrong.append(fields.forbidden(_MATCH, why))
+    if match and match != "NotOlderThan":
+        wrong.append(fields.unsupported(_MATCH, match, ["NotOlderThan"]))
+    if match and query.text("continue"):
+        why = "resourceVersionMatch is forbidden when continue is provided"
+        wrong.append(fields.forbidden(_MATCH, why))
+    return wrong
 
 
 def delete_options(query: Query, body: dict[str, object]) -> tuple[DeleteOptions, bool]:
@@ -188,17 +203,21 @@ def delete_options(query: Query, body: dict[str, object]) -> tuple[DeleteOptions
         raise BadRequestError("DeleteOptions: gracePeriodSeconds must be an integer")
     policy = body.get("propagationPolicy") or query.text("propagationPolicy")
     orphan = body.get("orphanDependents")
-    if not policy and orphan is not None:
-        policy = "Orphan" if orphan else "Background"
+    if orphan is None and query.texts("orphanDependents"):
+        orphan = query.flag("orphanDependents")
     conditions = body.get("preconditions") or {}
     if not isinstance(policy, str) or not isinstance(conditions, dict):
         raise BadRequestError("DeleteOptions: propagationPolicy or preconditions cannot be read")
-    dry_run = body.get("dryRun") or query.texts("dryRun")
-    for value in dry_run if isinstance(dry_run, list) else [str(dry_run)]:
-        one_of("DeleteOptions", "dryRun", value, ["All"])
+    asked = body.get("dryRun") or [stage for stage in query.texts("dryRun") if stage]
+    dry_run = asked if isinstance(asked, list) else [str(asked)]
+    said = None if orphan is None else bool(orphan)
+    wrong = [*propagation_causes(policy, orphan=said), *dry_run_causes(dry_run)]
+    check_options("DeleteOptions", wrong)
+    if said is not None:
+        policy = "Orphan" if said else "Background"
     options = DeleteOptions(
         grace_s=grace,
-        propagation=one_of("DeleteOptions", "propagationPolicy", policy, PROPAGATION),
+        propagation=policy,
         uid=str(conditions.get("uid") or ""),
         revision=str(conditions.get("resourceVersion") or ""),
     )
