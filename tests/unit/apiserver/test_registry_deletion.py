@@ -133,8 +133,9 @@ def test_a_delete_for_another_incarnation_is_refused() -> None:
         with pytest.raises(ConflictError) as refused:
             await w.api.delete(kinds.CONFIG_MAP, "a", "default", uid="other")
         assert refused.value.message == (
-            'Operation cannot be fulfilled on configmaps "a": Precondition failed: UID in '
-            f"precondition: other, UID in object meta: {made['metadata']['uid']}"
+            'Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (other) '
+            f"does not match the UID in record ({made['metadata']['uid']}). "
+            "The object might have been deleted and then recreated"
         )
         await w.api.delete(kinds.CONFIG_MAP, "a", "default", uid=made["metadata"]["uid"])
 

@@ -145,6 +145,8 @@ def test_what_admission_adds_is_nobodys() -> None:
         assert fields["f:metadata"] == {"f:generateName": {}}
         assert "f:tolerations" not in fields["f:spec"]
         assert "f:serviceAccountName" not in fields["f:spec"]
+        assert not {"f:priority", "f:preemptionPolicy"} & fields["f:spec"].keys()
+        assert {"f:restartPolicy", "f:enableServiceLinks"} <= fields["f:spec"].keys()
         assert "." not in fields["f:spec"]["f:containers"]
 
     in_world(run)

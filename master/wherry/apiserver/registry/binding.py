@@ -5,10 +5,8 @@ from typing import Any
 from wherry.api.errors import BadRequestError
 from wherry.api.times import format_time
 from wherry.apiserver import refusal
-from wherry.apiserver.registry.prepare import Target
-from wherry.apiserver.registry.request import check_delete_preconditions
+from wherry.apiserver.registry.prepare import Target, wrong_uid
 from wherry.apiserver.strategy import fields
-from wherry.apiserver.verbs import DeleteOptions
 
 Object = dict[str, Any]
 
@@ -31,8 +29,8 @@ def bound(target: Target, pod: Object, binding: Object, *, now: float) -> Object
         causes.append(fields.required("target.name"))
     if causes:
         raise refusal.invalid(target.resource, name, causes)
-    wanted = DeleteOptions(uid=meta.get("uid", ""), revision=meta.get("resourceVersion", ""))
-    check_delete_preconditions(target, pod, wanted)
+    if why := _another(meta, pod["metadata"]):
+        raise refusal.conflict(target.resource, name, why)
     if why := _unbindable(name, pod):
         raise refusal.conflict(target.resource, name, why, "binding")
     annotations = {**pod["metadata"].get("annotations", {}), **meta.get("annotations", {})}
@@ -50,6 +48,19 @@ def bound(target: Target, pod: Object, binding: Object, *, now: float) -> Object
         "spec": {**pod["spec"], "nodeName": to["name"]},
         "status": {**status, "conditions": conditions},
     }
+
+
+def _another(meta: Object, was: Object) -> str:
+    """Say whether a binding was made for another version or incarnation of the pod, "" where not."""
+    uid, revision = meta.get("uid"), meta.get("resourceVersion")
+    if uid and uid != was["uid"]:
+        return wrong_uid(uid, was["uid"])
+    if revision and revision != was["resourceVersion"]:
+        return (
+            f"Precondition failed: ResourceVersion in precondition: {revision}, "
+            f"ResourceVersion in object meta: {was['resourceVersion']}"
+        )
+    return ""
 
 
 def _unbindable(name: str, pod: Object) -> str:

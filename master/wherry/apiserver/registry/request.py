@@ -6,6 +6,7 @@ import orjson
 
 from wherry.api.errors import (
     BadRequestError,
+    ConflictError,
     InvalidError,
     MethodNotAllowedError,
     NotFoundError,
@@ -13,10 +14,8 @@ from wherry.api.errors import (
     UnsupportedMediaError,
 )
 from wherry.api.kinds import Kind
-from wherry.apiserver import refusal
 from wherry.apiserver.go import go_value
 from wherry.apiserver.patch import json_patch, json_type, merge_patch
-from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.schema import GVK, Problem, Refuse
@@ -39,14 +38,26 @@ def check_delete_preconditions(target: Target, old: Object, options: DeleteOptio
     """
     meta = old["metadata"]
     if options.uid and options.uid != meta["uid"]:
-        why = prepare.wrong_uid(options.uid, meta["uid"])
-        raise refusal.conflict(target.resource, target.name, why)
+        gone = "The object might have been deleted and then recreated"
+        raise _precondition(target, "UID", options.uid, meta["uid"], gone)
     if options.revision and options.revision != meta["resourceVersion"]:
-        why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.revision}, "
-            f"ResourceVersion in object meta: {meta['resourceVersion']}"
+        changed = "The object might have been modified"
+        raise _precondition(
+            target, "ResourceVersion", options.revision, meta["resourceVersion"], changed
         )
-        raise refusal.conflict(target.resource, target.name, why)
+
+
+def _precondition(target: Target, what: str, asked: str, actual: str, guess: str) -> ConflictError:
+    """Say why not to delete, as upstream's `BeforeDelete`: by the kind, where others say the resource."""
+    kind = target.resource.kind
+    name = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
+    return ConflictError(
+        f'Operation cannot be fulfilled on {name} "{target.name}": the {what} in the precondition '
+        f"({asked}) does not match the {what} in record ({actual}). {guess}",
+        name=target.name,
+        kind=kind.kind,
+        group=kind.group,
+    )
 
 
 def check_subresource(resource: Resource, subresource: str) -> None:
