@@ -13,11 +13,11 @@ import orjson
 from wherry.api.clock import Clock
 from wherry.api.errors import BadRequestError, InternalError, NotFoundError, StatusError
 from wherry.apiserver.asked import (
-    PROPAGATION,
+    check_options,
     check_segment,
     check_served,
     check_write,
-    one_of,
+    propagation_causes,
 )
 from wherry.apiserver.gate import Action, Gate, authorize, bearer
 from wherry.apiserver.grpc.message import (
@@ -259,7 +259,7 @@ class ClusterService(ClusterServicer):
                 )
             case _:
                 grace = request.grace_seconds if request.HasField("grace_seconds") else None
-                one_of("DeleteOptions", "propagationPolicy", request.propagation, PROPAGATION)
+                check_options("DeleteOptions", propagation_causes(request.propagation))
                 options = DeleteOptions(grace, request.propagation, request.uid)
                 return await verbs.delete(ctx, resource, namespace, name, options)
 

@@ -273,7 +273,9 @@ def _open(cache: WatchCache, selection: Selection, since: int, options: WatchOpt
         since = cache.revision
     if since and not initial:
         return cache.watch(selection, since, bookmarks=options.bookmarks)
-    return cache.watch_state(selection, bookmarks=options.bookmarks, mark_end=bool(initial))
+    return cache.watch_state(
+        selection, bookmarks=options.bookmarks, mark_end=bool(initial and options.bookmarks)
+    )
 
 
 def _time_is_up(cache: WatchCache, watcher: Watcher) -> None:
