@@ -108,7 +108,7 @@ CREATES = [
             400, "BadRequest", 'strict decoding error: duplicate field "data.a"'),
     Refusal("no-such-validation", MAPS + "?fieldValidation=Never", settings(), 422, "Invalid",
             'CreateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "Never"', "fieldValidation"),
-    Refusal("half-a-dry-run", MAPS + "?dryRun=Some", settings(), 422, "Invalid", 'Unsupported value: "Some"', "dryRun"),
+    Refusal("half-a-dry-run", MAPS + "?dryRun=Some", settings(), 422, "Invalid", 'Unsupported value: ["Some"]', "dryRun"),
     Refusal("too-much-data", MAPS, settings(data={"a": "x" * (1 << 20)} | {"b": "y"}), 422, "Invalid",
             "Too long: may not be more than 1048576 bytes"),
     Refusal("oversized-body", MAPS, b'{"data":"' + b"x" * (3 << 20) + b'"}', 413, "RequestEntityTooLarge",

@@ -157,6 +157,7 @@ def test_a_token_of_a_compacted_revision_comes_back_with_one_that_goes_on() -> N
         ({}, ["ADDED", "ADDED"]),
         ({"revision": "0"}, ["ADDED", "ADDED"]),
         ({"send_initial_events": True, "bookmarks": True}, ["ADDED", "ADDED", "BOOKMARK"]),
+        ({"send_initial_events": True}, ["ADDED", "ADDED"]),
         ({"send_initial_events": False}, []),
         ({"send_initial_events": False, "revision": "0"}, []),
     ],

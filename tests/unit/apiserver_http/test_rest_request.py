@@ -26,6 +26,7 @@ from wherry.apiserver.rest.query import (
     Query,
     context,
     delete_options,
+    include_object,
     list_options,
     watch_options,
 )
@@ -222,6 +223,18 @@ NO_LIST = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list
 )
 def test_options_of_a_list_that_contradict_each_other(query: str, wrong: list[str]) -> None:
     assert refused(lambda: list_options(Query(query))) == wrong
+
+
+def test_rows_carry_what_there_is() -> None:
+    assert include_object(Query("includeObject=Object"), Form.TABLE) == "Object"
+    assert include_object(Query(""), Form.TABLE) == ""
+    include_object(Query("includeObject=Foo"), Form.OBJECT)
+    with pytest.raises(BadRequestError) as caught:
+        include_object(Query("includeObject=Foo"), Form.TABLE)
+    assert str(caught.value) == (
+        'Unable to convert to Table as requested: includeObject: Invalid value: "Foo": '
+        "must be 'Metadata', 'Object', 'None', or empty"
+    )
 
 
 @pytest.mark.parametrize("number", ["many", "1_0", " 1", "1.0", "0x1"])

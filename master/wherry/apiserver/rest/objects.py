@@ -24,6 +24,7 @@ from wherry.apiserver.rest.query import (
     Query,
     context,
     delete_options,
+    include_object,
     list_options,
     watch_options,
 )
@@ -116,7 +117,7 @@ class Objects:
         ctx = Context(user)
         resource = action.resource
         page = await self._verbs.list(ctx, resource, action.namespace, list_options(query))
-        include = query.text("includeObject")
+        include = include_object(query, form)
         body = collection(resource, page, form, include=include, now=self._clock.now())
         return _answer(200, body, form, ctx.warnings)
 
@@ -131,7 +132,7 @@ class Objects:
         if action.name:  # the deprecated /watch/.../NAME
             options = replace(options, fields=f"metadata.name={action.name}")
         check_selectors(resource, options.labels, options.fields)
-        renderer = WatchRenderer(resource, form, include=query.text("includeObject"))
+        renderer = WatchRenderer(resource, form, include=include_object(query, form))
 
         def push(batch: Sequence[WatchEvent]) -> bool:
             lines = self._live.lines(batch)
@@ -258,7 +259,7 @@ class Objects:
         page = await self._verbs.delete_collection(
             ctx, resource, action.namespace, list_options(query), options
         )
-        include = query.text("includeObject")
+        include = include_object(query, form)
         body = collection(resource, page, form, include=include, now=self._clock.now())
         return _answer(200, body, form, ctx.warnings)
 
@@ -279,7 +280,7 @@ class Objects:
             resource = SCALE_VIEW
         elif form is Form.TABLE and subresource is not None and subresource.body is not None:
             form = Form.OBJECT  # a TokenRequest: nobody has columns for it
-        include = query.text("includeObject")
+        include = include_object(query, form)
         body = single(resource, raw, form, include=include, now=self._clock.now())
         return _answer(code, body, form, warnings)
 

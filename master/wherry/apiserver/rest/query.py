@@ -14,6 +14,7 @@ from wherry.apiserver.asked import (
     write_causes,
 )
 from wherry.apiserver.registry.read import parse_revision
+from wherry.apiserver.rest.accept import Form
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, WatchOptions
 
@@ -100,6 +101,23 @@ def context(
         field_validation=validation or "Warn",
         force=query.flag("force"),
     )
+
+
+def include_object(query: Query, form: Form) -> str:
+    """Return what a table's rows carry of their objects, "" for what they do by default.
+
+    Raises:
+        BadRequestError: a table is asked for, with something that rows cannot carry.
+    """
+    include = query.text("includeObject")
+    if form is Form.TABLE and include not in ("", "None", "Metadata", "Object"):
+        cause = fields.invalid(
+            "includeObject", include, "must be 'Metadata', 'Object', 'None', or empty"
+        )
+        raise BadRequestError(
+            f"Unable to convert to Table as requested: {cause.field}: {cause.message}"
+        )
+    return include
 
 
 def list_options(query: Query) -> ListOptions:
