@@ -5,15 +5,18 @@ A *revision* counts mutating transactions; every key remembers the revision of i
 creation). One transaction is one revision. Old revisions are readable and watchable until
 they are compacted.
 
+Values are structs, for millions are made: one costs an eighth of a dataclass, and half as much to encode.
+
 `Store` has three implementations, held to one contract suite: the Raft store over its
 socket (`wherry.store.client`), the state machine in this process (`wherry.store.memory`),
 and a real etcd v3 cluster (`wherry.store.etcd_client`).
 """
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+import msgspec
 
 from wherry.api.errors import WherryError
 
@@ -42,8 +45,7 @@ class NoSpaceError(WherryError):
     """The alarm NOSPACE is raised: nothing is written but deletions."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyValue:
+class KeyValue(msgspec.Struct, frozen=True, gc=False):
     """One key at some revision."""
 
     key: bytes
@@ -64,8 +66,7 @@ class Target(StrEnum):
     LEASE = "lease"
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True, gc=False):
     """`target of key  op  operand`, with op one of `=`, `!=`, `<`, `>`.
 
     With `end` every key of [key, end) must pass; if there is none, the absent key decides.
@@ -78,8 +79,7 @@ class Compare:
     end: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True, gc=False):
     """Write a key; `lease` 0 is none. What is ignored stays as it is, on a key that exists."""
 
     key: bytes
@@ -89,16 +89,14 @@ class Put:
     ignore_lease: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteRange:
+class DeleteRange(msgspec.Struct, frozen=True, gc=False):
     """Delete `key`, or with `end` every key in [key, end)."""
 
     key: bytes
     end: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True, gc=False):
     """Read `key`, or with `end` every key in [key, end), as of `revision` (0: now)."""
 
     key: bytes
@@ -109,8 +107,7 @@ class Range:
     count_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Nested:
+class Nested(msgspec.Struct, frozen=True):
     """A transaction inside of one.
 
     Its comparisons look at what was there before the outer one wrote anything; its writes are
@@ -125,8 +122,7 @@ class Nested:
 Op = Put | DeleteRange | Range | Nested
 
 
-@dataclass(frozen=True, slots=True)
-class RangeResult:
+class RangeResult(msgspec.Struct, frozen=True):
     """Keys in order; `count` is the number in the range without the limit."""
 
     revision: int
@@ -135,22 +131,19 @@ class RangeResult:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class PutResult:
+class PutResult(msgspec.Struct, frozen=True):
     """`prev` is what the key held before."""
 
     prev: KeyValue | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteResult:
+class DeleteResult(msgspec.Struct, frozen=True):
     """What was deleted."""
 
     deleted: Sequence[KeyValue] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NestedResult:
+class NestedResult(msgspec.Struct, frozen=True):
     """One result for each op of the branch taken."""
 
     succeeded: bool
@@ -160,8 +153,7 @@ class NestedResult:
 OpResult = RangeResult | PutResult | DeleteResult | NestedResult
 
 
-@dataclass(frozen=True, slots=True)
-class TxnResult:
+class TxnResult(msgspec.Struct, frozen=True):
     """`revision` is the store's after the transaction; one result for each op of the branch taken."""
 
     revision: int
@@ -169,8 +161,7 @@ class TxnResult:
     results: Sequence[OpResult]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A put (`kv.value` set) or, with `deleted`, a deletion; `prev` is the value before."""
 
     kv: KeyValue
@@ -178,8 +169,7 @@ class Event:
     deleted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class WatchBatch:
+class WatchBatch(msgspec.Struct, frozen=True):
     """Events of whole revisions, in order, up to `revision`; empty when it only tells progress."""
 
     revision: int
