@@ -199,10 +199,12 @@ def test_scale_set_edit_patch(kubectl: Session) -> None:
         deployment.apps/web patched
         $ get deployment web -o jsonpath={.spec.template.spec.containers[*].name}{.spec.replicas}
         c4
-        $ patch deployment web --type=json -p {impossible}    # exit 1
-        ! The request is invalid: *doc is missing path: "/spec/nothing"*
+        $ patch deployment web --type=json -p {impossible}    # exit 1, 1.20
+        ! The request is invalid
+        $ patch deployment web --type=json -p {impossible}    # exit 1, 1.27+
+        ! The request is invalid: the server rejected our request due to an error in our request
         $ patch deployment web -p {wrong}               # exit 1
-        ! *spec.replicas*
+        ! The request is invalid: patch: Invalid value: "map[spec:map[replicas:many]]": unrecognized type: int32
         $ patch deployment web --subresource=status --type=merge -p {status}    # 1.27+
         deployment.apps/web patched
         $ label deployment web tier=front

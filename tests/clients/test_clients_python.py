@@ -2,6 +2,7 @@
 or a watch that must not hang is picky about shows here and not with kubectl."""
 
 import asyncio
+import functools
 from typing import Any
 
 import pytest
@@ -68,7 +69,9 @@ def test_kubernetes_objects(official: Any, namespace: str) -> None:
         "web", namespace, [{"op": "add", "path": "/metadata/labels/x", "value": "y"}]
     )
     assert patched.metadata.labels == {"app": "web", "x": "y"}
-    page = core.list_namespaced_pod(namespace, label_selector="app=web", limit=1)
+    pods = functools.partial(core.list_namespaced_pod, namespace, label_selector="app=web")
+    until(lambda: len(pods().items) == 1, "only one pod, which nobody ends")
+    page = pods(limit=1)
     assert len(page.items) == 1
     assert core.read_namespaced_pod_log(page.items[0].metadata.name, namespace).startswith("hollow")
     with pytest.raises(kubernetes.client.exceptions.ApiException) as conflict:
