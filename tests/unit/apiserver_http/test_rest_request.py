@@ -17,6 +17,7 @@ from wherry.api.errors import (
 )
 from wherry.apiserver.gate import bearer
 from wherry.apiserver.http.message import Peer, Request
+from wherry.apiserver.registry.read import parse_revision
 from wherry.apiserver.resources import BY_ADDRESS
 from wherry.apiserver.rest.accept import Form, negotiate, patch_type
 from wherry.apiserver.rest.action import action_of, check_selectors
@@ -243,6 +244,13 @@ def test_numbers_are_those_of_go(number: str) -> None:
         list_options(Query(f"limit={number}"))
     assert str(caught.value) == f'strconv.ParseInt: parsing "{number}": invalid syntax'
     assert list_options(Query("limit=%2B5")).limit == 5
+
+
+@pytest.mark.parametrize("digits", [str(2**63), "9" * 5000])
+def test_a_revision_that_no_store_reaches_is_refused(digits: str) -> None:
+    with pytest.raises(BadRequestError, match=r'parsing "[0-9]{19,21}": value out of range'):
+        parse_revision(digits)
+    assert parse_revision(str(2**63 - 1)) == 2**63 - 1
 
 
 def test_a_watch_from_no_revision_is_refused_before_it_begins() -> None:

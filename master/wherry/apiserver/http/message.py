@@ -21,7 +21,8 @@ class Limits:
 
     header_bytes: int = 64 * 1024
     """Request line and headers together; kube-apiserver allows 1 MB."""
-    target_bytes: int = 16 * 1024
+    target_bytes: int = 48 * 1024
+    """`kubectl exec` sends a whole script in it."""
     body_bytes: int = 3 * 1024 * 1024
     """kube-apiserver's limit on write bodies."""
     pipeline: int = 16

@@ -59,6 +59,7 @@ _PAGE_TOO_OLD = (
 )
 _REVISION_TOO_OLD = "The resourceVersion for the provided list is too old."
 _NOW = -1
+_LONGEST_REVISION = 20  # digits; Python reads no number of thousands
 """The revision of a token that goes on with what is there when it is used."""
 
 
@@ -328,13 +329,15 @@ def parse_revision(text: str) -> int:
     """Read a resourceVersion as a client sends it, "" as 0.
 
     Raises:
-        BadRequestError: it is not a number.
+        BadRequestError: it is not a number, or more than a store counts to.
     """
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()):
-        raise BadRequestError(
-            f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": '
-            "invalid syntax"
-        )
-    return int(text)
+    why = "invalid syntax"
+    if text.isascii() and text.isdigit():
+        if len(text) <= _LONGEST_REVISION and (revision := int(text)) < 2**63:
+            return revision
+        text, why = text[: _LONGEST_REVISION + 1], "value out of range"
+    raise BadRequestError(
+        f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
+    )
