@@ -34,26 +34,36 @@ def state(items: Sequence[bytes]) -> State:
 
 
 async def write(w: World, number: int, name: str) -> None:
-    """Create, change or delete one object."""
+    """Create, change or delete one object; its label says whether the number is odd."""
     if number % 3 == 0:
         with contextlib.suppress(NotFoundError):
             await w.api.delete(kinds.CONFIG_MAP, name, "default")
         return
-    body = orjson.dumps({"data": {"n": str(number)}})
+    labels = {"odd": "yes" if number % 2 else "no"}
+    body = orjson.dumps({"metadata": {"labels": labels}, "data": {"n": str(number)}})
     try:
         await w.api.patch(kinds.CONFIG_MAP, name, body, "default", patch_type=PatchType.MERGE)
     except NotFoundError:
-        await w.create(kinds.CONFIG_MAP, "default", name=name, data={"n": str(number)})
+        metadata = {"name": name, "labels": labels}
+        await w.create(kinds.CONFIG_MAP, "default", metadata=metadata, data={"n": str(number)})
 
 
-writes = st.lists(st.tuples(st.integers(0, 99), st.sampled_from("abcdefgh")), max_size=8)
+a_write = st.tuples(st.integers(0, 99), st.sampled_from("abcdefgh"))
+writes = st.lists(a_write, max_size=8)
+some_writes = st.lists(a_write, min_size=4, max_size=12)
 
 
 @settings(max_examples=25)
-@given(writes, st.lists(writes, min_size=8, max_size=8), st.integers(1, 4))
+@given(
+    some_writes,
+    st.lists(st.tuples(st.booleans(), writes), min_size=8, max_size=8),
+    st.integers(1, 3),
+)
 def test_pages_under_writes_are_one_revision(
-    before: list[tuple[int, str]], between: list[list[tuple[int, str]]], limit: int
+    before: list[tuple[int, str]], between: list[tuple[bool, list[tuple[int, str]]]], limit: int
 ) -> None:
+    """Whether the cache has the writes already (a list waits for that), or has them still to come."""
+
     async def run(w: World) -> None:
         for number, name in before:
             await write(w, number, name)
@@ -61,7 +71,7 @@ def test_pages_under_writes_are_one_revision(
         expected = state(whole.items)
         found: list[bytes] = []
         token = ""
-        for some in between:
+        for in_cache, some in between:
             part = await page(w, limit=limit, continue_token=token)
             found += part.items
             assert len(part.items) <= limit
@@ -71,6 +81,8 @@ def test_pages_under_writes_are_one_revision(
                 break
             for number, name in some:
                 await write(w, number, name)
+            if in_cache:
+                await page(w)
         assert not token
         assert state(found) == expected
 
@@ -78,16 +90,18 @@ def test_pages_under_writes_are_one_revision(
 
 
 @settings(max_examples=25)
-@given(writes, writes.filter(bool))
+@given(writes, some_writes, st.sampled_from(["", "odd=yes", "odd!=yes"]))
 def test_a_watch_is_the_list_at_every_revision(
-    before: list[tuple[int, str]], after: list[tuple[int, str]]
+    before: list[tuple[int, str]], after: list[tuple[int, str]], labels: str
 ) -> None:
+    """Also through a selector: what begins to be selected is added, what ceases to be is deleted."""
+
     async def run(w: World) -> None:
         for number, name in before:
             await write(w, number, name)
-        begin = await page(w)
+        begin = await page(w, labels=labels)
         shown = state(begin.items)
-        options = WatchOptions(revision=str(begin.revision))
+        options = WatchOptions(revision=str(begin.revision), labels=labels)
         events = w.registry.watch(CTX, CONFIG_MAPS, "default", options)
         for number, name in after:
             await write(w, number, name)
@@ -98,13 +112,14 @@ def test_a_watch_is_the_list_at_every_revision(
             meta = orjson.loads(event.object)["metadata"]
             assert event.revision > seen
             seen = event.revision
+            assert (event.type is EventType.ADDED) == (meta["name"] not in shown)
             if event.type is EventType.DELETED:
                 del shown[meta["name"]]
             else:
                 shown[meta["name"]] = meta["resourceVersion"]
-            listed = await page(w, revision=str(seen), revision_match="Exact")
+            listed = await page(w, labels=labels, revision=str(seen), revision_match="Exact")
             assert state(listed.items) == shown
-        assert state((await page(w)).items) == shown
+        assert state((await page(w, labels=labels)).items) == shown
 
     in_world(run)
 

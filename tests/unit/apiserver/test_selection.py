@@ -71,6 +71,17 @@ def test_a_selection_is_its_selectors(
     assert selection.matches(pod(labels, *values)) is expected
 
 
+@given(
+    value=st.sampled_from("ab"),
+    asked=st.lists(st.tuples(st.sampled_from(["=", "!="]), st.sampled_from("ab")), max_size=3),
+)
+def test_all_that_is_asked_of_one_field_counts(value: str, asked: list[tuple[str, str]]) -> None:
+    selector = ",".join(f"status.phase{op}{wanted}" for op, wanted in asked)
+    expected = all((value == wanted) is (op == "=") for op, wanted in asked)
+    selection = Selection(CODEC, "default", "", selector)
+    assert selection.matches(pod({}, "p", "n", value)) is expected
+
+
 def test_thousands_of_requirements_cost_what_the_labels_of_an_object_do() -> None:
     refused = [f"k{n}!=v" for n in range(1000)] + [f"!gone{n}" for n in range(1000)]
     repeated = [f"n>{n}" for n in range(1000)] + [f"n in (1001,m{n})" for n in range(1000)]
