@@ -150,10 +150,14 @@ def test_fields_refuses_a_term_without_operator() -> None:
 
 Term = tuple[str, str, list[str]]
 few = st.sampled_from("ab")
+"""Few, so that several terms are about one label, and some of them hold."""
 value = st.sampled_from(["x", "y", "3", "5"])
+memberships: st.SearchStrategy[Term] = st.tuples(
+    st.sampled_from(["in", "notin"]), few, st.lists(value, min_size=1, max_size=3)
+)
 terms: st.SearchStrategy[Term] = st.one_of(
     st.tuples(st.sampled_from(["=", "==", "!="]), few, value.map(lambda value: [value])),
-    st.tuples(st.sampled_from(["in", "notin"]), few, st.lists(value, min_size=1, max_size=3)),
+    memberships,
     st.tuples(st.sampled_from(["exists", "missing"]), few, st.just([])),
     st.tuples(st.sampled_from(["<", ">"]), few, st.integers(0, 9).map(lambda n: [str(n)])),
 )
@@ -193,7 +197,7 @@ def holds(term: Term, labels: dict[str, str]) -> bool:
 
 @given(
     st.dictionaries(few, value, max_size=2),
-    st.lists(terms, max_size=4),
+    st.lists(terms, max_size=4) | st.lists(memberships, min_size=2, max_size=3),
 )
 def test_label_selectors_mean_all_of_their_terms(
     labels: dict[str, str], chosen: list[Term]
