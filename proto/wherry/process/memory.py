@@ -7,6 +7,7 @@ answer: that was half of what a list of 5,000 pods cost.
 """
 
 import ctypes
+import gc
 from typing import Any, Final
 
 _TRIM_THRESHOLD: Final = -1  # mallopt(3)
@@ -47,6 +48,7 @@ class Turnover:
         """Give back what was let go, if it is much; called now and then, when it has been freed."""
         if self._bytes >= self._most:
             self._bytes = 0
+            gc.collect()  # what was cancelled is kept by its own traceback, and collections are rare
             give_back()
 
 

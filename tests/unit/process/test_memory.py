@@ -1,9 +1,13 @@
 """What `wherry.process.memory` asks of the C library, seen from outside by page faults."""
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from wherry.process.memory import Turnover
 
 PROGRAM = """
 import resource
@@ -29,3 +33,23 @@ def faults(kept: int) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_memory_that_is_kept_is_not_faulted_in_again() -> None:
     assert faults(kept=64 << 20) < faults(kept=0) / 10
+
+
+class Circle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_was_let_go_is_given_back_once_it_is_much_circles_too() -> None:
+    turnover = Turnover(100)
+    gc.disable()
+    try:
+        circle = weakref.ref(Circle())
+        turnover.let_go(99)
+        turnover.sweep()
+        assert circle() is not None
+        turnover.let_go(1)
+        turnover.sweep()
+        assert circle() is None
+    finally:
+        gc.enable()
