@@ -414,3 +414,27 @@ def test_events_go_away_after_their_time() -> None:
         assert not (await w.api.list(kinds.EVENT)).items
 
     in_world(run)
+
+
+def test_empty_maps_and_lists_of_the_metadata_are_left_out() -> None:
+    """As Go's `omitempty`: who asks for them by path finds nothing."""
+    empty: dict[str, Any] = {
+        "labels": {},
+        "annotations": {},
+        "finalizers": [],
+        "ownerReferences": [],
+    }
+
+    async def run(w: World) -> None:
+        body = orjson.dumps({"metadata": {"name": "a", **empty}})
+        made = orjson.loads(await w.api.create(kinds.CONFIG_MAP, body, "default"))
+        assert not empty.keys() & made["metadata"].keys()
+        for finalizers in (["example.com/hold"], []):
+            patch = orjson.dumps({"metadata": {"finalizers": finalizers, "labels": {}}})
+            held = orjson.loads(await w.api.patch(kinds.CONFIG_MAP, "a", patch, "default"))
+            assert held["metadata"].get("finalizers", []) == finalizers
+            assert empty.keys() & held["metadata"].keys() == (
+                {"finalizers"} if finalizers else set()
+            )
+
+    in_world(run)

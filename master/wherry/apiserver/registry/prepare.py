@@ -36,6 +36,7 @@ _SERVER_OWNED = (
 _CARRIED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 _CARRIED_IF_ABSENT = ("name", "namespace", "uid", "creationTimestamp", "generateName")
 _NOT_TAKEN = ("selfLink", "managedFields")
+_NEVER_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def begin_create(target: Target, obj: Object, *, now: float, uid: str) -> Object
     check_address(target, obj)
     for field in _SERVER_OWNED:
         meta.pop(field, None)
+    _drop_empty(meta)
     if target.name:
         meta["name"] = target.name
     if target.resource.kind.namespaced:
@@ -194,7 +196,15 @@ def carry_metadata(meta: Object, was: Object) -> None:
             meta[field] = was[field]
     for field in _NOT_TAKEN:
         meta.pop(field, None)
+    _drop_empty(meta)
     meta["resourceVersion"] = was["resourceVersion"]
+
+
+def _drop_empty(meta: Object) -> None:
+    """Leave out empty maps and lists, as Go's `omitempty` does."""
+    for field in _NEVER_EMPTY:
+        if not meta.get(field):
+            meta.pop(field, None)
 
 
 def finish_update(target: Target, new: Object, old: Object) -> None:
