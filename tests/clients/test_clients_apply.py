@@ -146,7 +146,7 @@ def test_managed_fields_show_who_set_what(hollow: HollowCluster, namespace: str)
         ("fieldManager=" + "x" * 129, {}, 422,
          'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Too long: may not be more than 128 bytes'),
         ("fieldManager=a%00b", {}, 422,
-         'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: "a\\u0000b": should only contain printable characters'),
+         'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Invalid value: "a\\u0000b": invalid character U+0000 (at position 1)'),
         ("fieldManager=m", {"apiVersion": "v2"}, 400,
          "invalid object type: /v2, Kind=ConfigMap"),
         ("fieldManager=m", {"metadata": {"name": "x", "managedFields": [{"manager": "m"}]}}, 400,

@@ -152,12 +152,9 @@ Term = tuple[str, str, list[str]]
 few = st.sampled_from("ab")
 """Few, so that several terms are about one label, and some of them hold."""
 value = st.sampled_from(["x", "y", "3", "5"])
-memberships: st.SearchStrategy[Term] = st.tuples(
-    st.sampled_from(["in", "notin"]), few, st.lists(value, min_size=1, max_size=3)
-)
 terms: st.SearchStrategy[Term] = st.one_of(
     st.tuples(st.sampled_from(["=", "==", "!="]), few, value.map(lambda value: [value])),
-    memberships,
+    st.tuples(st.sampled_from(["in", "notin"]), few, st.lists(value, min_size=1, max_size=3)),
     st.tuples(st.sampled_from(["exists", "missing"]), few, st.just([])),
     st.tuples(st.sampled_from(["<", ">"]), few, st.integers(0, 9).map(lambda n: [str(n)])),
 )
@@ -197,7 +194,7 @@ def holds(term: Term, labels: dict[str, str]) -> bool:
 
 @given(
     st.dictionaries(few, value, max_size=2),
-    st.lists(terms, max_size=4) | st.lists(memberships, min_size=2, max_size=3),
+    st.lists(terms, max_size=4),
 )
 def test_label_selectors_mean_all_of_their_terms(
     labels: dict[str, str], chosen: list[Term]
@@ -208,6 +205,27 @@ def test_label_selectors_mean_all_of_their_terms(
     merged = selector.merged()
     assert LabelSelector(merged).matches(labels) is expected
     assert len({(one.key, one.op) for one in merged}) == len(merged)
+
+
+sets = st.tuples(st.sampled_from(["in", "notin"]), st.sets(st.sampled_from("xyz"), min_size=1))
+
+
+@given(st.sampled_from("xyz"), st.lists(sets, max_size=3))
+def test_all_sets_of_one_label_count(value: str, asked: list[tuple[str, set[str]]]) -> None:
+    selector = parse_labels(",".join(f"n {op} ({','.join(values)})" for op, values in asked))
+    expected = all((value in values) is (op == "in") for op, values in asked)
+    labels = {"n": value}
+    assert selector.matches(labels) is expected
+    assert LabelSelector(selector.merged()).matches(labels) is expected
+
+
+@given(st.integers(0, 4), st.lists(st.tuples(st.sampled_from("<>"), st.integers(0, 4)), max_size=3))
+def test_all_bounds_of_one_label_count(number: int, bounds: list[tuple[str, int]]) -> None:
+    selector = parse_labels(",".join(f"n{operator}{bound}" for operator, bound in bounds))
+    expected = all(number > b if operator == ">" else number < b for operator, b in bounds)
+    labels = {"n": str(number)}
+    assert selector.matches(labels) is expected
+    assert LabelSelector(selector.merged()).matches(labels) is expected
 
 
 paths = st.sampled_from(["metadata.name", "spec.nodeName", "status.phase"])
