@@ -245,7 +245,7 @@ def test_services(kubectl: Session) -> None:
         $ get endpoints web                             # until
         NAME  ENDPOINTS               AGE
         web   10.*:8080,10.*:8080     *
-        $ get endpointslices -l kubernetes.io/service-name=web
+        $ get endpointslices -l kubernetes.io/service-name=web    # until
         NAME   ADDRESSTYPE  PORTS  ENDPOINTS  AGE
         web-*  IPv4         8080   10.*,10.*  *
         $ describe service web
@@ -258,10 +258,10 @@ def test_services(kubectl: Session) -> None:
         Session Affinity: None
         $ create service clusterip plain --tcp=80:8080
         service/plain created
-        $ create service nodeport high --tcp=80 --node-port=31999
+        $ create service nodeport high --tcp=80 --node-port=30085
         service/high created
-        $ create service nodeport again --tcp=80 --node-port=31999    # exit 1
-        ! *spec.ports[0].nodePort: Invalid value: 31999: provided port is already allocated
+        $ create service nodeport again --tcp=80 --node-port=30085    # exit 1
+        ! *spec.ports[0].nodePort: Invalid value: 30085: provided port is already allocated
         $ create service nodeport low --tcp=80 --node-port=80         # exit 1
         ! *spec.ports[0].nodePort: Invalid value: 80: *30000-32767
         $ create service clusterip headless --tcp=80 --clusterip=None

@@ -10,6 +10,10 @@ in the transaction that deletes it or changes the field. So there is no window i
 Services have one address, no repair loop, and nothing leaks when a process dies anywhere.
 What is free is guessed from the feed; when the guess is stale, the guard fails and another
 guess is made.
+
+Who asks for nothing in particular is given something of the lower end of a range only when all
+else is taken: that end is for those who choose, as Kubernetes documents it ("Avoiding
+collisions" of ClusterIPs and of node ports).
 """
 
 import ipaddress
@@ -17,6 +21,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from wherry.api.errors import Cause, StatusError
@@ -160,14 +165,16 @@ class ServiceAllocator:
         return self._invalid(new, fields.invalid("spec.clusterIPs", [asked], detail))
 
     def _free_ip(self, new: Object) -> str:
-        size = self._network.num_addresses
+        end = self._network.num_addresses - 1
+        first = 1 + band(end - 1, least=16, part=16, most=256)
         for _ in range(_GUESSES):
-            address = str(self._network[self._rng.randrange(1, size - 1)])
+            address = str(self._network[self._rng.randrange(first, end)])
             if self._is_free(address):
                 return address
-        start = self._rng.randrange(1, size - 1)
-        for offset in range(size - 2):
-            address = str(self._network[1 + (start + offset) % (size - 2)])
+        start = self._rng.randrange(end - first)
+        upper = (first + (start + offset) % (end - first) for offset in range(end - first))
+        for number in chain(upper, range(1, first)):
+            address = str(self._network[number])
             if self._is_free(address):
                 return address
         raise self._invalid(new, _full("spec.clusterIPs", "range is full"))
@@ -218,7 +225,8 @@ class ServiceAllocator:
         free = [p for p in range(first, last + 1) if str(p) not in self.ports and p not in mine]
         if not free:
             raise self._invalid(new, _full("spec.ports.nodePort", "range is full"))
-        return self._rng.choice(free)
+        chosen = first + band(last + 1 - first, least=16, part=32, most=128)
+        return self._rng.choice([p for p in free if p >= chosen] or free)
 
     # -- both -------------------------------------------------------------------------------
 
@@ -230,6 +238,11 @@ class ServiceAllocator:
 
     def _invalid(self, new: Object, cause: Cause) -> StatusError:
         return refusal.invalid(self._resource, new["metadata"]["name"], [cause])
+
+
+def band(size: int, *, least: int, part: int, most: int) -> int:
+    """Return how many, from the lower end of a range, are for those who choose; 0 if it is small."""
+    return 0 if size <= least else min(max(least, size // part), most)
 
 
 def held(service: Object | None) -> tuple[set[str], set[int]]:

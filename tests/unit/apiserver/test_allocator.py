@@ -12,7 +12,7 @@ from registry_world import World, in_world
 
 from wherry.api import kinds
 from wherry.api.errors import InvalidError, StatusError
-from wherry.apiserver.allocator import IP_PREFIX, PORT_PREFIX, held
+from wherry.apiserver.allocator import IP_PREFIX, PORT_PREFIX, band, held
 from wherry.apiserver.registry import RegistryConfig
 from wherry.store.kv import Range, prefix_end
 
@@ -59,6 +59,30 @@ def test_addresses_come_from_the_range_and_return_to_it() -> None:
         await check_invariant(w)
 
     in_world(run, config=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("size", "addresses", "ports"),
+    [(16, 0, 0), (100, 16, 16), (254, 16, 16), (2768, 173, 86), (65534, 256, 128)],
+)
+def test_the_lower_end_is_for_those_who_choose(size: int, addresses: int, ports: int) -> None:
+    assert band(size, least=16, part=16, most=256) == addresses
+    assert band(size, least=16, part=32, most=128) == ports
+
+
+def test_nobody_is_given_what_is_for_those_who_choose_until_all_else_is_taken() -> None:
+    config = RegistryConfig(
+        service_cidr="10.96.0.0/27", dns_ip="10.96.0.10", node_ports=(30000, 30019)
+    )
+
+    async def run(w: World) -> None:
+        upper = [await service(w, f"s{n}", type="NodePort") for n in range(4)]
+        assert min(one["spec"]["ports"][0]["nodePort"] for one in upper) == 30016
+        assert min(int(one["spec"]["clusterIP"].split(".")[-1]) for one in upper) > 16
+        await service(w, "one-more", type="NodePort")
+        await check_invariant(w)
+
+    in_world(run, config=config)
 
 
 @pytest.mark.parametrize(
