@@ -242,7 +242,9 @@ def test_a_dry_run_is_refused_where_the_real_one_would_be_and_changes_nothing() 
 def test_the_options_of_an_eviction_hold() -> None:
     async def run(w: World) -> None:
         await running_pod(w)
-        with pytest.raises(ConflictError, match=r"the UID in the precondition \(another\) does not"):
+        with pytest.raises(
+            ConflictError, match=r"the UID in the precondition \(another\) does not"
+        ):
             await evict(w, preconditions={"uid": "another"})
         body = b'{"metadata":{"name":"other"}}'
         with pytest.raises(BadRequestError, match="does not match"):
