@@ -19,7 +19,7 @@ import orjson
 from wherry.api import kinds
 from wherry.api.errors import Cause, ForbiddenError, NotFoundError
 from wherry.api.namespace_content import DEFAULT_ACCOUNT
-from wherry.apiserver import account_token, refusal
+from wherry.apiserver import account_token, pod_priority, refusal
 from wherry.apiserver.name import generate_name
 from wherry.apiserver.plan import Guard
 from wherry.apiserver.resources import BY_KIND, Resource
@@ -34,6 +34,7 @@ IMMORTAL = ("default", "kube-system", "kube-public")
 """Namespaces that may not be deleted (kube-apiserver's NamespaceLifecycle)."""
 _NAMESPACE = BY_KIND[kinds.NAMESPACE]
 _ACCOUNT = BY_KIND[kinds.SERVICE_ACCOUNT]
+_PRIORITY_CLASS = BY_KIND[kinds.PRIORITY_CLASS]
 _ATTEMPTS = 10
 _RETRY_S = (0.1, 0.2)
 """How often, and how long apart, upstream looks for an account `default` that is not there yet."""
@@ -67,7 +68,7 @@ class Request:
 
 
 class Lookup(Protocol):
-    """How plugins see other objects."""
+    """How one object is found."""
 
     async def find(
         self, resource: Resource, namespace: str, name: str, *, fresh: bool = False
@@ -76,14 +77,22 @@ class Lookup(Protocol):
         ...
 
 
+class View(Lookup, Protocol):
+    """What plugins see of the cluster."""
+
+    def known(self, resource: Resource) -> Sequence[Entry]:
+        """Return all objects of a kind, as the cache has them: perhaps not the newest."""
+        ...
+
+
 class Plugin(Protocol):
     """One rule. Plugins keep no state between requests."""
 
-    async def mutate(self, request: Request, lookup: Lookup) -> None:
+    async def mutate(self, request: Request, lookup: View) -> None:
         """Change `request.object` in place; raise a `StatusError` to refuse the request, or add guards."""
         ...
 
-    async def validate(self, request: Request, lookup: Lookup) -> None:
+    async def validate(self, request: Request, lookup: View) -> None:
         """Raise a `StatusError` to refuse the request, or add guards."""
         ...
 
@@ -91,7 +100,7 @@ class Plugin(Protocol):
 class NamespaceLifecycle:
     """Nothing is created in a namespace that does not exist or is terminating."""
 
-    async def mutate(self, request: Request, lookup: Lookup) -> None:
+    async def mutate(self, request: Request, lookup: View) -> None:
         """Check the namespace of a creation, before anything else is said about the object."""
         if request.operation is not Operation.CREATE or not request.resource.kind.namespaced:
             return
@@ -108,7 +117,7 @@ class NamespaceLifecycle:
             raise _terminating(request)
         request.guards.append(Guard(Compare(found.key, Target.MOD, "=", found.revision)))
 
-    async def validate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+    async def validate(self, request: Request, lookup: View) -> None:  # noqa: ARG002
         """Check that a namespace may be deleted."""
         if request.operation is not Operation.DELETE or request.resource is not _NAMESPACE:
             return
@@ -141,7 +150,7 @@ class ServiceAccount:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
-    async def mutate(self, request: Request, lookup: Lookup) -> None:
+    async def mutate(self, request: Request, lookup: View) -> None:
         """Give a new pod its account, the token, and the logins for its images."""
         if not _is_new_pod(request) or _is_mirror(request.object):
             return
@@ -158,7 +167,7 @@ class ServiceAccount:
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = account["imagePullSecrets"]
 
-    async def _account(self, request: Request, name: str, lookup: Lookup) -> dict[str, Any] | None:
+    async def _account(self, request: Request, name: str, lookup: View) -> dict[str, Any] | None:
         """Return the account; `default` is waited for, since a controller brings it back."""
         for attempt in range(_ATTEMPTS if name == DEFAULT_ACCOUNT else 1):
             if attempt:
@@ -169,7 +178,7 @@ class ServiceAccount:
                 return account
         return None
 
-    async def validate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+    async def validate(self, request: Request, lookup: View) -> None:  # noqa: ARG002
         """Let no mirror of a static pod have what its node may not give away."""
         if not _is_new_pod(request) or not _is_mirror(request.object):
             return
@@ -196,7 +205,7 @@ class DefaultTolerationSeconds:
 
     seconds = 300
 
-    async def mutate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+    async def mutate(self, request: Request, lookup: View) -> None:  # noqa: ARG002
         """Add tolerations of not-ready and unreachable to a new pod that has none."""
         if not _is_new_pod(request):
             return
@@ -213,7 +222,7 @@ class DefaultTolerationSeconds:
                 tolerations = [*tolerations, added]
         spec["tolerations"] = tolerations
 
-    async def validate(self, request: Request, lookup: Lookup) -> None:
+    async def validate(self, request: Request, lookup: View) -> None:
         """Refuse nothing."""
 
 
@@ -224,12 +233,50 @@ def _tolerates(toleration: dict[str, Any], key: str) -> bool:
     )
 
 
+class Priority:
+    """Pods have the number of their PriorityClass; of these at most one is for pods that name none."""
+
+    async def mutate(self, request: Request, lookup: View) -> None:
+        """Give a pod its priority."""
+        if request.resource.kind != kinds.POD or request.operation is Operation.DELETE:
+            return
+        spec = request.object.setdefault("spec", {})
+        if request.operation is Operation.UPDATE:
+            pod_priority.keep(spec, (request.old or {}).get("spec", {}))
+            return
+        why = pod_priority.prioritize(spec, await self._class(request, spec, lookup))
+        if why:
+            raise refusal.forbidden(request.resource, request.name, why)
+
+    async def _class(self, request: Request, spec: dict[str, Any], lookup: View) -> Any:
+        name = spec.get("priorityClassName")
+        if not name:
+            return pod_priority.default_class(one.object for one in lookup.known(_PRIORITY_CLASS))
+        found = await lookup.find(_PRIORITY_CLASS, "", name)
+        if found is None:
+            why = f"no PriorityClass with name {name} was found"
+            raise refusal.forbidden(request.resource, request.name, why)
+        return orjson.loads(found.object)
+
+    async def validate(self, request: Request, lookup: View) -> None:
+        """Refuse a second class for pods that name none."""
+        if request.resource is not _PRIORITY_CLASS or request.operation is Operation.DELETE:
+            return
+        if not request.object.get("globalDefault"):
+            return
+        known = pod_priority.default_class(one.object for one in lookup.known(_PRIORITY_CLASS))
+        name = known["metadata"]["name"] if known is not None else request.name
+        if name != request.name or (known is not None and request.operation is Operation.CREATE):
+            why = f"PriorityClass {name} is already marked as default. Only one default can exist"
+            raise refusal.forbidden(request.resource, request.name, why)
+
+
 class CertificateRequests:
     """A certificate request says who made it, and nobody becomes an administrator by one."""
 
     _resource = BY_KIND[kinds.CERTIFICATE_SIGNING_REQUEST]
 
-    async def mutate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+    async def mutate(self, request: Request, lookup: View) -> None:  # noqa: ARG002
         """Write down who asks, whatever the client says."""
         if request.resource is not self._resource or request.operation is not Operation.CREATE:
             return
@@ -245,7 +292,7 @@ class CertificateRequests:
             if value:
                 spec[field_name] = value
 
-    async def validate(self, request: Request, lookup: Lookup) -> None:  # noqa: ARG002
+    async def validate(self, request: Request, lookup: View) -> None:  # noqa: ARG002
         """Refuse a client certificate of system:masters (upstream's CertificateSubjectRestriction)."""
         if request.resource is not self._resource or request.operation is not Operation.CREATE:
             return
@@ -264,12 +311,12 @@ class Chain:
     def __init__(self, plugins: Sequence[Plugin]) -> None:
         self._plugins = tuple(plugins)
 
-    async def mutate(self, request: Request, lookup: Lookup) -> None:
+    async def mutate(self, request: Request, lookup: View) -> None:
         """Let every plugin change the object; the first refusal counts."""
         for plugin in self._plugins:
             await plugin.mutate(request, lookup)
 
-    async def validate(self, request: Request, lookup: Lookup) -> None:
+    async def validate(self, request: Request, lookup: View) -> None:
         """Ask every plugin; the first refusal counts."""
         for plugin in self._plugins:
             await plugin.validate(request, lookup)
@@ -281,6 +328,7 @@ def default_chain(rng: random.Random) -> Chain:
         (
             NamespaceLifecycle(),
             ServiceAccount(rng),
+            Priority(),
             DefaultTolerationSeconds(),
             CertificateRequests(),
         )

@@ -46,6 +46,14 @@ GRPC_PORT: Final = "wherry.io/grpc-port"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SERVICE_NAME = "kubernetes.io/service-name"
 
+_PRIORITY_CLASSES = {
+    "system-node-critical": (2_000_001_000, "For pods that their node does not work without."),
+    "system-cluster-critical": (
+        2_000_000_000,
+        "For pods that the cluster does not work without, on whichever node.",
+    ),
+}
+
 Object = dict[str, Any]
 
 
@@ -82,6 +90,10 @@ def first_objects(config: BootstrapConfig) -> list[tuple[Kind, str, Object]]:
     """Return (kind, namespace, object) of what every cluster has, in the order of creation."""
     objects: list[tuple[Kind, str, Object]] = [
         (kinds.NAMESPACE, "", {"metadata": {"name": name}}) for name in _NAMESPACES
+    ]
+    objects += [
+        (kinds.PRIORITY_CLASS, "", {"metadata": {"name": name}, "value": value, "description": why})
+        for name, (value, why) in _PRIORITY_CLASSES.items()
     ]
     network = {"metadata": {"name": "config"}, **config.network}
     objects.append((kinds.NETWORK_CONFIG, "", network))

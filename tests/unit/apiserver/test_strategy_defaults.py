@@ -297,8 +297,6 @@ def defaulted(api_version: str, kind: str, obj: dict[str, Any]) -> dict[str, Any
                     }
                 ],
                 "enableServiceLinks": True,
-                "priority": 0,
-                "preemptionPolicy": "PreemptLowerPriority",
                 "volumes": [
                     {
                         "name": "t",

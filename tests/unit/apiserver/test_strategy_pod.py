@@ -58,8 +58,6 @@ def test_the_smallest_pod_gets_upstreams_defaults() -> None:
         "securityContext": {},
         "schedulerName": "default-scheduler",
         "enableServiceLinks": True,
-        "priority": 0,
-        "preemptionPolicy": "PreemptLowerPriority",
     }
     again = copy.deepcopy(obj)
     POD.default(again)

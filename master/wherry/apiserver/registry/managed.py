@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.api import kinds
 from wherry.api.errors import (
     BadRequestError,
     Cause,
@@ -27,8 +26,6 @@ from wherry.apiserver.schema import Refuse
 from wherry.apiserver.verbs import Context
 
 Object = dict[str, Any]
-_ADMITTED = ("priority", "preemptionPolicy")
-"""Defaults of a pod that upstream has from its admission, so that nobody owns them."""
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion")
 
 
@@ -60,9 +57,6 @@ def on_create(
         shown = obj
         if "status" in obj and resource.subresource("status") is not None:
             shown = {name: value for name, value in obj.items() if name != "status"}
-        if resource.kind == kinds.POD:
-            spec = {name: value for name, value in obj["spec"].items() if name not in _ADMITTED}
-            shown = {**shown, "spec": spec}
         managers = _tracker(ctx, resource, "", now).created(shown)
     if managers:
         obj["metadata"]["managedFields"] = managers

@@ -1,7 +1,7 @@
 """What the registry's verbs work with: one store's reader and writer, admission, addresses."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from wherry.api.clock import Clock
@@ -21,7 +21,7 @@ from wherry.apiserver.verbs import Written
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Shared by all verbs; also how admission sees other objects (`admission.Lookup`)."""
+    """Shared by all verbs; also how admission sees other objects (`admission.View`)."""
 
     clock: Clock
     rng: random.Random
@@ -44,6 +44,10 @@ class Parts:
             return entry
         kv = await self.reader.find(key)
         return None if kv is None else cache.codec.entry(key, kv.value, kv.mod_revision)
+
+    def known(self, resource: Resource) -> Sequence[Entry]:
+        """Return all objects of a kind, as the cache has them."""
+        return self.caches[resource].scan()
 
 
 def target_of(resource: Resource, namespace: str, name: str) -> Target:

@@ -166,6 +166,6 @@ POD_SPEC = Defaults(
     then=_spec,
 )
 POD = Defaults(
-    absent={"enableServiceLinks": True, "priority": 0, "preemptionPolicy": "PreemptLowerPriority"},
+    absent={"enableServiceLinks": True},
     then=_pod,
 )
