@@ -1,17 +1,20 @@
 """What the simulator found, each as small as it can be told."""
 
+import asyncio
 from random import Random
 
 import pytest
 from store_files import put
-from store_members import cluster, node, others, propose, settled
+from store_members import cluster, core, learn, node, others, promote, propose, settled
 from store_sim import SimDisk
 from virtual_loop import run, until
 
-from wherry.store.membership import MemberInfo
+from wherry.store.join import told
+from wherry.store.membership import MemberInfo, decode
+from wherry.store.raft import message as msg
 from wherry.store.raft.core import COMMAND
 from wherry.store.raft.disk import CorruptError
-from wherry.store.raft.wal import NOOP, Wal
+from wherry.store.raft.wal import CONFIGURATION, NOOP, Wal
 
 
 def open_log(disk: SimDisk) -> Wal:
@@ -61,3 +64,49 @@ def test_a_member_that_loses_its_disk_again_while_it_returns_still_returns() -> 
         await world.stop()
 
     run(main())
+
+
+def test_who_began_alone_and_lost_its_disk_does_not_lead_by_its_old_log() -> None:
+    """It is told who belongs, and given a log in which it was once the only voter (seed 1014)."""
+
+    async def main() -> None:
+        world = cluster("a")
+        first = await settled(world)
+        await propose(first, *range(1, 20))
+        for name in "bc":
+            await learn(world, name)
+            await promote(world, name)
+        await propose(first, *range(20, 40))
+        await world.kill("a")
+        first.disk.wipe()
+        leader = await world.leader()
+        configuration = node(leader).configuration
+        info = configuration.named("a")
+        assert info is not None
+        world.joined["a"] = told(configuration, info)
+        world.network.partition({"a"}, {"b", "c"})
+        world.start("a")
+        await until(lambda: core(first) is not None)
+        begin, *_ = entries = core(leader)._wal.entries
+        two = next(i for i, (command, _, _) in enumerate(entries) if len(_voters(command)) == 2)
+        assert any(len(_voters(command)) == 1 for command, _, _ in entries[:two])
+        node(first).receive(
+            leader.name,
+            msg.Append(
+                node(leader).term, 0, entries[two - 1][1], begin[1], begin[2], entries[1:two]
+            ),
+        )
+        await asyncio.sleep(5)
+        assert core(first).last == entries[two - 1][1]
+        assert not node(first).is_leader
+        world.network.heal()
+        await until(lambda: not node(first).fresh)
+        assert first.machine.log == list(range(1, 40))
+        assert await world.leader() is not first
+        await world.stop()
+
+    run(main())
+
+
+def _voters(command: bytes) -> tuple[MemberInfo, ...]:
+    return decode(command[1:]).voters if command[:1] == CONFIGURATION else ()

@@ -161,11 +161,14 @@ class Elections(StockMember):
             self._postpone_campaign()
 
     def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N802, N803
-        if not self._voter:
+        alone = not self._SyncObj__otherNodes
+        if not self._voter or (alone and self._wal.fresh):
+            # A new disk is given a log in which, long ago, this member may have been the only one.
             self._SyncObj__raftElectionDeadline = float("inf")
+        elif alone:
+            self._let_campaign()
         elif (
             not self.is_leader
-            and self._SyncObj__otherNodes
             and not self._campaign
             and not self._SyncObj__transferInProgress
             and self._SyncObj__raftElectionDeadline <= loop_time()
