@@ -108,5 +108,41 @@ def test_who_began_alone_and_lost_its_disk_does_not_lead_by_its_old_log() -> Non
     run(main())
 
 
+def test_everybody_in_a_configuration_of_the_past_is_not_everybody() -> None:
+    """b still thinks that a and it are all; what a and c acknowledged is on c's disk only."""
+
+    async def main() -> None:
+        world = cluster("a")
+        first = await settled(world)
+        await propose(first, *range(1, 20))
+        await learn(world, "b")
+        await promote(world, "b")
+        await learn(world, "c")
+        behind, other = world.members["b"], world.members["c"]
+        await until(lambda: len(node(behind).configuration.voters) == 2)
+        world.network.partition({"b"}, {"a", "c"})
+        got = await promote(world, "c")
+        assert isinstance(got, tuple), got
+        await propose(first, *range(20, 40))
+        configuration = node(first).configuration
+        assert len(node(behind).configuration.voters) == 2
+        await world.kill("c")
+        await world.kill("a")
+        first.disk.wipe()
+        info = configuration.named("a")
+        assert info is not None
+        world.joined["a"] = told(configuration, info)
+        world.network.heal()
+        world.start("a")
+        await asyncio.sleep(10)
+        assert not world.leaders(), "b knows nothing of what c has"
+        world.start("c")
+        await until(lambda: len(first.machine.log) == 39, within_s=20)
+        assert other.machine.log == behind.machine.log == list(range(1, 40))
+        await world.stop()
+
+    run(main())
+
+
 def _voters(command: bytes) -> tuple[MemberInfo, ...]:
     return decode(command[1:]).voters if command[:1] == CONFIGURATION else ()

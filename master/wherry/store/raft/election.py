@@ -6,12 +6,15 @@
 * A member with a new disk (`wal.py`: fresh) may have acknowledged entries, or voted, before
   the old one was lost. It counts only where every member agrees, for then nobody has more
   than the candidate. The first leader of a new cluster is elected so, for all are fresh.
+  Every member is: all of whom the new disk was told. A log that is behind may know of fewer.
 """
 
 import math
+from collections.abc import Iterable
 from random import Random
 from typing import Any, Final
 
+from wherry.store.membership import decode
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import RaftConfig
 from wherry.store.raft.stock import Member, Owner, StockMember, loop_time
@@ -56,8 +59,8 @@ class Elections(StockMember):
                 if asked and term == self._pre_term == self.term + 1:
                     self._pre_votes[node] = fresh
                     self._count_pre_votes()
-            case msg.RequestVote(term, last_index, last_term, unanimous):
-                if self._wal.fresh and not unanimous:
+            case msg.RequestVote(term, last_index, last_term, unanimous, known):
+                if self._wal.fresh and (not unanimous or self._outdated(known)):
                     return
                 self._candidate_log = (last_index, last_term)
                 self._stock(
@@ -162,13 +165,14 @@ class Elections(StockMember):
 
     def _onTick(self, timeToWait: float = 0.0) -> None:  # noqa: N802, N803
         alone = not self._SyncObj__otherNodes
-        if not self._voter or (alone and self._wal.fresh):
+        if not self._voter or (self._wal.fresh and (alone or self._outdated(self.known))):
             # A new disk is given a log in which, long ago, this member may have been the only one.
             self._SyncObj__raftElectionDeadline = float("inf")
-        elif alone:
+        elif self._SyncObj__raftElectionDeadline == float("inf"):
             self._let_campaign()
         elif (
             not self.is_leader
+            and not alone
             and not self._campaign
             and not self._SyncObj__transferInProgress
             and self._SyncObj__raftElectionDeadline <= loop_time()
@@ -176,6 +180,15 @@ class Elections(StockMember):
             self._ask_before_campaign()
         self._campaign = False
         super()._onTick(timeToWait)
+
+    def _outdated(self, known: Iterable[int]) -> bool:
+        """Whether a new disk was told of voters of whom a configuration does not know.
+
+        Then that is of the past, and everybody's consent in it is worth nothing.
+        """
+        told = decode(self._wal.base).voters if self._wal.base else ()
+        ids = set(known)
+        return any(one.id not in ids for one in told if one.key != self._config.name)
 
     def _on_timeout_now(self, node: Member, term: int) -> None:
         """The leader wants this member to take over: campaign without asking first."""

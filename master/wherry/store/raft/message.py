@@ -30,12 +30,16 @@ class PreVoteGranted(msgspec.Struct, frozen=True, array_like=True, tag=2):
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Vote for me; `unanimous`: I shall only lead if every member does."""
+    """Vote for me; `unanimous`: I shall only lead if every member does.
+
+    `known` then has the ids of the voters, and of removed members, of which my log tells.
+    """
 
     term: int
     last_index: int
     last_term: int
     unanimous: bool
+    known: tuple[int, ...] = ()
 
 
 class Vote(msgspec.Struct, frozen=True, array_like=True, tag=4):

@@ -84,6 +84,12 @@ class Reconfiguration(Replication):
         return own.id if own is not None else 0
 
     @property
+    def known(self) -> tuple[int, ...]:
+        """See `StockMember`."""
+        now = self.configuration
+        return (*(one.id for one in now.voters), *now.removed)
+
+    @property
     def spare(self) -> bool:
         """Whether the voters that this leader hears of would be a majority without it."""
         active, voters = self.progress.active, self.configuration.voters

@@ -191,9 +191,9 @@ class Replication(Elections):
         elif kind == "request_vote":
             self._wal.sync()
             term, index = message["term"], message["last_log_index"]
-            self._send(
-                node, msg.RequestVote(term, index, message["last_log_term"], self._unanimous)
-            )
+            known = self.known if self._unanimous else ()
+            last_term = message["last_log_term"]
+            self._send(node, msg.RequestVote(term, index, last_term, self._unanimous, known))
         elif kind == "response_vote":
             self._wal.sync()
             self._send(node, msg.Vote(message["term"]))

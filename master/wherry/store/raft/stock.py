@@ -284,6 +284,11 @@ class StockMember(SyncObj, ABC):  # type: ignore[misc]  # untyped library
     def member_id(self) -> int:
         """Return this member's id."""
 
+    @property
+    @abstractmethod
+    def known(self) -> tuple[int, ...]:
+        """Return the ids of the voters in force here, and of those who were removed."""
+
     @abstractmethod
     def outgoing(self, node: Member, message: dict[str, Any]) -> None:
         """PySyncObj wants to send this."""
