@@ -80,12 +80,17 @@ async def change(world: Cluster, asked: Change, *, within_s: float = 20.0) -> An
         await asyncio.sleep(0.02)
 
 
-def arrive(world: Cluster, name: str, configuration: Configuration) -> Member:
-    """Start a member that was added, with an empty disk."""
-    member = world.members[name] = SimMember(name, SimDisk(world.rng))
+def tell(world: Cluster, name: str, configuration: Configuration) -> None:
+    """Have a member start, when it does, as its operator would with an empty disk: told who belongs."""
     info = configuration.named(name)
     assert info is not None
     world.joined[name] = told(configuration, info)
+
+
+def arrive(world: Cluster, name: str, configuration: Configuration) -> Member:
+    """Start a member that was added, with an empty disk."""
+    member = world.members[name] = SimMember(name, SimDisk(world.rng))
+    tell(world, name, configuration)
     world.start(name)
     return member
 

@@ -32,6 +32,7 @@ from wherry.api.errors import (
 from wherry.api.kinds import Kind
 from wherry.apiserver.registry.service_ip import first_address
 from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.strategy.classes import SYSTEM_CLASSES
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, Verbs
 from wherry.client.backoff import Backoff
 from wherry.store.kv import LeaseNotFoundError, Put, Range, Store, prefix_end
@@ -46,12 +47,9 @@ GRPC_PORT: Final = "wherry.io/grpc-port"
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 _SERVICE_NAME = "kubernetes.io/service-name"
 
-_PRIORITY_CLASSES = {
-    "system-node-critical": (2_000_001_000, "For pods that their node does not work without."),
-    "system-cluster-critical": (
-        2_000_000_000,
-        "For pods that the cluster does not work without, on whichever node.",
-    ),
+_WHAT_FOR = {
+    "system-node-critical": "For pods that their node does not work without.",
+    "system-cluster-critical": "For pods that the cluster does not work without, on whichever node.",
 }
 
 Object = dict[str, Any]
@@ -92,8 +90,12 @@ def first_objects(config: BootstrapConfig) -> list[tuple[Kind, str, Object]]:
         (kinds.NAMESPACE, "", {"metadata": {"name": name}}) for name in _NAMESPACES
     ]
     objects += [
-        (kinds.PRIORITY_CLASS, "", {"metadata": {"name": name}, "value": value, "description": why})
-        for name, (value, why) in _PRIORITY_CLASSES.items()
+        (
+            kinds.PRIORITY_CLASS,
+            "",
+            {"metadata": {"name": name}, "value": value, "description": _WHAT_FOR[name]},
+        )
+        for name, value in SYSTEM_CLASSES.items()
     ]
     network = {"metadata": {"name": "config"}, **config.network}
     objects.append((kinds.NETWORK_CONFIG, "", network))

@@ -13,6 +13,7 @@ import orjson
 
 from wherry.api.errors import BadRequestError, InvalidError, TooLargeError
 from wherry.apiserver.nesting import MAX_DEPTH, depth
+from wherry.apiserver.schema.scalar import json_type
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED_BYTES = 3 * 1024 * 1024
@@ -77,12 +78,6 @@ def json_equal(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(json_equal, one, other))
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
-
-
-def json_type(value: Any) -> str:
-    """Return what Go calls a JSON value that it cannot decode."""
-    names = {dict: "object", list: "array", str: "string", bool: "bool", type(None): "null"}
-    return names.get(type(value), "number")
 
 
 def _rejected() -> InvalidError:

@@ -29,6 +29,8 @@ class Resource:
     subresources: tuple[Subresource, ...] = ()
     field_selectors: tuple[str, ...] = ()
     """Dotted paths served besides metadata.name and metadata.namespace."""
+    unknown_field_words: str = "field label not supported: {path}"
+    """What is said of another path, where the kind serves any of its own."""
     verbs: tuple[str, ...] = ALL_VERBS
     stored_as: Kind | None = None
     """The kind whose objects these are, in another version or group (`versions` converts)."""
@@ -50,13 +52,11 @@ class Resource:
     def unknown_field(self, path: str) -> str:
         """Return what is said of a field selector that is not served.
 
-        Kinds that serve more than name and namespace say it in words of their own.
+        Kinds that serve no more than name and namespace have words in common.
         """
         if not self.field_selectors:
             return f'"{path}" is not a known field selector: only "metadata.name", "metadata.namespace"'
-        if self.kind.kind == "Job":
-            return f'field label "{path}" not supported for Job'
-        return f"field label not supported: {path}"
+        return self.unknown_field_words.format(path=path)
 
     def owns(self, key: bytes) -> bool:
         """Tell whether a key below the prefix is one of this resource's own objects.

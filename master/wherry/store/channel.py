@@ -17,8 +17,6 @@ _DIAL_S: Final = 2.0
 _PENALTY_S: Final = 1.0  # an endpoint that did not answer is passed over for so long
 _MAX_QUEUED: Final = 64  # frames of a watch that wait for the consumer
 _LOOK_S: Final = 0.1  # by so much a request's timeout may be late
-
-
 _NOBODY: Final = (None, 0.0)  # who asked has given up
 
 

@@ -38,7 +38,13 @@ from wherry.agent.projection import MountError
 from wherry.agent.resize import NodeSize, promised, wanted
 from wherry.agent.runtime import RuntimePod, RuntimeRefusedError
 from wherry.agent.runtime_config import PodRef
-from wherry.agent.sync import ending, resize_key, sync_pod
+from wherry.agent.standing import (
+    ending,
+)
+from wherry.agent.sync import (
+    resize_key,
+    sync_pod,
+)
 from wherry.agent.views import Container, Pod
 from wherry.api.errors import StatusError, UnavailableError, WherryError
 from wherry.api.objects import ResourceRequirements

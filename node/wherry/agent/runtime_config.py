@@ -6,8 +6,6 @@ from typing import Final
 
 BACKOFF_ANNOTATION: Final = "wherry.io/restart-backoff-seconds"
 """On a container: how long its successor will have to wait (see `sync`)."""
-
-
 INIT_ANNOTATION: Final = "wherry.io/init-container"
 """On a container that is expected to end; the hollow runtime lets it."""
 

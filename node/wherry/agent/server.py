@@ -27,9 +27,11 @@ from wherry.agent.runtime import (
     ContainerState,
     RuntimeRefusedError,
 )
+from wherry.agent.standing import (
+    restarts,
+)
 from wherry.agent.streaming import splice
 from wherry.agent.summary import resource_metrics, summary
-from wherry.agent.sync import restarts
 from wherry.agent.usage import Usage, UsageMeter
 from wherry.api.clock import Clock
 from wherry.api.errors import (

@@ -15,15 +15,17 @@ from wherry.agent.resize import actual
 from wherry.agent.resize import wanted as resizes
 from wherry.agent.resources import qos_class
 from wherry.agent.runtime import ContainerRecord, ContainerState
-from wherry.agent.sync import (
+from wherry.agent.standing import (
     ending,
     init_restarts,
     initialized,
     newest,
-    resize_key,
     restart_at,
     restarts,
     usable_sandbox,
+)
+from wherry.agent.sync import (
+    resize_key,
 )
 from wherry.agent.views import Container, ContainerStatus, Pod
 from wherry.api.times import format_time

@@ -12,20 +12,20 @@ from typing import Final, NamedTuple
 
 from wherry.api.errors import InvalidSelectorError
 
+QUALIFIED: Final = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
+LABEL_VALUE: Final = rf"({QUALIFIED})?"
 QUALIFIED_TEXT: Final = (
     "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
     "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
-    "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+    f"validation is '{QUALIFIED}')"
 )
 LABEL_VALUE_TEXT: Final = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or "
     "'.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  "
-    "or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+    f"or '12345', regex used for validation is '{LABEL_VALUE}')"
 )
-_KEY: Final = re.compile(
-    r"(?:[A-Za-z0-9](?:[-A-Za-z0-9.]*[A-Za-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?"
-)
-_VALUE: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
+_KEY: Final = re.compile(rf"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?/)?{QUALIFIED}")
+_VALUE: Final = re.compile(LABEL_VALUE)
 _NUMBER: Final = re.compile(r"[-+]?[0-9]+")
 _WORD: Final = re.compile(r"[ \t\r\n]*(==|!=|[=!(),<>]|[^ \t\r\n=!(),<>]+|$)")
 _LONGEST_NUMBER: Final = 20

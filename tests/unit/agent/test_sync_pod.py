@@ -25,7 +25,12 @@ from wherry.agent.plan import (
 )
 from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox
 from wherry.agent.runtime_config import BACKOFF_ANNOTATION
-from wherry.agent.sync import initialized, sync_pod
+from wherry.agent.standing import (
+    initialized,
+)
+from wherry.agent.sync import (
+    sync_pod,
+)
 from wherry.agent.views import Pod
 
 NOW = 200.0

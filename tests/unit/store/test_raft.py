@@ -221,15 +221,21 @@ def test_a_wiped_member_is_given_everything_before_it_may_vote() -> None:
     run(main())
 
 
+async def one_is_late() -> tuple["SimCluster[int]", "SimMember[int]", "SimMember[int]"]:
+    """Return a leader whose log begins behind 1, and a member that has stopped and has nothing."""
+    world = cluster(snapshot_count=10)
+    leader = await world.leader()
+    late = others(world, leader)[0]
+    await world.kill(late.name)
+    late.disk.wipe()
+    for first in range(1, 200, 10):
+        await propose(leader, *range(first, first + 10))
+    return world, leader, late
+
+
 def test_an_empty_member_gets_a_snapshot_and_the_log_behind_it() -> None:
     async def main() -> None:
-        world = cluster(snapshot_count=10)
-        leader = await world.leader()
-        late = others(world, leader)[0]
-        await world.kill(late.name)
-        late.disk.wipe()
-        for first in range(1, 200, 10):
-            await propose(leader, *range(first, first + 10))
+        world, leader, late = await one_is_late()
         assert node(leader).log_length < 150, "snapshots shorten the log"
         world.start(late.name)
         await until(lambda: late.machine.log == list(range(1, 201)))
@@ -257,13 +263,7 @@ def test_a_damaged_newest_snapshot_costs_nothing() -> None:
 
 def test_nobody_is_sent_a_damaged_snapshot_for_ever() -> None:
     async def main() -> None:
-        world = cluster(snapshot_count=10)
-        leader = await world.leader()
-        late = others(world, leader)[0]
-        await world.kill(late.name)
-        late.disk.wipe()
-        for first in range(1, 200, 10):
-            await propose(leader, *range(first, first + 10))
+        world, leader, late = await one_is_late()
         damaged = snapshots(leader.disk)[-1]
         leader.disk.corrupt(damaged.name, 40)
         world.start(late.name)
@@ -277,13 +277,7 @@ def test_nobody_is_sent_a_damaged_snapshot_for_ever() -> None:
 
 def test_a_snapshot_damaged_on_its_way_is_sent_again() -> None:
     async def main() -> None:
-        world = cluster(snapshot_count=10)
-        leader = await world.leader()
-        late = others(world, leader)[0]
-        await world.kill(late.name)
-        late.disk.wipe()
-        for first in range(1, 200, 10):
-            await propose(leader, *range(first, first + 10))
+        world, leader, late = await one_is_late()
         newest = snapshots(leader.disk)[-1]
         whole = leader.disk.read(newest.name)
         world.start(late.name)

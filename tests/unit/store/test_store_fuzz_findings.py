@@ -5,11 +5,10 @@ from random import Random
 
 import pytest
 from store_files import put
-from store_members import cluster, core, learn, node, others, promote, propose, settled
+from store_members import cluster, core, learn, node, others, promote, propose, settled, tell
 from store_sim import SimDisk
 from virtual_loop import run, until
 
-from wherry.store.join import told
 from wherry.store.membership import MemberInfo, decode
 from wherry.store.raft import message as msg
 from wherry.store.raft.core import COMMAND
@@ -81,9 +80,7 @@ def test_who_began_alone_and_lost_its_disk_does_not_lead_by_its_old_log() -> Non
         first.disk.wipe()
         leader = await world.leader()
         configuration = node(leader).configuration
-        info = configuration.named("a")
-        assert info is not None
-        world.joined["a"] = told(configuration, info)
+        tell(world, "a", configuration)
         world.network.partition({"a"}, {"b", "c"})
         world.start("a")
         await until(lambda: core(first) is not None)
@@ -129,9 +126,7 @@ def test_everybody_in_a_configuration_of_the_past_is_not_everybody() -> None:
         await world.kill("c")
         await world.kill("a")
         first.disk.wipe()
-        info = configuration.named("a")
-        assert info is not None
-        world.joined["a"] = told(configuration, info)
+        tell(world, "a", configuration)
         world.network.heal()
         world.start("a")
         await asyncio.sleep(10)

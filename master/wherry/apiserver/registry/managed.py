@@ -18,11 +18,11 @@ from wherry.api.errors import (
 from wherry.api.kinds import Kind
 from wherry.api.times import format_time
 from wherry.apiserver.apply import Tracker, problems
-from wherry.apiserver.patch import json_type
 from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.resources import SCALE_VIEW, Resource
 from wherry.apiserver.schema import Refuse
+from wherry.apiserver.schema.scalar import json_type
 from wherry.apiserver.verbs import Context
 
 Object = dict[str, Any]

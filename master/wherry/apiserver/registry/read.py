@@ -58,8 +58,8 @@ _PAGE_TOO_OLD = (
     "the time the first chunk was returned and now may show up in the list."
 )
 _REVISION_TOO_OLD = "The resourceVersion for the provided list is too old."
-_NOW = -1
 _LONGEST_REVISION = 20  # digits; Python reads no number of thousands
+_NOW = -1
 """The revision of a token that goes on with what is there when it is used."""
 
 

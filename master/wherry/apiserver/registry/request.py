@@ -15,10 +15,11 @@ from wherry.api.errors import (
 )
 from wherry.api.kinds import Kind
 from wherry.apiserver.go import go_value
-from wherry.apiserver.patch import json_patch, json_type, merge_patch
+from wherry.apiserver.patch import json_patch, merge_patch
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.schema import GVK, Problem, Refuse
+from wherry.apiserver.schema.scalar import json_type
 from wherry.apiserver.strategic import strategic_merge_patch
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.verbs import DeleteOptions

@@ -1,5 +1,7 @@
 """Rows of what runs pods, and of what limits and orders them."""
 
+from dataclasses import replace
+
 from wherry.api import kinds
 from wherry.apiserver.resource import ALL, SCALE, STATUS, Resource, stored
 
@@ -10,7 +12,10 @@ ROWS: tuple[Resource, ...] = (
     stored(kinds.REPLICA_SET, ("rs",), ALL, (STATUS, SCALE), ("status.replicas",)),
     stored(kinds.STATEFUL_SET, ("sts",), ALL, (STATUS, SCALE)),
     stored(kinds.CRON_JOB, ("cj",), ALL, (STATUS,)),
-    stored(kinds.JOB, (), ALL, (STATUS,), ("status.successful",)),
+    replace(
+        stored(kinds.JOB, (), ALL, (STATUS,), ("status.successful",)),
+        unknown_field_words='field label "{path}" not supported for Job',
+    ),
     stored(kinds.HORIZONTAL_POD_AUTOSCALER, ("hpa",), ALL, (STATUS,)),
     stored(kinds.POD_DISRUPTION_BUDGET, ("pdb",), (), (STATUS,)),
     stored(kinds.PRIORITY_CLASS, ("pc",)),

@@ -10,8 +10,9 @@ What is stored was checked here: one pod with `image: true` makes every Go clien
 pods fail, because it cannot decode the answer.
 """
 
-from wherry.apiserver.schema.check import Problem, Refuse, Schema, get_schema, normalize
+from wherry.apiserver.schema.check import Refuse, Schema, get_schema, normalize
 from wherry.apiserver.schema.definitions import GVK, Definitions, gvk_of
+from wherry.apiserver.schema.problem import Problem
 
 __all__ = [
     "GVK",

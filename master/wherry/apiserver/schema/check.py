@@ -6,19 +6,15 @@ that the type does not have (`unknown`). Normalising means what decoding into Go
 does upstream: nulls and unknown fields disappear, numbers become quantities, times become
 UTC. An entry of a struct's table is `(accepted type, check)`: values of exactly the accepted
 Python type need no call, which is most of them.
-
-A path is a chain `(parent path, key)`, so that walking costs one tuple a container and text
-is made only for what goes wrong.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from wherry.api.errors import BadRequestError, InternalError, StatusError
 from wherry.api.kinds import Kind
-from wherry.apiserver.schema import scalar, unstructured
+from wherry.apiserver.schema import scalar
 from wherry.apiserver.schema.definitions import (
     GVK,
     INT_OR_STRING,
@@ -28,68 +24,22 @@ from wherry.apiserver.schema.definitions import (
     Definitions,
     gvk_of,
 )
+from wherry.apiserver.schema.problem import (
+    MapKey,
+    Path,
+    Problem,
+    Report,
+    format_path,
+    go_type_of,
+    mismatch,
+)
 
-Path = tuple[Any, Any] | None
 _MAX_UNKNOWN = 100
-
-
-class Problem(NamedTuple):
-    """A value of the wrong type: where it stands and what Go's decoder says about it.
-
-    `converted` is what the converter says that decodes strategic merge patches, where that differs.
-    """
-
-    field: str
-    message: str
-    converted: str = ""
-
-
-class MapKey(str):
-    """A step of a path into a map; unlike a field's name it is not part of a Go field path."""
-
-    __slots__ = ()
-
-
-@dataclass(slots=True)
-class Report:
-    """What one walk over an object found."""
-
-    problems: list[Problem] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
 
 
 Check = Callable[[Any, Path, Report], Any]
 Refuse = Callable[[Kind | GVK, Problem], StatusError]
 Entry = tuple[type | None, Check]
-
-
-def _steps(path: Path) -> list[Any]:
-    steps: list[Any] = []
-    while path is not None:
-        path, key = path
-        steps.append(key)
-    return steps[::-1]
-
-
-def format_path(path: Path) -> str:
-    """Return `spec.containers[0].image`."""
-    text = "".join(f"[{s}]" if isinstance(s, int) else f".{s}" for s in _steps(path))
-    return text.removeprefix(".")
-
-
-def _go_path(path: Path) -> str:
-    return ".".join(s for s in _steps(path) if isinstance(s, str) and not isinstance(s, MapKey))
-
-
-def _mismatch(report: Report, value: Any, path: Path, owner: str, go_type: str) -> None:
-    what = scalar.json_type(value)
-    if go_type.startswith(("int", "float")) and what == "number":
-        what = f"number {value}"
-    where = _go_path(path)
-    target = f"Go struct field {owner}.{where}" if where else "Go value"
-    message = f"json: cannot unmarshal {what} into {target} of type {go_type}"
-    converted = unstructured.refusal(value, go_type)
-    report.problems.append(Problem(format_path(path), message, converted))
 
 
 class Compiler:
@@ -131,12 +81,12 @@ class Compiler:
 
     def _list(self, items: dict[str, Any], owner: str) -> Check:
         accepted, check = self.entry(items, owner)
-        go_type = f"[]{_go_type(items)}"
+        go_type = f"[]{go_type_of(items)}"
         zero = _zero(items, self._definitions)
 
         def check_list(value: Any, path: Path, report: Report) -> Any:
             if type(value) is not list:
-                _mismatch(report, value, path, owner, go_type)
+                mismatch(report, value, path, owner, go_type)
                 return value
             return [
                 item
@@ -149,12 +99,12 @@ class Compiler:
 
     def _map(self, values: dict[str, Any], owner: str) -> Check:
         accepted, check = self.entry(values, owner)
-        go_type = f"map[string]{_go_type(values)}"
+        go_type = f"map[string]{go_type_of(values)}"
         zero = _zero(values, self._definitions)
 
         def check_map(value: Any, path: Path, report: Report) -> Any:
             if type(value) is not dict:
-                _mismatch(report, value, path, owner, go_type)
+                mismatch(report, value, path, owner, go_type)
                 return value
             return {
                 key: item
@@ -181,7 +131,7 @@ def _struct(compiler: Compiler, owner: str, properties: dict[str, Any]) -> Check
 
     def check_struct(value: Any, path: Path, report: Report) -> Any:
         if type(value) is not dict:
-            _mismatch(report, value, path, owner, owner)
+            mismatch(report, value, path, owner, owner)
             return value
         out = {}
         for key, item in value.items():
@@ -214,7 +164,7 @@ def _scalar(kind: str | None, form: str, owner: str) -> Entry:
 
 def _leaf(owner: str, go_type: str) -> Check:
     def check(value: Any, path: Path, report: Report) -> Any:
-        _mismatch(report, value, path, owner, go_type)
+        mismatch(report, value, path, owner, go_type)
         return value
 
     return check
@@ -225,7 +175,7 @@ def _integer(owner: str, go_type: str) -> Check:
 
     def check(value: Any, path: Path, report: Report) -> Any:
         if type(value) is not int or not -limit <= value < limit:
-            _mismatch(report, value, path, owner, go_type)
+            mismatch(report, value, path, owner, go_type)
         return value
 
     return check
@@ -234,7 +184,7 @@ def _integer(owner: str, go_type: str) -> Check:
 def _number(owner: str) -> Check:
     def check(value: Any, path: Path, report: Report) -> Any:
         if type(value) is not int:
-            _mismatch(report, value, path, owner, "float64")
+            mismatch(report, value, path, owner, "float64")
         return value
 
     return check
@@ -278,31 +228,12 @@ def _int_or_string(value: Any, path: Path, report: Report) -> Any:
 
 def _object(value: Any, path: Path, report: Report) -> Any:
     if type(value) is not dict:
-        _mismatch(report, value, path, "", "map[string]interface {}")
+        mismatch(report, value, path, "", "map[string]interface {}")
     return value
 
 
 def _anything(value: Any, path: Path, report: Report) -> Any:  # noqa: ARG001  (a Check)
     return value
-
-
-def _go_type(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        parts = schema["$ref"].split(".")
-        return f"{parts[-2]}.{parts[-1]}"
-    kind, form = schema.get("type"), schema.get("format", "")
-    if kind == "integer":
-        return form or "int64"
-    if kind == "array":
-        return f"[]{_go_type(schema['items'])}"
-    if kind == "object" and "additionalProperties" in schema:
-        return f"map[string]{_go_type(schema['additionalProperties'])}"
-    names = {
-        "string": "[]uint8" if form == "byte" else "string",
-        "boolean": "bool",
-        "number": "float64",
-    }
-    return names.get(kind or "", "interface {}")
 
 
 def _zero(schema: dict[str, Any], definitions: Definitions) -> Any:
@@ -334,10 +265,6 @@ class Schema:
     def check_types(self, kind: Kind | GVK, obj: Any) -> list[Problem]:
         """Return every value of a wrong type."""
         return self._walk(kind, obj)[1].problems
-
-    def unknown_fields(self, kind: Kind | GVK, obj: Any) -> list[str]:
-        """Return the paths of the fields that the kind does not have."""
-        return self._walk(kind, obj)[1].unknown
 
     def normalize(
         self,

@@ -1,18 +1,20 @@
 """PriorityClass and RuntimeClass: what a pod names, and the server looks up."""
 
+from typing import Final
+
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.formats import need, option, quantities, unchanged
+from wherry.apiserver.strategy.formats import PREEMPTION, need, option, quantities, unchanged
 from wherry.apiserver.strategy.pod.scheduling import validate_toleration
 
 _HIGHEST_OF_USERS = 1_000_000_000
-_SYSTEM_CLASSES: dict[str, int] = {
+SYSTEM_CLASSES: Final[dict[str, int]] = {
     "system-node-critical": 2_000_001_000,
     "system-cluster-critical": 2_000_000_000,
 }
+"""Every cluster has them; their names and numbers are nobody else's."""
 _RESERVED = "priority class names with 'system-' prefix are reserved for system use only"
-_PREEMPTION = ("PreemptLowerPriority", "Never")
 
 
 class PriorityClassStrategy(Strategy):
@@ -37,7 +39,7 @@ class PriorityClassStrategy(Strategy):
         elif value > _HIGHEST_OF_USERS:
             detail = f"maximum allowed value of a user defined priority is {_HIGHEST_OF_USERS}"
             wrong.append(fields.forbidden("value", detail))
-        return wrong + option("", obj, "preemptionPolicy", _PREEMPTION)
+        return wrong + option("", obj, "preemptionPolicy", PREEMPTION)
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep number and policy: pods have them already."""
@@ -48,10 +50,10 @@ class PriorityClassStrategy(Strategy):
 
 
 def _not_systems(name: str, value: int, *, default: bool) -> str:
-    if name not in _SYSTEM_CLASSES:
+    if name not in SYSTEM_CLASSES:
         return f"{name} is not a known system priority class"
-    if value != _SYSTEM_CLASSES[name]:
-        return f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
+    if value != SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {SYSTEM_CLASSES[name]}"
     return f"globalDefault of {name} PriorityClass must be false" if default else ""
 
 

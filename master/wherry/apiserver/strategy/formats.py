@@ -16,6 +16,7 @@ from wherry.apiserver.strategy import fields, names
 Object = dict[str, Any]
 
 PROTOCOLS: Final = ("SCTP", "TCP", "UDP")
+PREEMPTION: Final = ("PreemptLowerPriority", "Never")
 NOT_NEGATIVE: Final = "must be greater than or equal to 0"
 POSITIVE: Final = "must be greater than 0"
 PORT_RANGE: Final = "must be between 1 and 65535, inclusive"

@@ -8,7 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
 
 from wherry.api.errors import Cause
-from wherry.api.label_grammar import LABEL_VALUE_TEXT, QUALIFIED_TEXT
+from wherry.api.label_grammar import (
+    LABEL_VALUE,
+    LABEL_VALUE_TEXT,
+    QUALIFIED,
+    QUALIFIED_TEXT,
+)
 from wherry.apiserver.strategy import fields
 
 NameRule = Callable[[str], Sequence[str]]
@@ -16,8 +21,6 @@ NameRule = Callable[[str], Sequence[str]]
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_LABEL_VALUE = rf"({_QUALIFIED})?"
 _CONFIG_KEY = r"[-._a-zA-Z0-9]+"
 _ENV = r"[ -<>-~]+"
 _HEADER = r"[-A-Za-z0-9]+"
@@ -26,8 +29,8 @@ _PORT_NAME = r"[-a-z0-9]+"
 _LABEL_RE = re.compile(_LABEL)
 _LABEL_1035_RE = re.compile(_LABEL_1035)
 _SUBDOMAIN_RE = re.compile(_SUBDOMAIN)
-_QUALIFIED_RE = re.compile(_QUALIFIED)
-_LABEL_VALUE_RE = re.compile(_LABEL_VALUE)
+_QUALIFIED_RE = re.compile(QUALIFIED)
+_LABEL_VALUE_RE = re.compile(LABEL_VALUE)
 _CONFIG_KEY_RE = re.compile(_CONFIG_KEY)
 _ENV_RE = re.compile(_ENV)
 _HEADER_RE = re.compile(_HEADER)

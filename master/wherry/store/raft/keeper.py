@@ -186,6 +186,7 @@ class Keeper(Generic[R]):
         self._forget_old()
 
     def _refuse(self, member: str, damaged: SnapshotId) -> None:
+        """Tell the leader that what it sent is damaged; as a new disk does, it confirms no reads."""
         core = self._core()
         if core is not None:
             ack = msg.SnapshotAck(

@@ -1,8 +1,8 @@
 """One Raft member in an event loop: the class that everybody else uses.
 
 The same code runs in production and in the simulator; loop, link, disk and chance are given.
-There is no thread: rounds come when something is due (`_arrange`), and whatever was proposed,
-acknowledged or received in one turn of the loop is handled together in the next (`wake`). So
+There is no thread: rounds come when something is due (`rounds.py`), and whatever was proposed,
+acknowledged or received in one turn of the loop is handled together in the next. So
 a batch costs one message for each follower and one fdatasync.
 
 Whatever fails in here ends `run()`: a member that cannot write its log, or that cannot apply
@@ -25,6 +25,7 @@ from wherry.store.raft.keeper import Keeper
 from wherry.store.raft.link import PeerLink
 from wherry.store.raft.machine import Joined, Lost, Machine, RaftConfig
 from wherry.store.raft.reconfigure import MembersReply, base_of
+from wherry.store.raft.rounds import Rounds
 from wherry.store.raft.transfer import Transfers
 from wherry.store.raft.wal import Wal
 
@@ -81,8 +82,7 @@ class RaftNode(Generic[R]):
         self._core: RaftCore[R] | None = None
         self._wal: Wal | None = None
         self._failure: asyncio.Future[None] | None = None
-        self._woken = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._rounds = Rounds(config.tick_s, self._due, self._flush)
         self._applied = 0
         self._waiting: list[tuple[int, ReadReply]] = []
         self._keeper = Keeper(config, machine, disk, link, lambda: self._core, self._installed)
@@ -254,44 +254,20 @@ class RaftNode(Generic[R]):
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
-
-    def _arrange(self, core: "RaftCore[R]") -> None:
-        """Have a round when the next thing is due. A timer that is early is left as it is.
-
-        For a follower's deadline moves with every sign of life of the leader: so it wakes
-        once in a while to see that, and not ten times a second.
-        """
-        loop = asyncio.get_running_loop()
-        due = max(core.due(), loop.time()) + self.config.tick_s
-        if self._timer is not None:
-            if self._timer.when() <= due and self._timer.when() > loop.time():
-                return
-            self._timer.cancel()
-        self._timer = loop.call_at(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        core, self._timer = self._core, None
-        if core is None:
-            return
-        if core.due() > asyncio.get_running_loop().time():
-            self._arrange(core)
-        else:
-            self._flush()
+            self._rounds.end()
 
     def wake(self) -> None:
-        """Have what was queued in this turn of the loop handled in the next."""
-        if not self._woken:
-            self._woken = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        """See `rounds.Rounds.wake`."""
+        self._rounds.wake()
 
     def wake_after_sending(self) -> None:
         """See `core.Owner`: connections write in the next turn of the loop, we go on in the one after."""
         asyncio.get_running_loop().call_soon(self.wake)
 
+    def _due(self) -> float | None:
+        return self._core.due() if self._core is not None else None
+
     def _flush(self) -> None:
-        self._woken = False
         core = self._core
         if core is None:
             return
@@ -308,7 +284,7 @@ class RaftNode(Generic[R]):
             self._fail(error)
             return
         self._keeper.look(core.applied)
-        self._arrange(core)
+        self._rounds.arrange()
 
     def _serve_waiting(self) -> None:
         if self._waiting:

@@ -244,7 +244,7 @@ class Wal:
     def _stamp(self) -> None:
         """Say when this is written. The file's own time says when the member was last started."""
         self._news = False
-        now_ms = int(self._now() * 1000) if self._now is not None else 0
+        now_ms = max(0, int(self._now() * 1000)) if self._now is not None else 0
         if abs(now_ms - self.written_ms) >= _STAMP_MS:
             self.written_ms = now_ms
             self._record(TIME, now_ms)

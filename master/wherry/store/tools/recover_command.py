@@ -11,13 +11,13 @@ import click
 import msgspec
 
 from wherry.api.errors import ConfigError
+from wherry.api.times import format_time
 from wherry.store.net import parse_cluster
 from wherry.store.replica import cluster_id
 from wherry.store.tools import recovery
 from wherry.store.tools.files import held, in_use
 from wherry.store.tools.rebuild import DEFAULT_BUMP, restore
 from wherry.store.tools.recovery import Choice, Survivor
-from wherry.store.tools.words import written
 
 _directory = click.Path(file_okay=False, path_type=Path)
 _file = click.Path(dir_okay=False, path_type=Path)
@@ -172,7 +172,7 @@ def _row(one: Survivor) -> tuple[str, ...]:
         str(one.committed),
         str(one.revision),
         str(one.keys),
-        written(one.written_at) + (" (of the file)" if one.of_file else ""),
+        format_time(one.written_at) + (" (of the file)" if one.of_file else ""),
     )
 
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+from wherry.api.times import format_time
 from wherry.store import membership
 from wherry.store.entry import (
     Alarm,
@@ -108,14 +108,9 @@ def _record(kind: int, a: int, b: int, payload: bytes) -> str:
         FIRST: f"the entries before {a} are in a snapshot: no longer needed",
         RESET: f"a snapshot took the place of all entries up to {a} of term {b}",
         NEXT: "the log goes on in the next segment",
-        TIME: f"written at {written(a / 1000)}",
+        TIME: f"written at {format_time(a / 1000)}",
         VOTER: "it has caught up: from here on its vote counts as any other",
     }.get(kind, f"of a newer version; a={a} b={b}")
-
-
-def written(seconds: float) -> str:
-    """Return a time, in seconds since 1970, as people read it, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def describe_command(payload: bytes) -> str:

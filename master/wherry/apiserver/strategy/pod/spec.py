@@ -5,7 +5,7 @@ from typing import Any
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
-from wherry.apiserver.strategy.formats import check_ip, in_range, not_negative, option
+from wherry.apiserver.strategy.formats import PREEMPTION, check_ip, in_range, not_negative, option
 from wherry.apiserver.strategy.names import NameRule
 from wherry.apiserver.strategy.pod.container import (
     Surroundings,
@@ -23,7 +23,6 @@ Object = dict[str, Any]
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _MOST_ACTIVE_DEADLINE = (1 << 31) - 1
 _OS = ("linux", "windows")
-_PREEMPTION = ("PreemptLowerPriority", "Never")
 _NAMES: tuple[tuple[str, NameRule], ...] = (
     ("serviceAccountName", names.dns1123_subdomain),
     ("nodeName", names.dns1123_subdomain),
@@ -83,7 +82,7 @@ def validate_spec(path: str, spec: Object) -> list[Cause]:
     wrong += _names(path, spec)
     wrong += _numbers(path, spec)
     wrong += _aliases(f"{path}.hostAliases", spec.get("hostAliases", []))
-    wrong += option(path, spec, "preemptionPolicy", _PREEMPTION)
+    wrong += option(path, spec, "preemptionPolicy", PREEMPTION)
     if "os" in spec:
         wrong += _os(f"{path}.os", spec["os"])
     if spec.get("overhead"):
