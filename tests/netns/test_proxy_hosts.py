@@ -273,6 +273,56 @@ async def udp_ask(client: socket.socket, address: str, port: int) -> str:
         return type(error).__name__
 
 
+def test_a_tcp_client_leaves_an_endpoint_that_never_answered(tmp_path: Path) -> None:
+    """One connection is asked for, and the endpoint is lost: what is sent again goes elsewhere."""
+
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            await w.service("web", "10.96.0.20")
+            await w.endpoints("web", w.b)
+            await w.programmed(f"--to-destination {w.b.address}:8080")
+            await w.b.sh("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "8080", "-j", "DROP")
+            table = NetlinkConntrack(w.hosts[0].thread)
+
+            async def leads_to(place: Place) -> bool:
+                asked = [f for f in await table.read() if f.destination == "10.96.0.20"]
+                return [(f.protocol, f.answered_by) for f in asked] == [("tcp", place.address)]
+
+            asking = asyncio.create_task(w.client.ask("10.96.0.20", 80, timeout_s=90))
+            await eventually(lambda: leads_to(w.b), what="a connection nobody answers")
+            await w.endpoints("web", w.a)
+            assert await asking == f"a {w.client.address}"
+
+    asyncio.run(main())
+
+
+def test_a_tcp_connection_that_stands_keeps_its_endpoint(tmp_path: Path) -> None:
+    """A pod that is no endpoint any more finishes what it began."""
+
+    async def main() -> None:
+        async with world(tmp_path) as w:
+            server = await w.b.call(socket.create_server, (w.b.address, 9090))
+            with server:
+                await w.service("web", "10.96.0.20")
+                await w.endpoints("web", w.b, port=9090)
+                await w.programmed(f"--to-destination {w.b.address}:9090")
+                client = await w.client.call(socket.create_connection, ("10.96.0.20", 80), 30)
+                with client:
+                    server.settimeout(30)
+                    accepted, _ = await asyncio.to_thread(server.accept)
+                    with accepted:
+                        await w.endpoints("web", w.a)
+                        await w.programmed(f"--to-destination {w.a.address}:8080")
+                        table = NetlinkConntrack(w.hosts[0].thread)
+                        assert [
+                            f for f in await table.read() if f.destination == "10.96.0.20"
+                        ] == []
+                        accepted.sendall(b"finished")
+                        assert await asyncio.to_thread(client.recv, 200) == b"finished"
+
+    asyncio.run(main())
+
+
 def test_drift_is_repaired_and_foreign_rules_are_left_alone(tmp_path: Path) -> None:
     async def main() -> None:
         async with world(tmp_path) as w:

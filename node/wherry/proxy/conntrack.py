@@ -9,20 +9,20 @@ from typing import Any, Final, Protocol
 
 from pyroute2 import NFCTSocket
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
+from pyroute2.netlink.nfnetlink.nfctsocket import IPS_SEEN_REPLY, NFCTAttrTuple
 
 from wherry.host.thread import HostError, HostThread
 from wherry.proxy.stale import Flow
 
-_UDP: Final = 17
+_NUMBERS: Final = {"tcp": 6, "udp": 17}
 _ENOENT: Final = 2
 
 
 class Conntrack(Protocol):
-    """UDP entries of the host. Every method raises `HostError`."""
+    """Entries of the host. Every method raises `HostError`."""
 
-    async def udp_flows(self) -> list[Flow]:
-        """Return all entries."""
+    async def read(self) -> list[Flow]:
+        """Return all of UDP, and those of TCP that nobody has answered."""
         ...
 
     async def delete(self, flows: Iterable[Flow]) -> None:
@@ -36,8 +36,8 @@ class NetlinkConntrack:
     def __init__(self, host: HostThread) -> None:
         self._host = host
 
-    async def udp_flows(self) -> list[Flow]:
-        """Dump the table and keep what is UDP over IPv4."""
+    async def read(self) -> list[Flow]:
+        """Dump the parts of the table, IPv4's."""
         return await self._host.call(_guarded, _dump)
 
     async def delete(self, flows: Iterable[Flow]) -> None:
@@ -51,7 +51,7 @@ class FakeConntrack:
     def __init__(self) -> None:
         self.flows: list[Flow] = []
 
-    async def udp_flows(self) -> list[Flow]:
+    async def read(self) -> list[Flow]:
         """Return a copy."""
         return list(self.flows)
 
@@ -70,23 +70,36 @@ def _guarded(function: Any, *args: Any) -> Any:
 
 
 def _dump(table: Any) -> list[Flow]:
-    found = []
-    for entry in list(table.dump()):
-        asked, answer = _tuple(entry, "CTA_TUPLE_ORIG"), _tuple(entry, "CTA_TUPLE_REPLY")
-        if asked is not None and answer is not None:
-            source, source_port, destination, destination_port = asked
-            found.append(
-                Flow(source, source_port, destination, destination_port, answer[0], answer[1])
-            )
-    return found
+    # The kernel filters (a busy host has many connections that stand); one older than Linux 5.15
+    # does not, so the answers are looked at too.
+    udp = list(table.dump(tuple_orig=NFCTAttrTuple(proto=_NUMBERS["udp"])))
+    unanswered = list(table.dump(status=0, status_mask=IPS_SEEN_REPLY))
+    found = [_flow(entry, "udp") for entry in udp]
+    found += [
+        _flow(entry, "tcp")
+        for entry in unanswered
+        if not entry.get_attr("CTA_STATUS") & IPS_SEEN_REPLY
+    ]
+    return [flow for flow in found if flow is not None]
 
 
-def _tuple(entry: Any, name: str) -> tuple[str, int, str, int] | None:
-    """Return (source, port, destination, port) of a UDP entry over IPv4, else None."""
+def _flow(entry: Any, protocol: str) -> Flow | None:
+    """Return an entry of that protocol over IPv4, None for any other."""
+    asked, answer = (
+        _tuple(entry, name, protocol) for name in ("CTA_TUPLE_ORIG", "CTA_TUPLE_REPLY")
+    )
+    if asked is None or answer is None:
+        return None
+    return Flow(protocol, *asked, answer[0], answer[1])
+
+
+def _tuple(entry: Any, name: str, protocol: str) -> tuple[str, int, str, int] | None:
+    """Return (source, port, destination, port)."""
     part = entry.get_attr(name)
     ports = part.get_attr("CTA_TUPLE_PROTO")
     addresses = part.get_attr("CTA_TUPLE_IP")
-    if ports.get_attr("CTA_PROTO_NUM") != _UDP or not addresses.get_attr("CTA_IP_V4_SRC"):
+    number = ports.get_attr("CTA_PROTO_NUM")
+    if number != _NUMBERS[protocol] or not addresses.get_attr("CTA_IP_V4_SRC"):
         return None
     return (
         addresses.get_attr("CTA_IP_V4_SRC"),
@@ -101,7 +114,7 @@ def _delete(table: Any, flows: tuple[Flow, ...]) -> None:
         which = NFCTAttrTuple(
             saddr=flow.source,
             daddr=flow.destination,
-            proto=_UDP,
+            proto=_NUMBERS[flow.protocol],
             sport=flow.source_port,
             dport=flow.destination_port,
         )

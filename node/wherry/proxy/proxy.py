@@ -87,7 +87,7 @@ class Proxy:
         self._slices = Informer(api, kinds.ENDPOINT_SLICE, EndpointSlice, rng=rng)
         self._wake = asyncio.Event()
         self._applied: Mapping[Chain, Sequence[Rule]] | None = None
-        self._udp: tuple[Portal, ...] | None = None
+        self._cleaned_for: Sequence[Portal] | None = None
         self._error = "rules not synced yet"
         for informer in (self._services, self._slices):
             informer.add_listener(self._changed)
@@ -132,7 +132,7 @@ class Proxy:
                 self._error = ""
                 backoff.reset()
             except HostError as error:
-                self._applied = self._udp = None
+                self._applied = self._cleaned_for = None
                 self._error = str(error)
                 resync_at = self._clock.monotonic() + backoff.next_s()
                 log.warning("rules not synced: %s", error)
@@ -165,19 +165,19 @@ class Proxy:
         self._applied = after(rules, actual, owned=OWNED_CHAINS)
         if inputs:
             log.debug("rules synced: %d portals, %d inputs", len(wanted), len(inputs))
-        await self._forget_stale(tuple(p for p in wanted if p.protocol == "udp"))
+        await self._forget_stale(wanted)
 
-    async def _forget_stale(self, udp: tuple[Portal, ...]) -> None:
-        """Delete UDP entries that lead where no rule leads; after the rules, or they come back."""
-        if udp == self._udp:
+    async def _forget_stale(self, wanted: Sequence[Portal]) -> None:
+        """Delete entries that lead where no rule leads; after the rules, or they come back."""
+        if wanted == self._cleaned_for:
             return
         stale = stale_flows(
-            await self._conntrack.udp_flows(),
-            udp,
+            await self._conntrack.read(),
+            wanted,
             local_addresses=await self._host.local_addresses(),
             service_cidr=self._config.service_cidr,
         )
         if stale:
-            log.info("deleting %d stale UDP entries", len(stale))
+            log.info("deleting %d stale conntrack entries", len(stale))
             await self._conntrack.delete(stale)
-        self._udp = udp
+        self._cleaned_for = wanted

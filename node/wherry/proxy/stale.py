@@ -2,8 +2,12 @@
 
 NAT is decided by a connection's first packet. UDP has no connections: a client that keeps
 using one socket keeps its entry alive, and with it an endpoint that is gone, or, where the
-entry was made before there were endpoints, no endpoint at all. TCP needs no help: its
-connections end.
+entry was made before there were endpoints, no endpoint at all.
+
+TCP's connections end by themselves, and one that stands is left alone: its pod may be
+finishing what it began. But a SYN that nobody answered leaves an entry for two minutes; what
+the client sends again goes to the lost endpoint, and so does a new connection from the same
+port, which Linux chose again after seven seconds.
 """
 
 from collections.abc import Iterable
@@ -15,8 +19,13 @@ from wherry.proxy.portal import Portal
 
 @dataclass(frozen=True, slots=True, order=True)
 class Flow:
-    """A UDP entry: the client's packet as it came, and who answers it."""
+    """An entry: the client's packet as it came, and who answers it.
 
+    Attributes:
+        protocol: `udp`, or `tcp` for a connection that was asked for and never answered.
+    """
+
+    protocol: str
     source: str
     source_port: int
     destination: str
@@ -35,7 +44,7 @@ def stale_flows(
     """Return the entries to delete, sorted.
 
     Args:
-        flows: All UDP entries.
+        flows: UDP entries, and TCP's that nobody answered.
         portals: What the rules now say.
         local_addresses: Addresses of this host, on which node ports answer.
         service_cidr: Where cluster IPs come from: what was translated there and belongs to no
@@ -46,29 +55,25 @@ def stale_flows(
 
 
 _Address = tuple[str, int]
+_Ends = dict[tuple[str, str, int], frozenset[_Address]]
 
 
-def _ends(
-    portals: Iterable[Portal], local_addresses: frozenset[str]
-) -> dict[_Address, frozenset[_Address]]:
-    """Return who may answer, by the address that a client sends to."""
-    ends: dict[_Address, frozenset[_Address]] = {}
+def _ends(portals: Iterable[Portal], local_addresses: frozenset[str]) -> _Ends:
+    """Return who may answer, by the protocol and address that a client sends to."""
+    ends: _Ends = {}
     for portal in portals:
-        if portal.protocol != "udp":
-            continue
         allowed = frozenset((backend.address, backend.port) for backend in portal.backends)
         for address in (portal.cluster_ip, *portal.external_ips):
-            ends[(address, portal.port)] = allowed
+            ends[(portal.protocol, address, portal.port)] = allowed
         for address in local_addresses if portal.node_port else ():
-            ends[(address, portal.node_port)] = allowed
+            ends[(portal.protocol, address, portal.node_port)] = allowed
     return ends
 
 
-def _stale(
-    flow: Flow, ends: dict[_Address, frozenset[_Address]], service_cidr: IPv4Network
-) -> bool:
+def _stale(flow: Flow, ends: _Ends, service_cidr: IPv4Network) -> bool:
     destination = (flow.destination, flow.destination_port)
     answered = (flow.answered_by, flow.answered_port)
-    if destination in ends:
-        return answered not in ends[destination]
+    allowed = ends.get((flow.protocol, *destination))
+    if allowed is not None:
+        return answered not in allowed
     return answered != destination and IPv4Address(flow.destination) in service_cidr

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
+import pytest
 from virtual_loop import VirtualClock, run, until
 
 from wherry.api import kinds
@@ -198,20 +199,21 @@ def test_chains_of_others_are_left_alone() -> None:
     run(main())
 
 
-def test_udp_entries_follow_the_endpoints() -> None:
+@pytest.mark.parametrize("protocol", ["udp", "tcp"])
+def test_entries_follow_the_endpoints(protocol: str) -> None:
     async def main() -> None:
         clock = VirtualClock()
         api, node = FakeApi(clock), Node()
-        await add_service(api, "dns", "10.96.0.53", "UDP")
-        raw = slice_of("dns", "10.244.1.2", protocol="UDP")
+        await add_service(api, "dns", "10.96.0.53", protocol.upper())
+        raw = slice_of("dns", "10.244.1.2", protocol=protocol.upper())
         await api.create(kinds.ENDPOINT_SLICE, raw, "default")
-        old = Flow("10.244.1.9", 4000, "10.96.0.53", 80, "10.244.1.2", 8080)
+        old = Flow(protocol, "10.244.1.9", 4000, "10.96.0.53", 80, "10.244.1.2", 8080)
         node.conntrack.flows = [old]
         proxy = node.proxy(api, clock)
         async with running(proxy):
             await until(lambda: proxy.not_ready() is None)
             assert node.conntrack.flows == [old]
-            raw = slice_of("dns", "10.244.1.3", protocol="UDP")
+            raw = slice_of("dns", "10.244.1.3", protocol=protocol.upper())
             await api.update(kinds.ENDPOINT_SLICE, "dns", raw, "default")
             await until(lambda: node.conntrack.flows == [])
 

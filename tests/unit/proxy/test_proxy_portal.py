@@ -132,7 +132,7 @@ def test_what_a_portal_says(spec: dict[str, object], attribute: str, want: objec
     assert getattr(one_portal(service(**spec)), attribute) == want
 
 
-# --- stale UDP entries ------------------------------------------------------
+# --- stale entries ----------------------------------------------------------
 
 DNS = Portal(
     "d/dns", "udp", "10.96.0.53", 53, node_port=30053, cluster=(Backend("10.244.1.2", 5353),)
@@ -142,7 +142,7 @@ CIDR = IPv4Network("10.96.0.0/12")
 
 
 def flow(destination: str, port: int, answered_by: str, answered_port: int = 5353) -> Flow:
-    return Flow("10.244.1.9", 40000, destination, port, answered_by, answered_port)
+    return Flow("udp", "10.244.1.9", 40000, destination, port, answered_by, answered_port)
 
 
 FLOWS = [
@@ -163,6 +163,17 @@ FLOWS = [
 def test_stale_flows(entry: Flow, stale: bool) -> None:
     found = stale_flows([entry], [DNS], local_addresses=LOCAL, service_cidr=CIDR)
     assert found == ([entry] if stale else [])
+
+
+WEB = Portal("d/web", "tcp", "10.96.0.53", 53, cluster=(Backend("10.244.1.2", 8080),))
+
+
+def test_each_protocol_of_one_address_has_its_own_endpoints() -> None:
+    asked = ("10.244.1.9", 40000, "10.96.0.53", 53)
+    right = [Flow("udp", *asked, "10.244.1.2", 5353), Flow("tcp", *asked, "10.244.1.2", 8080)]
+    wrong = [Flow("tcp", *asked, "10.244.1.2", 5353), Flow("udp", *asked, "10.244.1.2", 8080)]
+    found = stale_flows([*right, *wrong], [DNS, WEB], local_addresses=LOCAL, service_cidr=CIDR)
+    assert found == wrong
 
 
 def test_without_endpoints_every_entry_is_stale() -> None:
