@@ -1,5 +1,8 @@
 """Authentication: from a client certificate or a bearer token to a `User`.
 
+A certificate counts before a token, as in kube-apiserver's chain (`authenticator.Config.New`):
+where both are shown and the certificate names somebody, nobody looks at the token.
+
 Tokens are tried in this order: the static token file, ServiceAccount tokens (signature and
 times, and that the ServiceAccount and the pod they are bound to still exist *now*),
 bootstrap tokens (`id.secret`, Secrets of kube-system). What is costly and cannot change,
@@ -27,7 +30,7 @@ from wherry.apiserver.admission import Lookup
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.tokens import Identity, InvalidTokenError, TokenConfig, TokenIssuer
 from wherry.apiserver.verbs import User
-from wherry.pki.certificates import identity
+from wherry.pki.certificates import fingerprint, identity
 
 AUTHENTICATED = "system:authenticated"
 BOOTSTRAPPERS = "system:bootstrappers"
@@ -39,6 +42,7 @@ _BOUND = {"Pod": kinds.POD, "Secret": kinds.SECRET, "Node": kinds.NODE}
 _INVALID = "invalid bearer token"
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
 _EXTRA = "authentication.kubernetes.io/"
+_CREDENTIAL = f"{_EXTRA}credential-id"
 
 V = TypeVar("V")
 
@@ -115,13 +119,13 @@ class Authenticator:
         """Return who presents this certificate (verified by TLS) or token.
 
         Raises:
-            UnauthorizedError: the token is not valid, the certificate names nobody, or there
+            UnauthorizedError: the certificate names nobody and the token is not valid, or there
                 is neither (the doors let ANONYMOUS see health and version by themselves).
         """
+        if certificate and (user := self._by_certificate(certificate)) is not None:
+            return user
         if token:
             return await self._by_token(token)
-        if certificate:
-            return self._by_certificate(certificate)
         raise UnauthorizedError("Unauthorized")
 
     async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
@@ -145,14 +149,16 @@ class Authenticator:
             raise UnauthorizedError(_INVALID)
         return await self._by_token(token), ours
 
-    def _by_certificate(self, certificate: bytes) -> User:
+    def _by_certificate(self, certificate: bytes) -> User | None:
+        """Return whom a certificate names, None where it names nobody."""
         digest = hashlib.sha256(certificate).digest()
         user = self._certificates.get(digest)
         if user is None:
             name, groups = identity(certificate)
             if not name:
-                raise UnauthorizedError("the client certificate has no common name")
-            user = User(name, (*groups, AUTHENTICATED))
+                return None
+            extra = {_CREDENTIAL: [f"X509SHA256={fingerprint(certificate)}"]}
+            user = User(name, (*groups, AUTHENTICATED), extra=extra)
             self._certificates.put(digest, user)
         return user
 
@@ -228,7 +234,7 @@ class Authenticator:
 
 def _user_of(who: Identity) -> User:
     """Return the user that a ServiceAccount is."""
-    extra = {f"{_EXTRA}credential-id": [f"JTI={who.token_id}"]}
+    extra = {_CREDENTIAL: [f"JTI={who.token_id}"]} if who.token_id else {}
     pod = who.bound if who.bound is not None and who.bound.kind == "Pod" else None
     for name, of in (("node", who.node), ("pod", pod)):
         if of is not None:

@@ -63,6 +63,8 @@ class Gate(Protocol):
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
         """Return who presents this client certificate (DER or PEM, verified) or bearer token.
 
+        The certificate counts first.
+
         Raises:
             UnauthorizedError: neither names anybody.
         """
@@ -125,6 +127,11 @@ def forbidden(user: User, attributes: Attributes, reason: str = "") -> Forbidden
 
 
 def bearer(header: str) -> str:
-    """Return the token of an Authorization header, "" where there is none."""
-    scheme, _, token = header.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
+    """Return the token of an Authorization header, "" where there is none.
+
+    Words are parted by one blank each, and what stands after the token does not count; another
+    scheme, and a token after two blanks, is as good as no header.
+    Source: apiserver `request/bearertoken`.
+    """
+    scheme, token, *_ = [*header.strip().split(" ", 2), ""]
+    return token if scheme.lower() == "bearer" else ""

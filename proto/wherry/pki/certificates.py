@@ -87,15 +87,21 @@ def create_signing_key() -> bytes:
 
 def identity(certificate: bytes) -> tuple[str, tuple[str, ...]]:
     """Return (common name, organisations) of a PEM or DER certificate."""
-    load = (
-        x509.load_pem_x509_certificate
-        if certificate.startswith(b"-----")
-        else x509.load_der_x509_certificate
-    )
-    subject = load(certificate).subject
+    subject = _load(certificate).subject
     names = [str(a.value) for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     groups = tuple(str(a.value) for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
     return (names[0] if names else ""), groups
+
+
+def fingerprint(certificate: bytes) -> str:
+    """Return the SHA-256 of a PEM or DER certificate, of its DER form and in hexadecimal."""
+    return _load(certificate).fingerprint(hashes.SHA256()).hex()
+
+
+def _load(certificate: bytes) -> x509.Certificate:
+    pem = certificate.startswith(b"-----")
+    load = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate
+    return load(certificate)
 
 
 def names(

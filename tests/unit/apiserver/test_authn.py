@@ -2,12 +2,19 @@
 
 import asyncio
 import base64
+import hashlib
 import logging
 import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from registry_world import World, in_world
 
 from wherry.api import kinds
@@ -44,8 +51,40 @@ def test_a_certificate_names_user_and_groups() -> None:
             user = await authenticator(w).authenticate(certificate, "")
             assert user.name == "jane"
             assert set(user.groups) == {"dev", "ops", "system:authenticated"}
+            der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
+            credential = f"X509SHA256={hashlib.sha256(der).hexdigest()}"
+            assert user.extra == {"authentication.kubernetes.io/credential-id": [credential]}
+            assert await authenticator(w).authenticate(der, "") == user
 
     in_world(run)
+
+
+def certificate_of_nobody() -> bytes:
+    """Return one that has groups and no common name (ours always have one)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, day, day + timedelta(days=1))
+    return made.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_certificate_counts_before_a_token() -> None:
+    async def run(w: World) -> None:
+        ca = create_ca("ca", now_s=w.clock.now())
+        jane = issue(ca, Subject("jane", ()), now_s=w.clock.now()).certificate
+        nobody = certificate_of_nobody()
+        await w.create(kinds.SERVICE_ACCOUNT, "default", name="robot")
+        expired = await token_for(w, expirationSeconds=600)
+        await asyncio.sleep(601)
+        who = authenticator(w, "secret,joe,u1\n")
+        for token in ("secret", "wrong", "a.b.c", expired):
+            assert (await who.authenticate(jane, token)).name == "jane"
+        assert (await who.authenticate(nobody, "secret")).name == "joe"
+        for token in ("", "wrong", expired):
+            with pytest.raises(UnauthorizedError):
+                await who.authenticate(nobody, token)
+
+    in_world(run, config=CONFIG)
 
 
 def test_static_tokens_and_nobody() -> None:

@@ -25,6 +25,8 @@ from wherry.apiserver.tokens import DEFAULT_ISSUER, TokenConfig, TokenIssuer
 from wherry.apiserver.tunnel.agent import AgentAddress, AgentConnection
 from wherry.apiserver.verbs import User
 from wherry.client.api import EventType
+from wherry.pki.certificates import create_ca, issue
+from wherry.pki.subject import Subject
 
 TOKEN = "t"
 NOW = 1_790_000_000.0
@@ -311,6 +313,21 @@ def test_who_is_let_in() -> None:
         assert answer(await world.ask("GET", "/version", token="")).status == 200
         assert answer(await world.ask("GET", "/api", token="")).status == 401
         assert world.verbs.calls == []
+
+    in_world(story)
+
+
+def test_a_certificate_is_remembered_whatever_token_comes_with_it() -> None:
+    ca = create_ca("ca", now_s=NOW)
+    certificate = issue(ca, Subject("jane", ()), now_s=NOW).certificate
+
+    async def story(world: World) -> None:
+        peer = Peer("", certificate)
+        world.gate.forbidden |= {("jane", "get"), ("bob", "get")}
+        for header in ("Bearer wrong", "", "Bearer t", "Basic YTpi"):
+            sent = {"authorization": header}
+            request = Request("GET", "/api/v1/nodes/n", sent, list(sent.items()), b"", peer)
+            assert 'User "jane" cannot get' in content(await world.door(request))["message"]
 
     in_world(story)
 

@@ -428,8 +428,20 @@ def test_requests_that_last_as_long_as_their_client_likes(target: str, expected:
     assert is_long_running(Request("GET", target, {}, [], b"", Peer())) is expected
 
 
-def test_bearer_tokens() -> None:
-    assert bearer("Bearer abc ") == "abc"
-    assert bearer("bearer abc") == "abc"
-    assert bearer("Basic abc") == ""
-    assert bearer("") == ""
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("Bearer abc ", "abc"),
+        (" bearer abc", "abc"),
+        ("Bearer abc def", "abc"),
+        ("Bearer  abc", ""),
+        ("Bearer ", ""),
+        ("Bearer", ""),
+        ("Bearerabc", ""),
+        ("abc", ""),
+        ("Basic abc", ""),
+        ("", ""),
+    ],
+)
+def test_bearer_tokens(header: str, token: str) -> None:
+    assert bearer(header) == token

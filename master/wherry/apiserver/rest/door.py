@@ -125,18 +125,18 @@ class RestDoor:
         return reply
 
     async def _user(self, request: Request, *, public: bool) -> User:
-        """Return who asks; remembered for the connection, as long as it shows no other token."""
-        given = request.headers.get("authorization")
-        token = bearer(given) if given else ""
+        """Return who asks; whom the connection's certificate names is remembered with it."""
         peer = request.peer
-        if not token and (known := peer.cache.get(_USER)) is not None:
+        if (known := peer.cache.get(_USER)) is not None:
             user: User = known
             return user
+        given = request.headers.get("authorization")
+        token = bearer(given) if given else ""
         if not token and peer.certificate is None:
             if public:
                 return ANONYMOUS
             raise UnauthorizedError("Unauthorized")
-        user = await self._gate.authenticate(peer.certificate if not token else None, token)
+        user = await self._gate.authenticate(peer.certificate, token)
         if not token:
             peer.cache[_USER] = user
         return user
