@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import ipaddress
+import logging
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,7 @@ from wherry.apiserver.access import Access, node_of_pod, requester_of
 from wherry.apiserver.authn import Authenticator, read_token_file
 from wherry.apiserver.authz import FixedPolicy
 from wherry.apiserver.bootstrap import Bootstrap, BootstrapConfig
+from wherry.apiserver.duration import parse_duration
 from wherry.apiserver.http.message import DEFAULT_LIMITS, Limits
 from wherry.apiserver.registry import Registry, RegistryConfig
 from wherry.apiserver.server import ApiServer, ServerConfig
@@ -27,6 +29,26 @@ from wherry.process.command import process_command
 from wherry.process.memory import keep_freed
 from wherry.process.run import ProcessOptions, Runtime, run
 
+log = logging.getLogger(__name__)
+
+
+class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the stubs only
+    """Seconds, more than none; written as Go does."""
+
+    name = "DURATION"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            seconds = parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if seconds <= 0:
+            self.fail(f"{value} is not more than 0s", param, ctx)
+        return seconds
+
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
 _COUNT = click.IntRange(0)
@@ -34,6 +56,12 @@ _KEPT_BYTES = 32 << 20  # freed memory: a list of 5,000 pods and what was copied
 _GC_THRESHOLDS = (50_000, 20, 50)  # requests leave few circles behind
 _DNS_ADDRESS = 10
 """Which address of the service range is the cluster DNS, by convention."""
+_NO_TOKENS = (
+    "no --service-account-signing-key-file: ServiceAccount tokens are neither issued nor accepted, "
+    "and pods stay in ContainerCreating (FailedMount) on real nodes unless they say "
+    "automountServiceAccountToken: false; give the same EC P-256 key to every API server "
+    "(pki/sa.key of 'wherry init')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +87,7 @@ class Flags:
     max_connections: int
     max_requests_inflight: int
     max_mutating_requests_inflight: int
+    request_timeout: float
     min_request_timeout: int
     workers: int
     sibling: bool
@@ -93,7 +122,9 @@ class Flags:
 @click.option(
     "--service-account-signing-key-file",
     type=_FILE,
-    help="EC P-256 key; without one no ServiceAccount tokens are issued.",
+    help="EC P-256 key that signs ServiceAccount tokens. Without one there are none, and a pod "
+    "that mounts its account's token, as pods do unless told otherwise, never starts on a real "
+    "node (FailedMount).",
 )
 @click.option("--service-account-issuer", default=DEFAULT_ISSUER)
 @click.option(
@@ -113,6 +144,14 @@ class Flags:
     type=_COUNT,
     default=DEFAULT_LIMITS.mutating_in_flight,
     help="Writes answered at once; then 429. 0: no limit.",
+)
+@click.option(
+    "--request-timeout",
+    type=_Duration(),
+    default="1m0s",
+    show_default=True,
+    help="How long a request may take that is no watch, log, exec or port-forward; then 504 "
+    "Timeout. A client's ?timeout= may only be shorter.",
 )
 @click.option(
     "--min-request-timeout",
@@ -167,6 +206,8 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
         grpc_port=flags.grpc_port,
     )
     static = read_token_file(_text(flags.token_auth_file)) if flags.token_auth_file else {}
+    if config.tokens.signing_key is None and not flags.sibling:
+        log.warning(_NO_TOKENS)
     clock, rng = runtime.clock, runtime.rng
     endpoints = [url for value in flags.store for url in value.split(",") if url]
     store = open_store(endpoints, tls, clock=clock, rng=rng)
@@ -188,6 +229,7 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
                 connections=flags.max_connections,
                 in_flight=flags.max_requests_inflight,
                 mutating_in_flight=flags.max_mutating_requests_inflight,
+                request_s=flags.request_timeout,
             ),
             min_request_timeout_s=float(flags.min_request_timeout),
         ),

@@ -12,6 +12,7 @@ import pytest
 from wherry.api.errors import NotFoundError
 from wherry.apiserver.http.connection import Connection
 from wherry.apiserver.http.flight import Flight
+from wherry.apiserver.http.handling import OUT_OF_TIME
 from wherry.apiserver.http.holdings import Holdings
 from wherry.apiserver.http.message import (
     Handler,
@@ -435,7 +436,7 @@ def test_trickled_headers_do_not_move_the_deadline() -> None:
     scenario(echo, story)
 
 
-@pytest.mark.parametrize(("seen_at", "answers"), [(160.0, ["", ""]), (160.1, ["Timeout", ""])])
+@pytest.mark.parametrize(("seen_at", "answers"), [(160.0, ["", ""]), (160.1, [OUT_OF_TIME, ""])])
 def test_a_handler_has_its_time_from_when_it_was_first_seen_at_work(
     seen_at: float, answers: list[str]
 ) -> None:
@@ -447,7 +448,7 @@ def test_a_handler_has_its_time_from_when_it_was_first_seen_at_work(
             await settle()
         gate.set()
         await settle()
-        assert [body.get("reason", "") for body in wire.bodies()] == answers
+        assert [body.get("message", "") for body in wire.bodies()] == answers
         assert (host.flight.reads.count, wire.closed) == (0, False)
 
     gate = asyncio.Event()

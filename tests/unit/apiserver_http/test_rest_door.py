@@ -510,9 +510,21 @@ def test_streams_need_an_upgrade() -> None:
 def test_a_timeout_that_the_client_asked_for() -> None:
     async def story(world: World) -> None:
         world.verbs.hold.clear()
-        reply = answer(await world.ask("GET", "/api/v1/nodes/n?timeout=10ms"))
-        assert (reply.status, content(reply)["reason"]) == (504, "Timeout")
-        assert answer(await world.ask("GET", "/api/v1/nodes/n?timeout=soon")).status == 400
+        late = content(await world.get("/api/v1/nodes/n?timeout=10ms"))
+        assert (late["code"], late["reason"]) == (504, "Timeout")
+        said = "Timeout: request did not complete within the allotted timeout"
+        assert (late["message"], late["details"]) == (said, {})
+        world.verbs.hold.set()
+        for path in ("/api/v1/nodes/n", "/version", "/apis"):
+            bad = content(await world.get(f"{path}?timeout=soon"))
+            assert (bad["code"], bad["message"]) == (
+                400,
+                'invalid timeout specified in the request URL - time: invalid duration "soon"',
+            )
+            for none in ("", "0", "0s", "-5s", "30s"):
+                assert (await world.get(f"{path}?timeout={none}")).status != 400
+        watch = await world.ask("GET", "/api/v1/nodes?watch=1&timeout=soon")
+        assert isinstance(watch, Stream)
 
     in_world(story)
 

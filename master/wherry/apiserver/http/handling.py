@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Final
 
 from wherry.api.errors import (
     InternalError,
@@ -14,6 +15,8 @@ from wherry.apiserver.http.flight import Flight
 from wherry.apiserver.http.message import Handler, Reply, Request, status_response
 
 log = logging.getLogger(__name__)
+
+OUT_OF_TIME: Final = "Timeout: request did not complete within the allotted timeout"
 
 
 class Handling:
@@ -56,9 +59,7 @@ class Handling:
         except (TimeoutError, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and not self._given_up():
                 raise
-            return status_response(
-                TimeoutStatusError("request did not complete within its timeout")
-            )
+            return status_response(TimeoutStatusError(OUT_OF_TIME))
         except Exception:  # a bug of ours: its text is for the log, not for the client
             log.exception("%s %s failed", request.method, request.target)
             return status_response(

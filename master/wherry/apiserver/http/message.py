@@ -41,7 +41,7 @@ class Limits:
     idle_s: float = 180.0
     """A kept-alive connection without a request; client-go reuses connections for 90 s."""
     request_s: float = 60.0
-    """Until a handler has answered; longer is 504. Streams have no such bound."""
+    """Until a handler has answered; longer is 504 (`--request-timeout`). Streams have no such bound."""
     write_stall_s: float = 60.0
     """A client that takes no byte of its answer for so long is cut off."""
     goodbye_s: float = 1.0

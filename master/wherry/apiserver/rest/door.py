@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import orjson
 
@@ -19,7 +19,9 @@ from wherry.api.errors import (
 from wherry.apiserver import metrics_kinds
 from wherry.apiserver.decode import decode_object
 from wherry.apiserver.discovery import VIRTUAL
+from wherry.apiserver.duration import parse_duration
 from wherry.apiserver.gate import Action, Attributes, Gate, authorize, bearer
+from wherry.apiserver.http.handling import OUT_OF_TIME
 from wherry.apiserver.http.message import TEXT, Reply, Request, Response, status_response
 from wherry.apiserver.impersonation import impersonation
 from wherry.apiserver.metrics import Metrics
@@ -39,8 +41,6 @@ from wherry.apiserver.verbs import ANONYMOUS, User, Verbs
 log = logging.getLogger(__name__)
 
 _REVIEWS = {(r.kind.group, r.kind.version, r.kind.plural): r for r in VIRTUAL}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
-_UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _CRDS = ("apiextensions.k8s.io", "v1", "customresourcedefinitions")
 _NO_CRDS = orjson.dumps(
     {
@@ -99,7 +99,8 @@ class RestDoor:
             route = self._paths.route(path, parts)
             reply: Reply
             if route is None:
-                reply = await self._other(path, parts, request, query, user)
+                async with _allotted(query):
+                    reply = await self._other(path, parts, request, query, user)
             else:
                 action = action_of(request.method, route, query)
                 kind = action.resource.kind
@@ -155,16 +156,10 @@ class RestDoor:
             return await self._streams.connect(action, request, query, user)
         if action.subresource == "log":
             return await self._streams.log(action, query, user)
-        timeout_s = _duration(query.text("timeout"))
-        if timeout_s is None or action.verb == "watch":
+        if action.verb == "watch" or not query.text("timeout"):
             return await self._objects.perform(action, request, query, user)
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._objects.perform(action, request, query, user)
-        except TimeoutError as error:
-            raise TimeoutStatusError(
-                f"request did not complete within the requested timeout {query.text('timeout')}"
-            ) from error
+        async with _allotted(query):
+            return await self._objects.perform(action, request, query, user)
 
     async def _other(
         self, path: str, parts: Sequence[str], request: Request, query: Query, user: User
@@ -216,15 +211,21 @@ def _review_row(parts: Sequence[str]) -> Resource | None:
     return row if row is not None and row.kind.namespaced == (len(parts) == 6) else None
 
 
-def _duration(text: str) -> float | None:
-    """Read a Go duration (`1m30s`), None where there is none.
+@asynccontextmanager
+async def _allotted(query: Query) -> AsyncIterator[None]:
+    """Give up when the client no longer waits; the server's own timeout is the HTTP server's.
 
     Raises:
-        BadRequestError: it is not one.
+        BadRequestError: the client names a time that is none.
+        TimeoutStatusError: it is over.
     """
-    if not text or text == "0":
-        return None
-    if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
-        raise BadRequestError(f'invalid timeout specified in the request URL: "{text}"')
-    seconds = sum(float(n) * _UNIT_S[unit] for n, unit in _DURATION.findall(text))
-    return seconds or None
+    try:
+        timeout_s = parse_duration(query.text("timeout") or "0")
+    except ValueError as error:
+        why = f"invalid timeout specified in the request URL - {error}"
+        raise BadRequestError(why) from error
+    try:
+        async with asyncio.timeout(timeout_s if timeout_s > 0 else None):
+            yield
+    except TimeoutError as error:
+        raise TimeoutStatusError(OUT_OF_TIME) from error
