@@ -41,7 +41,15 @@ def said(kind: Kind, obj: dict[str, Any]) -> list[str]:
     [
         (kinds.DEPLOYMENT, workload(), []),
         (kinds.REPLICA_SET, workload(), []),
-        (kinds.DEPLOYMENT, {"spec": {"template": TEMPLATE}}, ["spec.selector: Required value"]),
+        (
+            kinds.DEPLOYMENT,
+            {"spec": {"template": TEMPLATE}},
+            [
+                "spec.selector: Required value",
+                'spec.template.metadata.labels: Invalid value: {"app":"x"}: `selector` does not '
+                "match template `labels`",
+            ],
+        ),
         (
             kinds.DEPLOYMENT,
             workload(selector={"matchLabels": {"app": "y"}}),

@@ -166,7 +166,7 @@ def spec(**fields: Any) -> dict[str, Any]:
             DS,
             spec(updateStrategy={"type": "Sometimes"}),
             [
-                'spec.updateStrategy.type: Unsupported value: "Sometimes": supported values: '
+                'spec.updateStrategy: Unsupported value: {"type":"Sometimes"}: supported values: '
                 '"RollingUpdate", "OnDelete"'
             ],
         ),
@@ -179,8 +179,8 @@ def spec(**fields: Any) -> dict[str, Any]:
             STS,
             spec(podManagementPolicy="Chaotic"),
             [
-                'spec.podManagementPolicy: Unsupported value: "Chaotic": supported values: '
-                '"OrderedReady", "Parallel"'
+                "spec.podManagementPolicy: Invalid value: \"Chaotic\": must be 'OrderedReady' or "
+                "'Parallel'"
             ],
         ),
         (

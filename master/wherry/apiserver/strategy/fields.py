@@ -51,7 +51,12 @@ def required(field: str, detail: str = "") -> Cause:
 
 def invalid(field: str, value: Any, detail: str) -> Cause:
     """Say that the value is not possible here."""
-    return _cause("FieldValueInvalid", f"Invalid value: {_quote(value)}: {detail}", field)
+    return _cause("FieldValueInvalid", _with(f"Invalid value: {_quote(value)}", detail), field)
+
+
+def invalid_whole(field: str, detail: str) -> Cause:
+    """Say that the field is not possible here, where its value is too much to be shown."""
+    return _cause("FieldValueInvalid", _with("Invalid value", detail), field)
 
 
 def duplicate(field: str, value: Any) -> Cause:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from wherry.api.errors import Cause
-from wherry.apiserver.strategy import fields, names
+from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
 from wherry.apiserver.strategy.formats import (
@@ -16,7 +16,9 @@ from wherry.apiserver.strategy.pod.defaults import default_template
 from wherry.apiserver.strategy.pod.spec import validate_endless_template, validate_template
 from wherry.apiserver.strategy.selector import compile_selector, validate_label_selector
 
+_MORE = "cannot be greater than {}"
 _MISMATCH = "`selector` does not match template `labels`"
+_WAITS = ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
 _REPLICATED = Defaults(made={"spec": Defaults(absent={"replicas": 1})})
 _QUARTERS = Defaults(absent={"maxUnavailable": "25%", "maxSurge": "25%"})
 
@@ -30,6 +32,12 @@ class Workload(Strategy):
     defaults: ClassVar[Defaults] = NOTHING
     word: ClassVar[str] = ""
     """What upstream calls the kind in its complaint about an empty selector."""
+    counts: ClassVar[tuple[str, ...]] = ()
+    """Numbers of the status."""
+    shares: ClassVar[tuple[str, ...]] = ()
+    """Numbers of the status that count some of its `replicas`."""
+    ready_path: ClassVar[str] = "readyReplicas"
+    """What upstream calls the number that `availableReplicas` is a share of."""
 
     def prepare_create(self, obj: Object) -> None:
         """Begin with a status: clients with typed models ask it for its fields at once."""
@@ -38,42 +46,87 @@ class Workload(Strategy):
     def default(self, obj: Object) -> None:
         """Fill in the kind's own fields, and the template's pod."""
         self.defaults.apply(obj)
-        template = obj["spec"].get("template")
-        if template is not None:
-            default_template(template)
-
-    def validate(self, obj: Object) -> list[Cause]:
-        """Check numbers, selector and template."""
-        spec = obj["spec"]
-        wrong = not_negative("spec", spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
-        return wrong + validate_owned(spec, f"empty selector is invalid for {self.word}")
+        default_template(obj["spec"].setdefault("template", {}))
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep the selector: pods that it no longer selects would be left to nobody."""
         return unchanged("spec", new["spec"], old.get("spec", {}), "selector")
 
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        """Check the counts, each alone and against those that it is a share of."""
+        status, was = new.get("status", {}), old.get("status", {})
+        wrong = not_negative("status", status, *self.counts, "observedGeneration", "collisionCount")
+        wrong += [
+            fields.invalid(f"status.{share}", status[share], _MORE.format("status.replicas"))
+            for share in self.shares
+            if status.get(share, 0) > status.get("replicas", 0)
+        ]
+        available = status.get("availableReplicas", 0)
+        if "availableReplicas" in self.shares and available > status.get("readyReplicas", 0):
+            detail = _MORE.format(self.ready_path)
+            wrong.append(fields.invalid("status.availableReplicas", available, detail))
+        if status.get("collisionCount", -1) < was.get("collisionCount", -1):
+            count = status.get("collisionCount", 0)
+            wrong.append(fields.invalid("status.collisionCount", count, "cannot be decremented"))
+        return wrong
 
-def validate_owned(spec: Object, empty: str) -> list[Cause]:
-    """Check the selector of a workload and whether its template is selected by it."""
+
+def validate_owned(spec: Object, word: str, unread: str) -> tuple[list[Cause], bool]:
+    """Check the selector of a workload, and whether it selects its template's pods.
+
+    Args:
+        spec: The workload's.
+        word: What upstream calls the kind.
+        unread: What upstream adds about a selector that cannot be read, and then looks no further.
+
+    Returns:
+        What is wrong, and whether the template is to be looked at.
+    """
     selector = spec.get("selector")
-    if selector is None:
-        return [fields.required("spec.selector"), *check_template(spec, None)]
+    if selector is None:  # which selects nothing
+        return [fields.required("spec.selector"), _mismatch(spec)], True
     wrong = validate_label_selector("spec.selector", selector)
-    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        wrong.append(fields.invalid("spec.selector", selector, empty))
-    return wrong + check_template(spec, None if wrong else selector)
+    if wrong:
+        return [*wrong, fields.invalid("spec.selector", selector, unread)], False
+    if is_empty_selector(selector):
+        return [refuse_empty_selector(selector, word)], True
+    return check_labels_selected(spec, selector), True
 
 
-def check_template(spec: Object, selector: Object | None) -> list[Cause]:
-    """Check the template, and its labels against a selector that is known to be good."""
-    template = spec.get("template")
-    if template is None:
-        return [fields.required("spec.template")]
-    wrong: list[Cause] = []
-    labels = template.get("metadata", {}).get("labels", {})
-    if selector is not None and not compile_selector(selector).matches(labels):
-        wrong.append(fields.invalid("spec.template.metadata.labels", labels, _MISMATCH))
-    return wrong + validate_endless_template("spec.template", template, "ReplicaSet")
+def is_empty_selector(selector: Object) -> bool:
+    """Tell whether a selector asks for nothing, so that it selects everything."""
+    return not selector.get("matchLabels") and not selector.get("matchExpressions")
+
+
+def refuse_empty_selector(selector: Object, word: str) -> Cause:
+    """Say that a workload cannot own every pod."""
+    return fields.invalid("spec.selector", selector, f"empty selector is invalid for {word}")
+
+
+def check_labels_selected(spec: Object, selector: Object) -> list[Cause]:
+    """Check that a selector that can be read selects the template's labels."""
+    matches = compile_selector(selector).matches(_labels(spec) or {})
+    return [] if matches else [_mismatch(spec)]
+
+
+def _labels(spec: Object) -> dict[str, str] | None:
+    labels: dict[str, str] | None = spec.get("template", {}).get("metadata", {}).get("labels")
+    return labels
+
+
+def _mismatch(spec: Object) -> Cause:
+    return fields.invalid("spec.template.metadata.labels", _labels(spec), _MISMATCH)
+
+
+def check_selected(spec: Object, word: str) -> list[Cause]:
+    """Check selector and template of a Deployment or ReplicaSet."""
+    wrong, readable = validate_owned(spec, word, "invalid label selector")
+    if readable:
+        wrong += validate_endless_template("spec.template", spec["template"], "ReplicaSet")
+    return wrong
+
+
+_REPLICAS = ("replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
 
 
 class ReplicaSetStrategy(Workload):
@@ -82,19 +135,31 @@ class ReplicaSetStrategy(Workload):
     first_status: ClassVar[Object] = {"replicas": 0}
     defaults = _REPLICATED
     word = "deployment"
+    counts = _REPLICAS
+    shares = _REPLICAS[1:]
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check numbers, selector and template."""
+        spec = obj["spec"]
+        wrong = not_negative("spec", spec, "replicas", "minReadySeconds")
+        return wrong + check_selected(spec, self.word)
 
 
 class ReplicationControllerStrategy(Workload):
     """The ancestor of ReplicaSet: its selector is a plain map, and may change."""
 
     first_status: ClassVar[Object] = {"replicas": 0}
-    defaults = _REPLICATED
+    counts = _REPLICAS
+    shares = _REPLICAS[1:]
 
     def default(self, obj: Object) -> None:
         """Default the selector, and the labels, to the template's labels."""
-        super().default(obj)
+        _REPLICATED.apply(obj)
         spec = obj["spec"]
-        labels = spec.get("template", {}).get("metadata", {}).get("labels", {})
+        if "template" not in spec:
+            return
+        default_template(spec["template"])
+        labels = _labels(spec)
         if labels:
             if not spec.get("selector"):
                 spec["selector"] = dict(labels)
@@ -104,12 +169,16 @@ class ReplicationControllerStrategy(Workload):
     def validate(self, obj: Object) -> list[Cause]:
         """Check numbers, selector and template."""
         spec = obj["spec"]
-        wrong = not_negative("spec", spec, "replicas", "minReadySeconds")
-        selector = spec.get("selector")
+        wrong = not_negative("spec", spec, "minReadySeconds")
+        selector, template = spec.get("selector"), spec.get("template")
         if not selector:
-            return [*wrong, fields.required("spec.selector"), *check_template(spec, None)]
-        bad = names.check_labels("spec.selector", selector)
-        return wrong + bad + check_template(spec, None if bad else {"matchLabels": selector})
+            wrong.append(fields.required("spec.selector"))
+        wrong += not_negative("spec", spec, "replicas")
+        if template is None:
+            return [*wrong, fields.required("spec.template")]
+        if selector:
+            wrong += check_labels_selected(spec, {"matchLabels": selector})
+        return wrong + validate_endless_template("spec.template", template, "ReplicationController")
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
         """Let everything change."""
@@ -140,15 +209,23 @@ class DeploymentStrategy(Workload):
         }
     )
     word = "deployment"
+    counts = (
+        "replicas",
+        "updatedReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "unavailableReplicas",
+    )
+    shares = ("updatedReplicas", "readyReplicas", "availableReplicas")
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Check the strategy as well."""
+        """Check numbers, selector, template and strategy."""
         spec = obj["spec"]
-        wrong = super().validate(obj)
+        wrong = not_negative("spec", spec, "replicas") + check_selected(spec, self.word)
         wrong += _rollout("spec.strategy", spec["strategy"])
-        wrong += not_negative("spec", spec, "progressDeadlineSeconds")
-        deadline, ready = spec["progressDeadlineSeconds"], spec.get("minReadySeconds", 0)
-        if deadline >= 0 and deadline <= ready:
+        wrong += not_negative("spec", spec, *_WAITS)
+        deadline = spec["progressDeadlineSeconds"]
+        if deadline <= spec.get("minReadySeconds", 0):
             detail = "must be greater than minReadySeconds"
             wrong.append(fields.invalid("spec.progressDeadlineSeconds", deadline, detail))
         return wrong
@@ -162,7 +239,7 @@ def _rollout(path: str, strategy: Object) -> list[Cause]:
             return [fields.forbidden(f"{path}.rollingUpdate", detail)]
         return []
     if kind != "RollingUpdate":
-        return [fields.unsupported(f"{path}.type", kind, ("Recreate", "RollingUpdate"))]
+        return [fields.unsupported(path, strategy, ("Recreate", "RollingUpdate"))]
     return _rolling(f"{path}.rollingUpdate", strategy["rollingUpdate"])
 
 
@@ -170,10 +247,17 @@ def _rolling(path: str, rolling: Object) -> list[Cause]:
     unavailable, surge = rolling["maxUnavailable"], rolling["maxSurge"]
     wrong = check_int_or_percent(f"{path}.maxUnavailable", unavailable, most_percent=100)
     wrong += check_int_or_percent(f"{path}.maxSurge", surge)
-    if not wrong and is_zero(unavailable) and is_zero(surge):
+    if is_nothing(unavailable) and is_nothing(surge):
         detail = "may not be 0 when `maxSurge` is 0"
         wrong.append(fields.invalid(f"{path}.maxUnavailable", unavailable, detail))
     return wrong
+
+
+def is_nothing(value: int | str) -> bool:
+    """Tell whether a number or percentage is none at all, as one is that cannot be read."""
+    if isinstance(value, str) and not (value.endswith("%") and value[:-1].isdecimal()):
+        return True
+    return is_zero(value)
 
 
 def _rolling_daemons(spec: Object) -> None:
@@ -202,11 +286,30 @@ class DaemonSetStrategy(Workload):
         }
     )
     word = "daemonset"
+    counts = (
+        "currentNumberScheduled",
+        "numberMisscheduled",
+        "desiredNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+        "numberAvailable",
+        "numberUnavailable",
+    )
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Check the update strategy as well."""
-        wrong = super().validate(obj)
-        return wrong + _daemon_update("spec.updateStrategy", obj["spec"]["updateStrategy"])
+        """Check selector, template, numbers and the update strategy."""
+        spec, selector = obj["spec"], obj["spec"].get("selector")
+        wrong = [] if selector is None else validate_label_selector("spec.selector", selector)
+        if selector is None:  # which selects nothing, and nobody asks for it
+            wrong.append(_mismatch(spec))
+        elif not wrong:
+            wrong += check_labels_selected(spec, selector)
+        if selector is not None and is_empty_selector(selector):
+            wrong.append(refuse_empty_selector(selector, self.word))
+        wrong += validate_endless_template("spec.template", spec["template"], "DaemonSet")
+        wrong += not_negative("spec", spec, "minReadySeconds")
+        wrong += _daemon_update("spec.updateStrategy", spec["updateStrategy"])
+        return wrong + not_negative("spec", spec, "revisionHistoryLimit")
 
 
 def _daemon_update(path: str, strategy: Object) -> list[Cause]:
@@ -214,17 +317,15 @@ def _daemon_update(path: str, strategy: Object) -> list[Cause]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        return [fields.unsupported(f"{path}.type", kind, ("RollingUpdate", "OnDelete"))]
+        return [fields.unsupported(path, strategy, ("RollingUpdate", "OnDelete"))]
     rolling: dict[str, Any] = strategy["rollingUpdate"]
     unavailable, surge = rolling["maxUnavailable"], rolling["maxSurge"]
     wrong = check_int_or_percent(f"{at}.maxUnavailable", unavailable, most_percent=100)
     wrong += check_int_or_percent(f"{at}.maxSurge", surge, most_percent=100)
-    if wrong:
-        return wrong
-    if is_zero(unavailable) and is_zero(surge):
+    if is_nothing(unavailable) and is_nothing(surge):
         detail = "cannot be 0 when maxSurge is 0"
         wrong.append(fields.required(f"{at}.maxUnavailable", detail))
-    elif not is_zero(unavailable) and not is_zero(surge):
+    elif not is_nothing(unavailable) and not is_nothing(surge):
         detail = "may not be set when maxUnavailable is non-zero"
         wrong.append(fields.invalid(f"{at}.maxSurge", surge, detail))
     return wrong

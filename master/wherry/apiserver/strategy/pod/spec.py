@@ -50,7 +50,7 @@ def validate_endless_template(path: str, template: Object, owner: str) -> list[C
     """Check a pod template of a workload whose pods are to run for ever."""
     wrong = validate_template(path, template)
     spec = template.get("spec", {})
-    if spec.get("restartPolicy") in ("OnFailure", "Never"):
+    if spec.get("restartPolicy", "Always") != "Always":
         at, policy = f"{path}.spec.restartPolicy", spec["restartPolicy"]
         wrong.append(fields.unsupported(at, policy, ["Always"]))
     if spec.get("activeDeadlineSeconds") is not None:

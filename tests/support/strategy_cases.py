@@ -1,0 +1,63 @@
+"""What a strategy says about an object: as the registry asks it, with nothing around it.
+
+A case is a manifest, a change to it (a merge patch), and the causes in the words of a client's
+`kubectl`: `field: message`.
+"""
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+from wherry.api.errors import Cause
+from wherry.api.kinds import Kind
+from wherry.apiserver.patch import merge_patch
+from wherry.apiserver.strategy import strategy_for
+
+Object = dict[str, Any]
+
+
+def kind_of(address: str) -> Kind:
+    """Return the kind of an address such as `apps/v1/Deployment`."""
+    api_version, _, kind = address.rpartition("/")
+    group, _, version = api_version.rpartition("/")
+    return Kind(group, version, kind, kind.lower() + "s")
+
+
+def created(address: str, manifest: Object, change: Object | None = None) -> Object:
+    """Return the object as it is stored when it was created."""
+    meta = {"name": "x", "namespace": "default", "uid": "u-1"} | manifest.get("metadata", {})
+    obj: Object = merge_patch(
+        copy.deepcopy({**manifest, "metadata": meta}), copy.deepcopy(change or {})
+    )
+    strategy = strategy_for(kind_of(address))
+    strategy.prepare_create(obj)
+    strategy.default(obj)
+    return obj
+
+
+def refused(address: str, manifest: Object, change: Object | None = None) -> list[str]:
+    """Return what is said about the creation of an object; its metadata is not looked at."""
+    strategy, obj = strategy_for(kind_of(address)), created(address, manifest, change)
+    return said(strategy.validate(obj) + strategy.validate_create(obj))
+
+
+def step_refused(address: str, old: Object, change: Object) -> list[str]:
+    """Return what is said about the step of an update from a stored object (not the object)."""
+    strategy = strategy_for(kind_of(address))
+    new: Object = merge_patch(copy.deepcopy(old), copy.deepcopy(change))
+    strategy.prepare_update(new, old)
+    strategy.default(new)
+    return said(strategy.validate_update(new, old))
+
+
+def status_refused(address: str, old: Object, status: Object) -> list[str]:
+    """Return what is said about an update of the status."""
+    new = {**copy.deepcopy(old), "status": copy.deepcopy(status)}
+    strategy = strategy_for(kind_of(address))
+    strategy.prepare_status(new, old)
+    return said(strategy.validate_status(new, old))
+
+
+def said(causes: Iterable[Cause]) -> list[str]:
+    """Return causes as a client reads them."""
+    return [f"{cause.field}: {cause.message}" for cause in causes]
