@@ -65,9 +65,15 @@ class StubVerbs:
         return self._bytes(resource, (kind.plural, namespace, metadata["name"]))
 
     async def get(
-        self, ctx: Context, resource: Resource, namespace: str, name: str, subresource: str = ""
+        self,
+        ctx: Context,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        subresource: str = "",
+        revision: str = "",
     ) -> bytes:
-        await self._enter(ctx, "get", resource.kind.plural, namespace, name, subresource)
+        await self._enter(ctx, "get", resource.kind.plural, namespace, name, subresource, revision)
         return self._bytes(resource, (resource.kind.plural, namespace, name))
 
     async def list(

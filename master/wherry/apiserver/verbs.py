@@ -117,9 +117,15 @@ class Verbs(Protocol):
     """
 
     async def get(
-        self, ctx: Context, resource: Resource, namespace: str, name: str, subresource: str = ""
+        self,
+        ctx: Context,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        subresource: str = "",
+        revision: str = "",
     ) -> bytes:
-        """Return one object (or its scale)."""
+        """Return one object (or its scale), not older than `revision`: see `ListOptions`."""
         ...
 
     async def list(

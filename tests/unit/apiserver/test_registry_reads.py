@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from registry_world import ADMIN, World, in_world
 
 from wherry.api import kinds
-from wherry.api.errors import BadRequestError, ExpiredError, NotFoundError
+from wherry.api.errors import BadRequestError, ExpiredError, NotFoundError, TimeoutStatusError
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.verbs import Context, ListOptions, Page, WatchOptions
 from wherry.client.api import EventType, PatchType
@@ -192,5 +192,117 @@ def test_what_a_watch_begins_with(options: dict[str, Any], kinds_of_events: list
             end = orjson.loads(found[2].object)["metadata"]["annotations"]
             assert end == {"k8s.io/initial-events-end": "true"}
         assert wanted == kinds_of_events
+
+    in_world(run)
+
+
+FUTURE = 1_000_000
+
+
+@pytest.mark.parametrize("revision", ["0", "1", "now"])
+def test_a_get_is_not_older_than_it_was_asked_to_be(revision: str) -> None:
+    async def run(w: World) -> None:
+        made = await w.create(kinds.CONFIG_MAP, "default", name="a")
+        wanted = made["metadata"]["resourceVersion"] if revision == "now" else revision
+        if revision == "now":  # what the cache has not heard of yet is waited for
+            raw = await w.registry.get(CTX, CONFIG_MAPS, "default", "a", "", wanted)
+        else:
+            await page(w)
+            raw = await w.registry.get(CTX, CONFIG_MAPS, "default", "a", revision=wanted)
+        assert orjson.loads(raw) == made
+        with pytest.raises(NotFoundError, match='configmaps "b" not found'):
+            await w.registry.get(CTX, CONFIG_MAPS, "default", "b", revision=wanted)
+
+    in_world(run)
+
+
+def test_a_cached_get_asks_no_store() -> None:
+    """Whatever the store has by now, "0" is what the cache has."""
+
+    async def run(w: World) -> None:
+        await w.create(kinds.CONFIG_MAP, "default", name="a")
+        await page(w)
+        await w.api.delete(kinds.CONFIG_MAP, "a", "default")
+        old = orjson.loads(await w.registry.get(CTX, CONFIG_MAPS, "default", "a", revision="0"))
+        assert old["metadata"]["name"] == "a"
+        with pytest.raises(NotFoundError):
+            await w.registry.get(CTX, CONFIG_MAPS, "default", "a")
+
+    in_world(run)
+
+
+def test_a_get_from_the_future_or_from_nowhere() -> None:
+    async def run(w: World) -> None:
+        await w.create(kinds.CONFIG_MAP, "default", name="a")
+        now = (await page(w)).revision
+        with pytest.raises(TimeoutStatusError) as late:
+            await w.registry.get(CTX, CONFIG_MAPS, "default", "a", revision=str(FUTURE))
+        assert late.value.to_status() == {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": f"Too large resource version: {FUTURE}, current: {now}",
+            "reason": "Timeout",
+            "details": {
+                "causes": [
+                    {
+                        "reason": "ResourceVersionTooLarge",
+                        "message": "Too large resource version",
+                    }
+                ],
+                "retryAfterSeconds": 1,
+            },
+            "code": 504,
+        }
+        with pytest.raises(BadRequestError) as refused:
+            await w.registry.get(CTX, CONFIG_MAPS, "default", "a", revision="x")
+        assert refused.value.message == (
+            'resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax'
+        )
+
+    in_world(run)
+
+
+def test_a_watch_from_the_future_waits_for_it() -> None:
+    """It tells what comes after that revision, and nothing of what comes before."""
+
+    async def run(w: World) -> None:
+        now = (await page(w)).revision
+        options = WatchOptions(revision=str(now + 2), timeout_s=60.0)
+        told: list[str] = []
+
+        async def listen() -> None:
+            async for batch in w.registry.watch(CTX, CONFIG_MAPS, "default", options):
+                told.extend(orjson.loads(event.object)["metadata"]["name"] for event in batch)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(listen())
+            for name in "abcd":
+                await asyncio.sleep(1)
+                await w.create(kinds.CONFIG_MAP, "default", name=name)
+        assert told == ["c", "d"]
+
+    in_world(run)
+
+
+@pytest.mark.parametrize("bookmarks", [True, False])
+def test_a_watch_from_the_far_future_ends_with_its_time(bookmarks: bool) -> None:
+    async def run(w: World) -> None:
+        options = WatchOptions(revision=str(FUTURE), timeout_s=30.0, bookmarks=bookmarks)
+        began = w.clock.monotonic()
+        events = w.registry.watch(CTX, CONFIG_MAPS, "default", options)
+        assert [batch async for batch in events] == []
+        assert w.clock.monotonic() - began == pytest.approx(30)
+
+    in_world(run)
+
+
+def test_the_state_at_a_future_revision_cannot_be_told() -> None:
+    async def run(w: World) -> None:
+        options = WatchOptions(revision=str(FUTURE), send_initial_events=True, bookmarks=True)
+        with pytest.raises(TimeoutStatusError, match="Too large resource version"):
+            async for _ in w.registry.watch(CTX, CONFIG_MAPS, "default", options):
+                pass
 
     in_world(run)

@@ -14,7 +14,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Protocol
+
+from sortedcontainers import SortedKeyList
 
 from wherry.api.errors import InternalError, UnavailableError
 from wherry.apiserver.cache.cache import Progress, WatchCache
@@ -102,7 +105,7 @@ class Feed:
         self._store = store
         self._followers = followers
         self._backoff = Backoff(rng, first_s=0.05, most_s=5.0)
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting = SortedKeyList(key=itemgetter(0))  # (revision, future): some wait for years
         self._routes: dict[bytes, list[Follower]] = {}
         self._progress = Progress()
         self._loaded = False  # until everything has been read, and while it must be read again
@@ -138,21 +141,20 @@ class Feed:
         current = self._loaded and self.revision >= revision
         return self.synced.is_set() and (current or not revision)
 
-    async def wait_for(self, revision: int, timeout_s: float) -> bool:
-        """Wait until the caches have reached `revision`; False when they did not in time."""
+    async def wait_for(self, revision: int, timeout_s: float | None) -> bool:
+        """Wait until the caches have reached `revision`; False when they did not in time (None: for ever)."""
         if self.current_at(revision):
             return True
         moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (revision, moved)
-        self._waiting.append(waiter)
+        self._waiting.add(waiter)
         try:
             async with asyncio.timeout(timeout_s):
                 await moved
         except TimeoutError:
             return False
         finally:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            self._waiting.discard(waiter)
         return True
 
     async def _load(self) -> None:
@@ -202,12 +204,10 @@ class Feed:
         return found
 
     def _wake(self) -> None:
-        reached = [w for w in self._waiting if w[0] <= self.revision]
-        if reached:
-            self._waiting = [w for w in self._waiting if w[0] > self.revision]
-            for _, moved in reached:
-                if not moved.done():
-                    moved.set_result(None)
+        while self._waiting and self._waiting[0][0] <= self.revision:
+            _, moved = self._waiting.pop(0)
+            if not moved.done():
+                moved.set_result(None)
 
 
 def caches_for(resources: Sequence[Resource], **limits: int) -> dict[Resource, WatchCache]:

@@ -11,6 +11,10 @@ Which revision a list is of, after Kubernetes' table for `resourceVersion`:
                                       changed since, the store at that revision otherwise;
                                       410 when it is compacted, with a token that goes on
                                       with what is there by then
+
+A get knows no match: "" is the object as it is now, "0" and "N" are served from the cache as above.
+A watch from "N" sends what changed after N, however late that is; only one that begins with the
+state at N is refused where N is not reached.
 """
 
 import asyncio
@@ -128,12 +132,19 @@ class Reader:
         answer = await self.range(Range(key))
         return answer.kvs[0] if answer.kvs else None
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> bytes:
+    async def get(self, resource: Resource, namespace: str, name: str, revision: str = "") -> bytes:
         """Return one object as it is now: the cache's bytes if they are not older than the question.
 
         The feed is not waited for, which may be behind or broken off; the store is asked then.
+        With a `revision` the cache answers, once it has reached that.
         """
         key = resource.key(namespace, name)
+        if revision:
+            await self.catch_up(parse_revision(revision))
+            cached = self._cache(resource).get(key)
+            if cached is None:
+                raise refusal.not_found(resource, name)
+            return cached.object
         entry = self._cache(resource).get(key)
         if entry is not None and self._feed.current_at(await self._current()):
             entry = self._cache(resource).get(key)
@@ -250,12 +261,15 @@ class Reader:
         cache = self._cache(resource)
         selection = Selection(cache.codec, namespace, options.labels, options.fields)
         since = parse_revision(options.revision)
-        await self.catch_up(await self._current() if options.revision == "" else since)
+        loop = asyncio.get_running_loop()
+        end = None if options.timeout_s is None else loop.time() + options.timeout_s
+        if since and not options.send_initial_events:
+            if not await self._feed.wait_for(since, options.timeout_s):
+                return  # what is to be told has not happened in the time
+        else:
+            await self.catch_up(since if options.revision else await self._current())
         watcher = _open(cache, selection, since, options)
-        timer = None
-        if options.timeout_s is not None:
-            loop = asyncio.get_running_loop()
-            timer = loop.call_later(options.timeout_s, _time_is_up, cache, watcher)
+        timer = None if end is None else loop.call_at(end, _time_is_up, cache, watcher)
         try:
             while batch := await watcher.next_batch(push):
                 yield batch

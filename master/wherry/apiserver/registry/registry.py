@@ -129,9 +129,10 @@ class Registry:
         namespace: str,
         name: str,
         subresource: str = "",
+        revision: str = "",
     ) -> bytes:
         """See `Verbs.get`."""
-        raw = await self._reader.get(resource, namespace, name)
+        raw = await self._reader.get(resource, namespace, name, revision)
         if subresource == "scale":
             return orjson.dumps(scale.scale_of(orjson.loads(raw)))
         if subresource not in VIEWS:

@@ -107,8 +107,9 @@ class Objects:
         form = negotiate(request.headers.get("accept", ""))
         ctx = Context(user)
         resource = action.resource
+        revision = query.text("resourceVersion")
         raw = await self._verbs.get(
-            ctx, resource, action.namespace, action.name, action.subresource
+            ctx, resource, action.namespace, action.name, action.subresource, revision
         )
         return self._one(action, raw, form, query, ctx.warnings)
 

@@ -46,7 +46,13 @@ class Versions:
         self._clock = clock
 
     async def get(
-        self, ctx: Context, resource: Resource, namespace: str, name: str, subresource: str = ""
+        self,
+        ctx: Context,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        subresource: str = "",
+        revision: str = "",
     ) -> bytes:
         """See `Verbs.get`."""
         if resource.kind == kinds.COMPONENT_STATUS:
@@ -55,7 +61,7 @@ class Versions:
                 raise refusal.not_found(resource, name)
             return found[0]
         row, conversion = _stored(resource)
-        raw = await self._verbs.get(ctx, row, namespace, name, subresource)
+        raw = await self._verbs.get(ctx, row, namespace, name, subresource, revision)
         return conversion.shown(raw) if conversion else raw
 
     async def list(
