@@ -37,9 +37,10 @@ def conflict(
 ) -> ConflictError:
     """Say `Operation cannot be fulfilled on pods "x": why`."""
     kind = resource.kind
-    part = f"/{subresource}" if subresource else ""
-    message = f'Operation cannot be fulfilled on {kind.qualified}{part} "{name}": {why}'
-    return ConflictError(message, name=name, kind=f"{kind.plural}{part}", group=kind.group)
+    part = f"{kind.plural}/{subresource}" if subresource else kind.plural
+    qualified = f"{part}.{kind.group}" if kind.group else part
+    message = f'Operation cannot be fulfilled on {qualified} "{name}": {why}'
+    return ConflictError(message, name=name, kind=part, group=kind.group)
 
 
 def forbidden(resource: Resource, name: str, why: str) -> ForbiddenError:

@@ -352,12 +352,13 @@ def test_an_unknown_field_selector_is_refused() -> None:
         (
             {"metadata": {"uid": "1"}},
             ConflictError,
-            r'fulfilled on pods "p": Precondition failed: UID in precondition: 1, UID in',
+            r'on pods "p": StorageError: invalid object, Code: 4, Key: /registry/pods/default/p, '
+            r"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: 1, UID in",
         ),
         (
             {"metadata": {"resourceVersion": "1"}},
             ConflictError,
-            r'on pods "p": Precondition failed: ResourceVersion in precondition: 1, Res',
+            r"AdditionalErrorMsg: Precondition failed: ResourceVersion in precondition: 1, Res",
         ),
         (
             {"target": {"kind": "Rack", "name": "n1"}},

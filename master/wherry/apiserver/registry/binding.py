@@ -5,7 +5,7 @@ from typing import Any
 from wherry.api.errors import BadRequestError
 from wherry.api.times import format_time
 from wherry.apiserver import refusal
-from wherry.apiserver.registry.prepare import Target, wrong_uid
+from wherry.apiserver.registry.prepare import Target, check_uid, failed_precondition
 from wherry.apiserver.strategy import fields
 
 Object = dict[str, Any]
@@ -29,8 +29,10 @@ def bound(target: Target, pod: Object, binding: Object, *, now: float) -> Object
         causes.append(fields.required("target.name"))
     if causes:
         raise refusal.invalid(target.resource, name, causes)
-    if why := _another(meta, pod["metadata"]):
-        raise refusal.conflict(target.resource, name, why)
+    check_uid(target, binding, pod["metadata"]["uid"])
+    stated, actual = meta.get("resourceVersion"), pod["metadata"]["resourceVersion"]
+    if stated and stated != actual:
+        raise failed_precondition(target, "ResourceVersion", stated, actual)
     if why := _unbindable(name, pod):
         raise refusal.conflict(target.resource, name, why, "binding")
     annotations = {**pod["metadata"].get("annotations", {}), **meta.get("annotations", {})}
@@ -48,19 +50,6 @@ def bound(target: Target, pod: Object, binding: Object, *, now: float) -> Object
         "spec": {**pod["spec"], "nodeName": to["name"]},
         "status": {**status, "conditions": conditions},
     }
-
-
-def _another(meta: Object, was: Object) -> str:
-    """Say whether a binding was made for another version or incarnation of the pod, "" where not."""
-    uid, revision = meta.get("uid"), meta.get("resourceVersion")
-    if uid and uid != was["uid"]:
-        return wrong_uid(uid, was["uid"])
-    if revision and revision != was["resourceVersion"]:
-        return (
-            f"Precondition failed: ResourceVersion in precondition: {revision}, "
-            f"ResourceVersion in object meta: {was['resourceVersion']}"
-        )
-    return ""
 
 
 def _unbindable(name: str, pod: Object) -> str:

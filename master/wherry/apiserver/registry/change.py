@@ -50,14 +50,16 @@ class Changer:
         subresource: str = "",
     ) -> Written:
         """See `Verbs.update`."""
+        target = target_of(resource, namespace, name)
 
-        def replace(old: Object) -> Edited:  # noqa: ARG001  (a PUT is what it is)
+        def replace(old: Object) -> Edited:
+            prepare.check_uid(target, obj, old["metadata"]["uid"])
             return Edited(obj)
 
-        target = target_of(resource, namespace, name)
         try:
             return await self._change(ctx, target, replace, subresource)
         except NotFoundError:
+            prepare.check_uid(target, obj, "")
             stated = (obj.get("metadata") or {}).get("resourceVersion")
             if subresource or stated or not target.strategy.create_on_update:
                 raise
@@ -145,6 +147,7 @@ class Changer:
         old, now = current.decode(), self._parts.clock.now()
         edited = edit(old)
         sent = prepare.check_types(ctx, target.resource, edited.object, edited.refuse)
+        prepare.check_identity(target, sent, old)
         match subresource:
             case "status":
                 new = prepare.update_status(target, sent, old)
@@ -172,6 +175,7 @@ class Changer:
         old = current.decode()
         if subresource == "scale":
             edited = edit(old if ctx.applies else scale.scale_of(old))
+            scale.check_uid(target, edited.object, old)
             new = edited.object if ctx.applies else scale.scaled(target, old, edited.object)
         else:
             edited = edit(old)

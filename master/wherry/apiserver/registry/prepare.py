@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from wherry.api.errors import BadRequestError, Cause
+from wherry.api.errors import BadRequestError, Cause, ConflictError
 from wherry.api.times import format_time
 from wherry.apiserver import refusal
 from wherry.apiserver.resources import Resource
@@ -147,7 +147,7 @@ def begin_update(target: Target, new: Object, old: Object) -> Object:
 
     Raises:
         BadRequestError: the object contradicts the URL.
-        ConflictError: its resourceVersion or uid is not the stored one's.
+        ConflictError: its resourceVersion is not the stored one's.
         InvalidError: it has no resourceVersion, and its kind needs one.
     """
     check_address(target, new)
@@ -159,10 +159,10 @@ def begin_update(target: Target, new: Object, old: Object) -> Object:
 
 
 def check_preconditions(target: Target, new: Object, old: Object) -> None:
-    """Refuse a write that was made for another version or incarnation.
+    """Refuse a write that was made for another version; whoever replaces has passed `check_uid` too.
 
     Raises:
-        ConflictError: resourceVersion or uid is not the stored one's.
+        ConflictError: resourceVersion is not the stored one's.
         InvalidError: there is no resourceVersion, and the kind needs one.
     """
     meta, was = new["metadata"], old["metadata"]
@@ -176,15 +176,44 @@ def check_preconditions(target: Target, new: Object, old: Object) -> None:
             "Invalid value: 0: must be specified for an update",
             "metadata.resourceVersion",
         )
+        kind = target.resource.kind  # upstream names the resource here, not the kind
+        raise refusal.invalid_kind(kind.plural, kind.group, target.name, [cause])
+
+
+def check_uid(target: Target, sent: Object, actual: str) -> None:
+    """Refuse to replace another incarnation than the one that was sent; what is gone has no uid.
+
+    A patch that changes the uid is refused for that: it is immutable (`validate_metadata_update`).
+
+    Raises:
+        ConflictError: the uid is not the stored one's.
+    """
+    meta = sent.get("metadata")
+    uid = meta.get("uid") if isinstance(meta, dict) else None
+    if isinstance(uid, str) and uid not in ("", actual):
+        raise failed_precondition(target, "UID", uid, actual)
+
+
+def check_identity(target: Target, sent: Object, old: Object) -> None:
+    """Refuse what would make another incarnation of an object of which only a part is changed.
+
+    Raises:
+        InvalidError: the uid is not the stored one's.
+    """
+    uid = sent["metadata"].get("uid")
+    if uid and uid != old["metadata"]["uid"]:
+        cause = fields.invalid("metadata.uid", uid, fields.IMMUTABLE)
         raise refusal.invalid(target.resource, target.name, [cause])
-    uid = meta.get("uid")
-    if uid and uid != was["uid"]:
-        raise refusal.conflict(target.resource, target.name, wrong_uid(uid, was["uid"]))
 
 
-def wrong_uid(asked: str, actual: str) -> str:
-    """Return upstream's text for a uid that is not the object's."""
-    return f"Precondition failed: UID in precondition: {asked}, UID in object meta: {actual}"
+def failed_precondition(target: Target, what: str, asked: str, actual: str) -> ConflictError:
+    """Return a refusal in the words of upstream's storage, which come through to the client."""
+    key = target.resource.key(target.namespace, target.name).decode()
+    why = (
+        f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+        f"Precondition failed: {what} in precondition: {asked}, {what} in object meta: {actual}"
+    )
+    return refusal.conflict(target.resource, target.name, why)
 
 
 def carry_metadata(meta: Object, was: Object) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from wherry.api.errors import BadRequestError
 from wherry.apiserver import refusal
-from wherry.apiserver.registry.prepare import Target, wrong_uid
+from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.strategy import fields
 
 Object = dict[str, Any]
@@ -37,11 +37,7 @@ def scaled(target: Target, old: Object, scale: Object) -> Object:
     if scale.get("kind", "Scale") != "Scale":
         raise BadRequestError(f"expected a Scale, got {scale.get('kind')}")
     meta, spec = scale.get("metadata") or {}, scale.get("spec") or {}
-    stated, uid = meta.get("resourceVersion"), meta.get("uid")
-    if stated and stated != old["metadata"]["resourceVersion"]:
-        raise refusal.conflict(target.resource, target.name)
-    if uid and uid != old["metadata"]["uid"]:
-        raise refusal.conflict(target.resource, target.name, wrong_uid(uid, old["metadata"]["uid"]))
+    stated = meta.get("resourceVersion")
     replicas = spec.get("replicas") or 0
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise BadRequestError(
@@ -51,9 +47,23 @@ def scaled(target: Target, old: Object, scale: Object) -> Object:
     if replicas < 0:
         cause = fields.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise refusal.invalid_kind("Scale", "autoscaling", target.name, [cause])
+    if stated and stated != old["metadata"]["resourceVersion"]:
+        raise refusal.conflict(target.resource, target.name)
     # A copy: an update carries metadata over in place, and managers are told by what was.
     metadata = dict(old["metadata"])
     return {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+
+
+def check_uid(target: Target, scale: Object, old: Object) -> None:
+    """Refuse a patch for another incarnation; a PUT has been refused by the store's precondition.
+
+    Raises:
+        ConflictError: the uid is not that of what is scaled.
+    """
+    uid, actual = (scale.get("metadata") or {}).get("uid"), old["metadata"]["uid"]
+    if uid and uid != actual:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
+        raise refusal.conflict(target.resource, target.name, why, "scale")
 
 
 def format_selector(selector: Object) -> str:
