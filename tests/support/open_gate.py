@@ -10,11 +10,12 @@ from wherry.pki.certificates import identity
 
 
 class OpenGate:
-    """`forbidden` holds (user, verb) pairs."""
+    """`forbidden` holds (user, verb) pairs; of one that is `shut` nobody may anything."""
 
     def __init__(self) -> None:
         self.tokens: dict[str, User] = {}
         self.forbidden: set[tuple[str, str]] = set()
+        self.shut = False
         self.asked: list[Attributes] = []
 
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
@@ -29,7 +30,7 @@ class OpenGate:
 
     def decide(self, user: User, attributes: Attributes) -> Decision:
         self.asked.append(attributes)
-        return Decision((user.name, attributes.verb) not in self.forbidden)
+        return Decision(not self.shut and (user.name, attributes.verb) not in self.forbidden)
 
     def rules(self, user: User, namespace: str) -> tuple[Sequence[Any], Sequence[Any]]:
         return [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}], []

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from wherry.api.errors import ForbiddenError
+from wherry.api.kinds import NAMESPACE
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.verbs import User
 
@@ -37,7 +38,7 @@ class Action(msgspec.Struct, frozen=True):
 
     @property
     def attributes(self) -> Attributes:
-        """Return it in authorization's terms."""
+        """Return it in authorization's terms, in which a namespace is in itself."""
         kind = self.resource.kind
         return Attributes(
             self.verb,
@@ -45,7 +46,7 @@ class Action(msgspec.Struct, frozen=True):
             kind.version,
             kind.plural,
             self.subresource,
-            self.namespace,
+            self.name if kind is NAMESPACE else self.namespace,
             self.name,
         )
 

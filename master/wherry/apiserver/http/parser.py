@@ -25,6 +25,7 @@ _BAD_VERSION = "Invalid HTTP version"  # llhttp's own words
 _ABSOLUTE = re.compile(rb"(?i:https?)://[^/?#@]+([/?].*)?", re.DOTALL)
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"[-A-Za-z0-9._~!$&'()*+,;=:%\[\]]+")
+_METHOD_REFUSED = "the server does not allow this method on the requested resource"
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -104,7 +105,7 @@ class RequestParser:
                 self.upgraded = bytes(view[at + switch.args[0] :])
                 return b""
             except httptools.HttpParserInvalidMethodError:
-                self._refuse(405, "MethodNotAllowed", "the method is not known here")
+                self._refuse(405, "MethodNotAllowed", _METHOD_REFUSED)
             except (httptools.HttpParserError, _RefusedError) as error:
                 code = 505 if str(error) == _BAD_VERSION else 400
                 self._refuse(code, "BadRequest", f"malformed HTTP request: {error}")
@@ -189,7 +190,7 @@ class RequestParser:
         if version not in ("1.1", "1.0"):
             self._stop(505, "BadRequest", f"HTTP version {version} is not served")
         if self._parser.get_method().decode("latin-1") not in METHODS:
-            self._stop(405, "MethodNotAllowed", "the method is not known here")
+            self._stop(405, "MethodNotAllowed", _METHOD_REFUSED)
         self._check_target()
         if version == "1.1" and "host" not in self._headers:
             self._stop(400, "BadRequest", "missing required Host header")

@@ -36,7 +36,8 @@ VERSION: Final = {
 }
 """The Kubernetes version whose API this is. Clients choose what they send by it, and where
 Google's SDK is installed even which kubectl runs."""
-PUBLIC: Final = frozenset({"healthz", "livez", "readyz", "version"})
+HEALTH: Final = frozenset({"healthz", "livez", "readyz"})
+PUBLIC: Final = HEALTH | {"version"}
 """First segments of paths that need no identity (`system:public-info-viewer`)."""
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _YEAR_S = 365 * 24 * 3600

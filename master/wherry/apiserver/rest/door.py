@@ -17,19 +17,21 @@ from wherry.api.errors import (
     UnauthorizedError,
 )
 from wherry.apiserver import metrics_kinds
+from wherry.apiserver.asked import not_allowed
 from wherry.apiserver.decode import decode_object
 from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.duration import parse_duration
-from wherry.apiserver.gate import Action, Attributes, Gate, authorize, bearer
+from wherry.apiserver.gate import Action, Gate, authorize, bearer
 from wherry.apiserver.http.handling import OUT_OF_TIME
 from wherry.apiserver.http.message import TEXT, Reply, Request, Response, status_response
 from wherry.apiserver.impersonation import impersonation
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.rest.action import STREAMS, action_of
-from wherry.apiserver.rest.documents import PUBLIC, Documents
+from wherry.apiserver.rest.documents import HEALTH, PUBLIC, Documents
+from wherry.apiserver.rest.info import READS, request_info
 from wherry.apiserver.rest.objects import NO_CACHE, Objects
-from wherry.apiserver.rest.path import Paths
+from wherry.apiserver.rest.path import Paths, Route
 from wherry.apiserver.rest.query import Query
 from wherry.apiserver.reviews import Reviews
 from wherry.apiserver.schema import normalize
@@ -100,9 +102,9 @@ class RestDoor:
             reply: Reply
             if route is None:
                 async with _allotted(query):
-                    reply = await self._other(path, parts, request, query, user)
+                    reply = await self._other(parts, request, query, user)
             else:
-                action = action_of(request.method, route, query)
+                action = self._action(request, route, parts, query, user)
                 kind = action.resource.kind
                 verb, address = (
                     action.verb,
@@ -151,6 +153,15 @@ class RestDoor:
             authorize(self._gate, user, attributes)
         return wanted.user
 
+    def _action(
+        self, request: Request, route: Route, parts: Sequence[str], query: Query, user: User
+    ) -> Action:
+        try:
+            return action_of(request.method, route, query)
+        except MethodNotAllowedError:
+            authorize(self._gate, user, request_info(request.method, parts, query))
+            raise
+
     async def _perform(self, action: Action, request: Request, query: Query, user: User) -> Reply:
         if action.subresource in STREAMS:
             return await self._streams.connect(action, request, query, user)
@@ -162,40 +173,34 @@ class RestDoor:
             return await self._objects.perform(action, request, query, user)
 
     async def _other(
-        self, path: str, parts: Sequence[str], request: Request, query: Query, user: User
+        self, parts: Sequence[str], request: Request, query: Query, user: User
     ) -> Response:
+        asked = request_info(request.method, parts, query)
+        reads = request.method in READS
+        if not (reads and parts[0] in PUBLIC):
+            authorize(self._gate, user, asked)
         if (row := _review_row(parts)) is not None:
-            namespace = parts[4] if row.kind.namespaced else ""
-            return await self._review(row, namespace, request, user)
+            return await self._review(row, asked.namespace, request, user)
         if tuple(parts[:3]) == _METRICS and len(parts) > 3:
             body = await self._usage.answer(parts[3:], request.method, query, user)
             return Response(body=body, headers=[NO_CACHE])
-        if request.method not in ("GET", "HEAD"):
-            if parts[0] in ("api", "apis"):
-                raise NotFoundError("the server could not find the requested resource")
-            raise MethodNotAllowedError(
-                "the server does not allow this method on the requested resource"
-            )
-        if tuple(parts[1:]) == _CRDS:
-            authorize(self._gate, user, Attributes("list", *_CRDS))
+        if reads and tuple(parts[1:]) == _CRDS:
             return Response(body=_NO_CRDS, headers=[NO_CACHE])
-        if parts[0] not in PUBLIC:
-            authorize(self._gate, user, Attributes("get", path=path.rstrip("/") or "/"))
         try:
-            return await self._documents.answer(parts, request, query)
+            answer = await self._documents.answer(parts, request, query)
         except NotFoundError:
             if parts[0] in ("api", "apis"):
                 raise
             return Response(404, b"404 page not found\n", TEXT)
+        if not reads and parts[0] not in HEALTH:
+            raise not_allowed()
+        return answer
 
     async def _review(
         self, row: Resource, namespace: str, request: Request, user: User
     ) -> Response:
         if request.method != "POST":
-            raise MethodNotAllowedError(
-                "the server does not allow this method on the requested resource"
-            )
-        authorize(self._gate, user, Action("create", row, namespace).attributes)
+            raise not_allowed()
         content_type = request.headers.get("content-type", "")
         decoded, _ = decode_object(request.body, content_type, row.kind)
         obj, _ = normalize(row.kind, decoded, "Ignore")
