@@ -172,8 +172,8 @@ def defaulted(api_version: str, kind: str, obj: dict[str, Any]) -> dict[str, Any
                         "stabilizationWindowSeconds": 0,
                         "selectPolicy": "Max",
                         "policies": [
-                            {"type": "Percent", "value": 100, "periodSeconds": 15},
                             {"type": "Pods", "value": 4, "periodSeconds": 15},
+                            {"type": "Percent", "value": 100, "periodSeconds": 15},
                         ],
                     },
                     "scaleDown": {

@@ -4,8 +4,9 @@ import copy
 from typing import Any
 
 import pytest
+import strategy_cases
+from strategy_cases import created, kind_of
 
-from wherry.api.kinds import Kind
 from wherry.apiserver.patch import merge_patch
 from wherry.apiserver.strategy import strategy_for
 
@@ -103,27 +104,13 @@ GOOD: dict[str, dict[str, Any]] = {
 }
 
 
-def kind_of(address: str) -> Kind:
-    api_version, _, kind = address.rpartition("/")
-    group, _, version = api_version.rpartition("/")
-    return Kind(group, version, kind, kind.lower() + "s")
-
-
 def stored(address: str, change: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return an object as it is when it was created."""
-    obj = copy.deepcopy(GOOD[address])
-    meta = {"name": "x", "namespace": "default", "uid": "u-1", **obj.get("metadata", {})}
-    made: dict[str, Any] = merge_patch({**obj, "metadata": meta}, copy.deepcopy(change or {}))
-    strategy = strategy_for(kind_of(address))
-    strategy.prepare_create(made)
-    strategy.default(made)
-    return made
+    return created(address, GOOD[address], change)
 
 
 def refused(address: str, change: dict[str, Any]) -> list[str]:
-    strategy, obj = strategy_for(kind_of(address)), stored(address, change)
-    causes = strategy.validate(obj) + strategy.validate_create(obj)
-    return [f"{c.field}: {c.message}" for c in causes]
+    return strategy_cases.refused(address, GOOD[address], change)
 
 
 @pytest.mark.parametrize("address", GOOD)
@@ -661,22 +648,3 @@ def test_a_claim_grows_once_it_is_bound(
     ]
     assert len(said) == bool(expected)
     assert "".join(said).startswith(expected)
-
-
-@pytest.mark.parametrize(
-    ("suspended", "started", "change", "kept"),
-    [
-        (True, False, {"nodeSelector": {"a": "b"}}, False),
-        (True, False, {"hostNetwork": True}, True),
-        (True, True, {"nodeSelector": {"a": "b"}}, True),
-        (False, False, {"nodeSelector": {"a": "b"}}, True),
-    ],
-)
-def test_a_job_that_never_started_may_still_be_steered(
-    suspended: bool, started: bool, change: dict[str, Any], kept: bool
-) -> None:
-    old = stored(JOB, spec(suspend=suspended))
-    old["status"] = {"startTime": "2026-11-20T10:00:00Z"} if started else {}
-    new = merge_patch(old, spec(template={"spec": change}))
-    causes = strategy_for(kind_of(JOB)).validate_update(new, old)
-    assert [c.field for c in causes] == (["spec.template"] if kept else [])

@@ -1,13 +1,10 @@
 """HorizontalPodAutoscaler: autoscaling `ValidateHorizontalPodAutoscaler`. v1 is stored as v2."""
 
-from typing import Any
-
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import Defaults
-from wherry.apiserver.strategy.formats import POSITIVE, amount_of, not_negative
-from wherry.apiserver.strategy.selector import validate_label_selector
+from wherry.apiserver.strategy.formats import POSITIVE, amount_of, not_negative, option
 
 _SOURCES = {
     "ContainerResource": "containerResource",
@@ -16,14 +13,16 @@ _SOURCES = {
     "Pods": "pods",
     "Resource": "resource",
 }
+_LOOKED_AT = ("object", "external", "pods", "resource", "containerResource")
+"""The order in which upstream looks for sources, of which it reads the first."""
 _TARGETS = ("AverageValue", "Utilization", "Value")
 _SELECT = ("Disabled", "Max", "Min")
 _POLICIES = ("Percent", "Pods")
 _MOST_STABILIZATION_S = 3600
 _MOST_PERIOD_S = 1800
 _SCALE_UP: list[Object] = [
-    {"type": "Percent", "value": 100, "periodSeconds": 15},
     {"type": "Pods", "value": 4, "periodSeconds": 15},
+    {"type": "Percent", "value": 100, "periodSeconds": 15},
 ]
 _SCALE_DOWN: list[Object] = [{"type": "Percent", "value": 100, "periodSeconds": 15}]
 
@@ -40,7 +39,7 @@ def _cpu_by_default(spec: Object) -> None:
         rules.setdefault("selectPolicy", "Max")
         if window is not None:
             rules.setdefault("stabilizationWindowSeconds", window)
-        if not rules.get("policies"):
+        if "policies" not in rules:
             rules["policies"] = [dict(policy) for policy in policies]
 
 
@@ -48,9 +47,9 @@ _DEFAULTS = Defaults(made={"spec": Defaults(absent={"minReplicas": 1}, then=_cpu
 
 
 class HorizontalPodAutoscalerStrategy(Strategy):
-    """How many pods, by what metrics, and how fast to follow them."""
+    """How many pods, by what metrics, and how fast to follow them. Nobody counts generations."""
 
-    generation = True
+    step_first = False
 
     def prepare_create(self, obj: Object) -> None:
         """Begin with nothing counted."""
@@ -64,6 +63,7 @@ class HorizontalPodAutoscalerStrategy(Strategy):
         """Check the range, every metric and the behaviour."""
         spec = obj["spec"]
         wrong = _range(spec)
+        wrong += _reference("spec.scaleTargetRef", spec.get("scaleTargetRef", {}))
         for index, metric in enumerate(spec.get("metrics", ())):
             wrong += _metric(f"spec.metrics[{index}]", metric)
         behavior = spec.get("behavior", {})
@@ -71,6 +71,22 @@ class HorizontalPodAutoscalerStrategy(Strategy):
             if field in behavior:
                 wrong += _rules(f"spec.behavior.{field}", behavior[field])
         return wrong
+
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """Scale a kind whose group is known."""
+        return _check_target(obj["spec"])
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """Let a target stay what it was when nobody asked for its group."""
+        kinds = [
+            [spec.get("scaleTargetRef", {}).get(field, "") for field in ("apiVersion", "kind")]
+            for spec in (new["spec"], old.get("spec", {}))
+        ]
+        return _check_target(new["spec"]) if kinds[0] != kinds[1] else []
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Check the counts."""
+        return not_negative("status", new.get("status", {}), "currentReplicas", "desiredReplicas")
 
 
 def _range(spec: Object) -> list[Cause]:
@@ -84,7 +100,19 @@ def _range(spec: Object) -> list[Cause]:
     if most < least:
         detail = "must be greater than or equal to `minReplicas`"
         wrong.append(fields.invalid("spec.maxReplicas", most, detail))
-    return wrong + _reference("spec.scaleTargetRef", spec.get("scaleTargetRef", {}))
+    return wrong
+
+
+def _check_target(spec: Object) -> list[Cause]:
+    """Check that the target's version names a group; of the core group one kind can be scaled."""
+    ref = spec.get("scaleTargetRef", {})
+    text = ref.get("apiVersion", "")
+    if text.count("/") > 1 or text.partition("/")[0 if "/" in text else 1]:
+        return []  # said with the rest, or there is one
+    if ref.get("kind") == "ReplicationController":
+        return []
+    detail = "apiVersion must specify API group"
+    return [fields.invalid("spec.scaleTargetRef.apiVersion", text, detail)]
 
 
 def _reference(path: str, ref: Object) -> list[Cause]:
@@ -95,9 +123,8 @@ def _reference(path: str, ref: Object) -> list[Cause]:
             wrong.append(fields.required(f"{path}.{field}"))
         else:
             wrong += names.check(f"{path}.{field}", value, names.path_segment)
-    group, slash, version = ref.get("apiVersion", "").rpartition("/")
-    if slash and (not version or "/" in group):
-        text = ref["apiVersion"]
+    text = ref.get("apiVersion", "")
+    if text.count("/") > 1:
         detail = f"unexpected GroupVersion string: {text}"
         wrong.append(fields.invalid(f"{path}.apiVersion", text, detail))
     return wrong
@@ -110,11 +137,11 @@ def _metric(path: str, metric: Object) -> list[Cause]:
         wrong.append(fields.required(f"{path}.type", "must specify a metric source type"))
     if kind not in _SOURCES:
         wrong.append(fields.unsupported(f"{path}.type", kind, _SOURCES))
-    present = [source for source in _SOURCES.values() if source in metric]
+    present = [source for source in _LOOKED_AT if source in metric]
     for source in present[:1]:
         wrong += _source(f"{path}.{source}", source, metric[source])
-    expected = _SOURCES.get(kind, kind.lower())
-    if expected not in present:
+    expected = _SOURCES.get(kind)
+    if expected is not None and expected not in present:
         detail = "must populate information for the given metric source"
         wrong.append(fields.required(f"{path}.{expected}", detail))
     if len(present) != 1:
@@ -138,6 +165,8 @@ def _source(path: str, kind: str, source: Object) -> list[Cause]:
             wrong.append(fields.required(f"{at}.averageValue", detail))
     elif "value" not in target and "averageValue" not in target:
         detail = "must set either a target value or averageValue"
+        if kind == "external":
+            detail = "must set either a target value for metric or a per-pod target"
         wrong.append(fields.required(f"{at}.averageValue", detail))
     elif kind == "external" and "value" in target and "averageValue" in target:
         detail = "may not set both a target value for metric and a per-pod target"
@@ -150,8 +179,11 @@ def _resource(path: str, kind: str, source: Object) -> list[Cause]:
     wrong: list[Cause] = []
     if not source.get("name"):
         wrong.append(fields.required(f"{path}.name", "must specify a resource name"))
-    if kind == "containerResource" and not source.get("container"):
-        wrong.append(fields.required(f"{path}.container", "must specify a container"))
+    if kind == "containerResource":
+        if not source.get("container"):
+            wrong.append(fields.required(f"{path}.container", "must specify a container"))
+        else:
+            wrong += names.check(f"{path}.container", source["container"], names.dns1123_label)
     wrong += _target(at, target)
     if "averageUtilization" in target and "averageValue" in target:
         detail = "may not set both a target raw value and a target utilization"
@@ -166,10 +198,7 @@ def _identifier(path: str, metric: Object) -> list[Cause]:
     name = metric.get("name", "")
     if not name:
         return [fields.required(f"{path}.name", "must specify a metric name")]
-    wrong = names.check(f"{path}.name", name, names.path_segment)
-    if "selector" in metric:
-        wrong += validate_label_selector(f"{path}.selector", metric["selector"])
-    return wrong
+    return names.check(f"{path}.name", name, names.path_segment)
 
 
 def _target(path: str, target: Object) -> list[Cause]:
@@ -192,25 +221,33 @@ def _target(path: str, target: Object) -> list[Cause]:
 
 
 def _rules(path: str, rules: Object) -> list[Cause]:
-    wrong = not_negative(path, rules, "stabilizationWindowSeconds")
-    window: Any = rules.get("stabilizationWindowSeconds", 0)
+    window, at = rules.get("stabilizationWindowSeconds", 0), f"{path}.stabilizationWindowSeconds"
+    wrong: list[Cause] = []
+    if window < 0:
+        wrong.append(fields.invalid(at, window, "must be greater than or equal to zero"))
     if window > _MOST_STABILIZATION_S:
         detail = f"must be less than or equal to {_MOST_STABILIZATION_S}"
-        wrong.append(fields.invalid(f"{path}.stabilizationWindowSeconds", window, detail))
-    select = rules.get("selectPolicy")
-    if select not in _SELECT:
-        wrong.append(fields.unsupported(f"{path}.selectPolicy", select, _SELECT))
+        wrong.append(fields.invalid(at, window, detail))
+    wrong += option(path, rules, "selectPolicy", _SELECT)
+    if not rules.get("policies") and "tolerance" not in rules:
+        wrong.append(fields.required(f"{path}.policies", "must specify at least one Policy"))
     for index, policy in enumerate(rules.get("policies", ())):
-        at = f"{path}.policies[{index}]"
-        kind, value, period = (policy.get(f) for f in ("type", "value", "periodSeconds"))
-        if kind not in _POLICIES:
-            wrong.append(fields.unsupported(f"{at}.type", kind or "", _POLICIES))
-        if (value or 0) <= 0:
-            wrong.append(fields.invalid(f"{at}.value", value or 0, "must be greater than zero"))
-        if (period or 0) <= 0:
-            detail = "must be greater than zero"
-            wrong.append(fields.invalid(f"{at}.periodSeconds", period or 0, detail))
-        elif period > _MOST_PERIOD_S:
-            detail = f"must be less than or equal to {_MOST_PERIOD_S}"
-            wrong.append(fields.invalid(f"{at}.periodSeconds", period, detail))
+        wrong += _policy(f"{path}.policies[{index}]", policy)
+    if "tolerance" in rules and amount_of(rules["tolerance"]) < 0:
+        detail = "must be greater than or equal to zero"
+        wrong.append(fields.invalid(f"{path}.tolerance", rules["tolerance"], detail))
+    return wrong
+
+
+def _policy(path: str, policy: Object) -> list[Cause]:
+    kind, period = policy.get("type", ""), policy.get("periodSeconds", 0)
+    wrong = [] if kind in _POLICIES else [fields.unsupported(f"{path}.type", kind, _POLICIES)]
+    wrong += [
+        fields.invalid(f"{path}.{field}", policy.get(field, 0), "must be greater than zero")
+        for field in ("value", "periodSeconds")
+        if policy.get(field, 0) <= 0
+    ]
+    if period > _MOST_PERIOD_S:
+        detail = f"must be less than or equal to {_MOST_PERIOD_S}"
+        wrong.append(fields.invalid(f"{path}.periodSeconds", period, detail))
     return wrong

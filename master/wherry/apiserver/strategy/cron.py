@@ -23,6 +23,8 @@ _FIELDS = (
 _DESCRIPTORS = frozenset(
     ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 )
+_ZONES = ("TZ=", "CRON_TZ=")
+"""Beginnings of schedules that name their zone, as they did before there was a field for it."""
 _NUMBER = re.compile(r"\+?[0-9]+")
 _LONGEST_NUMBER = 18
 _DURATION = re.compile(r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+|[+-]?0")
@@ -30,6 +32,8 @@ _DURATION = re.compile(r"[+-]?(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μ
 
 def refuse_schedule(text: str) -> str:
     """Return why a schedule cannot be read, or "" where it can."""
+    if text.startswith(_ZONES):
+        text = text.partition(" ")[2].strip()
     if not text:
         return "empty spec string"
     if text.startswith("@"):

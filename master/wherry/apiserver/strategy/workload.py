@@ -84,7 +84,7 @@ def validate_owned(spec: Object, word: str, unread: str) -> tuple[list[Cause], b
     """
     selector = spec.get("selector")
     if selector is None:  # which selects nothing
-        return [fields.required("spec.selector"), _mismatch(spec)], True
+        return [fields.required("spec.selector"), *check_labels_selected(spec, None)], True
     wrong = validate_label_selector("spec.selector", selector)
     if wrong:
         return [*wrong, fields.invalid("spec.selector", selector, unread)], False
@@ -103,19 +103,16 @@ def refuse_empty_selector(selector: Object, word: str) -> Cause:
     return fields.invalid("spec.selector", selector, f"empty selector is invalid for {word}")
 
 
-def check_labels_selected(spec: Object, selector: Object) -> list[Cause]:
-    """Check that a selector that can be read selects the template's labels."""
-    matches = compile_selector(selector).matches(_labels(spec) or {})
-    return [] if matches else [_mismatch(spec)]
+def check_labels_selected(spec: Object, selector: Object | None) -> list[Cause]:
+    """Check that a selector that can be read selects the template's labels; None selects nothing."""
+    if selector is not None and compile_selector(selector).matches(_labels(spec) or {}):
+        return []
+    return [fields.invalid("spec.template.metadata.labels", _labels(spec), _MISMATCH)]
 
 
 def _labels(spec: Object) -> dict[str, str] | None:
     labels: dict[str, str] | None = spec.get("template", {}).get("metadata", {}).get("labels")
     return labels
-
-
-def _mismatch(spec: Object) -> Cause:
-    return fields.invalid("spec.template.metadata.labels", _labels(spec), _MISMATCH)
 
 
 def check_selected(spec: Object, word: str) -> list[Cause]:
@@ -299,10 +296,9 @@ class DaemonSetStrategy(Workload):
     def validate(self, obj: Object) -> list[Cause]:
         """Check selector, template, numbers and the update strategy."""
         spec, selector = obj["spec"], obj["spec"].get("selector")
+        # Nobody asks for one: what is missing selects nothing.
         wrong = [] if selector is None else validate_label_selector("spec.selector", selector)
-        if selector is None:  # which selects nothing, and nobody asks for it
-            wrong.append(_mismatch(spec))
-        elif not wrong:
+        if not wrong:
             wrong += check_labels_selected(spec, selector)
         if selector is not None and is_empty_selector(selector):
             wrong.append(refuse_empty_selector(selector, self.word))
