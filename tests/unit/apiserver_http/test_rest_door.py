@@ -61,6 +61,68 @@ def test_forms_of_one_object() -> None:
     in_world(story)
 
 
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+def test_both_versions_of_other_forms(version: str) -> None:
+    """Clients of 2018 ask for v1beta1 alone, and get the same under that name."""
+
+    def accept(kind: str) -> str:
+        return f"application/json;as={kind};g=meta.k8s.io;v={version}"
+
+    async def story(world: World) -> None:
+        pods, api_version = "/api/v1/namespaces/a/pods", f"meta.k8s.io/{version}"
+        for url in (pods, f"{pods}/p"):
+            table = content(await world.get(url, accept=accept("Table")))
+            assert (table["kind"], table["apiVersion"]) == ("Table", api_version)
+            assert table["rows"][0]["object"]["apiVersion"] == api_version
+        partial = content(await world.get(f"{pods}/p", accept=accept("PartialObjectMetadata")))
+        assert partial == {
+            "kind": "PartialObjectMetadata",
+            "apiVersion": api_version,
+            "metadata": POD["metadata"],
+        }
+        listed = content(await world.get(pods, accept=accept("PartialObjectMetadataList")))
+        assert (listed["kind"], listed["apiVersion"]) == ("PartialObjectMetadataList", api_version)
+        assert listed["items"] == [partial]
+
+    in_world(story)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "what"),
+    [
+        ("", "PartialObjectMetadata", "a list (*core.PodList)"),
+        ("/p", "PartialObjectMetadataList", "not a list (*core.Pod)"),
+    ],
+)
+def test_a_list_is_no_object_and_an_object_no_list(url: str, kind: str, what: str) -> None:
+    async def story(world: World) -> None:
+        accept = f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json"
+        refused = await world.get(f"/api/v1/namespaces/a/pods{url}", accept=accept)
+        status = content(refused)
+        assert (refused.status, status["reason"]) == (406, "NotAcceptable")
+        assert status["message"] == f"you requested {kind}, but the requested object is {what}"
+
+    in_world(story)
+
+
+@pytest.mark.parametrize("as_kind", ["Table", "PartialObjectMetadata"])
+def test_watches_in_a_version_of_old(as_kind: str) -> None:
+    async def story(world: World) -> None:
+        accept = f"application/json;as={as_kind};g=meta.k8s.io;v=v1beta1"
+        reply = await world.ask("GET", "/api/v1/configmaps?watch=1", accept=accept)
+        assert isinstance(reply, Stream)
+        for kind in (EventType.ADDED, EventType.BOOKMARK):
+            world.verbs.events.put_nowait([event(kind, "m", 5)])
+        world.verbs.events.put_nowait(None)
+        lines = b"".join([chunk async for chunk in reply.chunks]).splitlines()
+        objects = [orjson.loads(line)["object"] for line in lines]
+        assert [(o["kind"], o["apiVersion"]) for o in objects] == [
+            (as_kind, "meta.k8s.io/v1beta1")
+        ] * 2
+
+    in_world(story)
+
+
 def test_create_update_and_their_codes() -> None:
     async def story(world: World) -> None:
         world.verbs.warnings = ['unknown field "spec.x"']
@@ -438,21 +500,24 @@ def test_a_timeout_that_the_client_asked_for() -> None:
 
 def test_requests_are_counted() -> None:
     async def story(world: World) -> None:
-        await world.get("/api/v1/namespaces/a/pods/p")
-        await world.get("/api/v1/namespaces/a/pods/q")
-        labels = {
-            "verb": "get",
-            "group": "",
-            "version": "v1",
-            "resource": "pods",
-            "subresource": "",
-            "door": "rest",
-        }
-        for code in ("200", "404"):
-            found = world.registry.get_sample_value(
-                "apiserver_request_total", {**labels, "code": code}
-            )
-            assert found == 1
+        def counted(**labels: str) -> float | None:
+            labels = {"group": "", "version": "v1", "resource": "pods", "subresource": ""} | labels
+            labels |= {"component": "apiserver", "door": "rest"}
+            return world.registry.get_sample_value("apiserver_request_total", labels)
+
+        pods = "/api/v1/namespaces/a/pods"
+        for path in ("p", "q"):
+            await world.get(f"{pods}/{path}")
+        assert counted(verb="GET", scope="resource", code="200") == 1
+        assert counted(verb="GET", scope="resource", code="404") == 1
+        await world.get(pods)
+        assert counted(verb="LIST", scope="namespace", code="200") == 1
+        apply = "application/apply-patch+yaml"
+        await world.ask("PATCH", f"{pods}/p?fieldManager=x", b"{}", content_type=apply)
+        assert counted(verb="APPLY", scope="resource", code="200") == 1
+        await world.ask("BREW", f"{pods}/p")
+        nothing = {"version": "", "resource": "", "scope": ""}
+        assert counted(verb="BREW", code="405", **nothing) == 1
 
     in_world(story)
 

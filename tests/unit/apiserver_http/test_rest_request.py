@@ -19,7 +19,7 @@ from wherry.apiserver.gate import bearer
 from wherry.apiserver.http.message import Peer, Request
 from wherry.apiserver.registry.read import parse_revision
 from wherry.apiserver.resources import BY_ADDRESS
-from wherry.apiserver.rest.accept import Form, negotiate, patch_type
+from wherry.apiserver.rest.accept import OBJECT, YAML, Form, negotiate, patch_type
 from wherry.apiserver.rest.action import action_of, check_selectors
 from wherry.apiserver.rest.longrunning import is_long_running
 from wherry.apiserver.rest.path import parse, split
@@ -144,20 +144,38 @@ def test_actions(method: str, path: str, query: str, verb: str | None) -> None:
 
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+TABLE_BETA = "application/json;as=Table;g=meta.k8s.io;v=v1beta1"
+BETA = "meta.k8s.io/v1beta1"
 FORMS = [
-    ("", Form.OBJECT),
-    ("*/*", Form.OBJECT),
-    ("application/json", Form.OBJECT),
-    (f"{TABLE},application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Form.TABLE),
-    ("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", Form.OBJECT),
-    ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", Form.METADATA),
-    ("application/vnd.kubernetes.protobuf,application/json", Form.OBJECT),
-    (f"application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,{TABLE}", Form.TABLE),
-    ("application/yaml", Form.YAML),
-    ("text/html, application/json;q=0.5, application/yaml;q=0.9", Form.YAML),
-    ("application/json;q=0, application/yaml;q=0.1", Form.YAML),
-    ("application/json;stream=watch", Form.OBJECT),
+    ("", OBJECT),
+    ("*/*", OBJECT),
+    ("application/json", OBJECT),
+    (f"{TABLE},{TABLE_BETA},application/json", Form("Table")),
+    (f"{TABLE_BETA},application/json", Form("Table", BETA)),
+    (f"{TABLE_BETA}", Form("Table", BETA)),
+    (f"{TABLE_BETA};q=0.5,{TABLE};q=0.8,application/json;q=0.1", Form("Table")),
+    (f"application/json;q=0.9,{TABLE}", Form("Table")),
+    (f"application/json,{TABLE}", OBJECT),
+    ("application/json;as=Table;v=v2;g=meta.k8s.io,application/json", OBJECT),
+    ("application/json;as=Chart;v=v1;g=meta.k8s.io,application/json", OBJECT),
+    ("application/json;v=v1;g=meta.k8s.io,application/yaml", YAML),
+    (
+        "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+        Form("PartialObjectMetadataList"),
+    ),
+    (
+        "application/json;as=PartialObjectMetadata;v=v1beta1;g=meta.k8s.io",
+        Form("PartialObjectMetadata", BETA),
+    ),
+    ("application/vnd.kubernetes.protobuf,application/json", OBJECT),
+    (f"application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,{TABLE}", Form("Table")),
+    ("application/yaml", YAML),
+    ("application/yaml;as=Table;v=v1;g=meta.k8s.io", Form("Table", yaml=True)),
+    ("text/html, application/json;q=0.5, application/yaml;q=0.9", YAML),
+    ("application/json;q=0, application/yaml;q=0.1", YAML),
+    ("application/json;stream=watch", OBJECT),
     ("application/json;q=nonsense", None),
+    ("application/json;as=Table;v=v2;g=meta.k8s.io", None),
     ("text/html", None),
     ("application/vnd.kubernetes.protobuf", None),
 ]
@@ -169,7 +187,7 @@ def test_accept(accept: str, form: Form | None) -> None:
         with pytest.raises(NotAcceptableError):
             negotiate(accept)
     else:
-        assert negotiate(accept) is form
+        assert negotiate(accept) == form
 
 
 def test_patch_types() -> None:
@@ -227,11 +245,11 @@ def test_options_of_a_list_that_contradict_each_other(query: str, wrong: list[st
 
 
 def test_rows_carry_what_there_is() -> None:
-    assert include_object(Query("includeObject=Object"), Form.TABLE) == "Object"
-    assert include_object(Query(""), Form.TABLE) == ""
-    include_object(Query("includeObject=Foo"), Form.OBJECT)
+    assert include_object(Query("includeObject=Object"), Form("Table")) == "Object"
+    assert include_object(Query(""), Form("Table")) == ""
+    include_object(Query("includeObject=Foo"), OBJECT)
     with pytest.raises(BadRequestError) as caught:
-        include_object(Query("includeObject=Foo"), Form.TABLE)
+        include_object(Query("includeObject=Foo"), Form("Table"))
     assert str(caught.value) == (
         'Unable to convert to Table as requested: includeObject: Invalid value: "Foo": '
         "must be 'Metadata', 'Object', 'None', or empty"

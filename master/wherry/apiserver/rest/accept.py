@@ -4,30 +4,33 @@ Answers are JSON in every case but one: a client that prefers YAML gets YAML. Cl
 would rather have protobuf always accept JSON too (measured for kubectl 1.20 to 1.33).
 """
 
-from enum import Enum, auto
 from functools import lru_cache
+from typing import NamedTuple
 
 from wherry.api.errors import NotAcceptableError, UnsupportedMediaError
+from wherry.apiserver.tables import META
 from wherry.client.api import PatchType
 
-
-class Form(Enum):
-    """How objects are shown."""
-
-    OBJECT = auto()
-    TABLE = auto()
-    """`meta.k8s.io/v1` Table: rows of printer columns."""
-    METADATA = auto()
-    """`meta.k8s.io/v1` PartialObjectMetadata, or a list of them."""
-    YAML = auto()
+TABLE = "Table"
+"""Rows of printer columns."""
+METADATA = "PartialObjectMetadata"
+METADATA_LIST = "PartialObjectMetadataList"
 
 
+class Form(NamedTuple):
+    """How objects are shown: as what they are, or as a kind of `meta.k8s.io`."""
+
+    kind: str = ""
+    api_version: str = META
+    yaml: bool = False
+
+
+OBJECT = Form()
+YAML = Form(yaml=True)
 _ANY = ("*/*", "application/*", "application/json")
-_FORMS = {
-    "Table": Form.TABLE,
-    "PartialObjectMetadata": Form.METADATA,
-    "PartialObjectMetadataList": Form.METADATA,
-}
+_YAML = ("application/yaml", "text/yaml", "application/x-yaml")
+_CONVERSION = ("as", "g", "v")
+_VERSIONS = {"v1": META, "v1beta1": "meta.k8s.io/v1beta1"}
 
 
 @lru_cache(maxsize=256)
@@ -37,24 +40,18 @@ def negotiate(accept: str) -> Form:
     Raises:
         NotAcceptableError: nothing that we serve is in it.
     """
-    if not accept:
-        return Form.OBJECT
-    for media, parameters in _clauses(accept):
-        if media in ("application/yaml", "text/yaml", "application/x-yaml"):
-            if "as" not in parameters:
-                return Form.YAML
-        elif media in _ANY:
-            wanted = parameters.get("as")
-            if wanted is None:
-                return Form.OBJECT
-            if wanted in _FORMS and (parameters.get("g"), parameters.get("v")) == (
-                "meta.k8s.io",
-                "v1",
-            ):
-                return _FORMS[wanted]
+    for media, parameters in _clauses(accept or "*/*"):
+        if media not in _ANY and media not in _YAML:
+            continue
+        plain = YAML if media in _YAML else OBJECT
+        kind, group, version = (parameters.get(name, "") for name in _CONVERSION)
+        if not (kind or group or version):
+            return plain
+        known = kind in (TABLE, METADATA, METADATA_LIST) and version in _VERSIONS
+        if known and group == "meta.k8s.io":
+            return Form(kind, _VERSIONS[version], plain.yaml)
     raise NotAcceptableError(
-        "only the following media types are accepted: application/json, application/yaml, "
-        "application/json;as=Table;v=v1;g=meta.k8s.io"
+        "only the following media types are accepted: application/json, application/yaml"
     )
 
 

@@ -18,7 +18,7 @@ from wherry.apiserver.http.pieces import Pieces
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.patch import operation_of, unknown_members
 from wherry.apiserver.resources import SCALE_VIEW
-from wherry.apiserver.rest.accept import Form, negotiate, patch_type
+from wherry.apiserver.rest.accept import OBJECT, TABLE, YAML, Form, negotiate, patch_type
 from wherry.apiserver.rest.action import check_selectors
 from wherry.apiserver.rest.query import (
     Query,
@@ -124,8 +124,7 @@ class Objects:
 
     def _watch(self, action: Action, request: Request, query: Query, user: User) -> Reply:
         form = negotiate(request.headers.get("accept", ""))
-        if form is Form.YAML:
-            form = Form.OBJECT
+        form = form._replace(yaml=False)  # events have no form in YAML
         resource = action.resource
         options = watch_options(query)
         if options.timeout_s is None:
@@ -144,7 +143,7 @@ class Objects:
             resource,
             action.namespace,
             options,
-            push if form is Form.OBJECT else None,
+            None if form.kind else push,
         )
         stream = Stream(self._lines(events, renderer), headers=[NO_CACHE])
         return stream
@@ -247,7 +246,7 @@ class Objects:
             "status": "Success",
             "details": {key: value for key, value in details.items() if value},
         }
-        shown = form if form is Form.YAML else Form.OBJECT
+        shown = YAML if form.yaml else OBJECT
         return _answer(200, orjson.dumps(status), shown, ctx.warnings)
 
     async def _delete_collection(
@@ -273,14 +272,14 @@ class Objects:
         warnings: Sequence[str],
         code: int = 200,
     ) -> Response:
-        if form is Form.OBJECT:
+        if form is OBJECT:
             return _answer(code, raw, form, warnings)
         resource = action.resource
         subresource = resource.subresource(action.subresource) if action.subresource else None
         if action.subresource == "scale":
             resource = SCALE_VIEW
-        elif form is Form.TABLE and subresource is not None and subresource.body is not None:
-            form = Form.OBJECT  # a TokenRequest: nobody has columns for it
+        elif form.kind == TABLE and subresource is not None and subresource.body is not None:
+            form = OBJECT  # a TokenRequest: nobody has columns for it
         include = include_object(query, form)
         body = single(resource, raw, form, include=include, now=self._clock.now())
         return _answer(code, body, form, warnings)
@@ -304,6 +303,6 @@ def _answer(code: int, body: bytes | Pieces, form: Form, warnings: Sequence[str]
     headers: Sequence[tuple[str, str]] = _NO_CACHE_ONLY
     if warnings:
         headers = [NO_CACHE, *warning_headers(warnings)]
-    if form is Form.YAML:
+    if form.yaml:
         return Response(code, to_yaml(bytes(body)), YAML_TYPE, headers)
     return Response(code, body, JSON, headers)

@@ -14,7 +14,7 @@ from wherry.apiserver.asked import (
     write_causes,
 )
 from wherry.apiserver.registry.read import parse_revision
-from wherry.apiserver.rest.accept import Form
+from wherry.apiserver.rest.accept import TABLE, Form
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, WatchOptions
 
@@ -110,7 +110,7 @@ def include_object(query: Query, form: Form) -> str:
         BadRequestError: a table is asked for, with something that rows cannot carry.
     """
     include = query.text("includeObject")
-    if form is Form.TABLE and include not in ("", "None", "Metadata", "Object"):
+    if form.kind == TABLE and include not in ("", "None", "Metadata", "Object"):
         cause = fields.invalid(
             "includeObject", include, "must be 'Metadata', 'Object', 'None', or empty"
         )

@@ -11,15 +11,16 @@ import msgspec
 import orjson
 import yaml
 
+from wherry.api.errors import NotAcceptableError
+from wherry.api.kinds import Kind
 from wherry.apiserver.http.pieces import Pieces
 from wherry.apiserver.resources import Resource
-from wherry.apiserver.rest.accept import Form
-from wherry.apiserver.tables import table
+from wherry.apiserver.rest.accept import METADATA, METADATA_LIST, TABLE, Form
+from wherry.apiserver.tables import META, table
 from wherry.apiserver.verbs import Page
 from wherry.client.api import EventType, WatchEvent
 
 YAML_TYPE = "application/yaml"
-_META = "meta.k8s.io/v1"
 _WARNINGS_CHARACTERS = 4096
 _WARNING_CHARACTERS = 256
 _MOST_WARNINGS = 80
@@ -36,9 +37,9 @@ class _WithMetadata(msgspec.Struct):
 _metadata_of = msgspec.json.Decoder(_WithMetadata).decode
 
 
-def partial(raw: bytes) -> bytes:
+def partial(raw: bytes, api_version: str = META) -> bytes:
     """Return the PartialObjectMetadata of an object."""
-    head = b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":'
+    head = b'{"kind":"PartialObjectMetadata","apiVersion":"%b","metadata":' % api_version.encode()
     return b"%b%b}" % (head, bytes(_metadata_of(raw).metadata))
 
 
@@ -64,8 +65,12 @@ def list_metadata(page: Page) -> dict[str, Any]:
 def collection(
     resource: Resource, page: Page, form: Form, *, include: str, now: float
 ) -> bytes | Pieces:
-    """Render a page; `include` is a table's includeObject."""
-    if form is Form.TABLE:
+    """Render a page; `include` is a table's includeObject.
+
+    Raises:
+        NotAcceptableError: the metadata of one object is asked for.
+    """
+    if form.kind == TABLE:
         shown = table(
             resource,
             map(orjson.loads, page.items),
@@ -74,14 +79,24 @@ def collection(
             revision=page.revision,
             continue_token=page.continue_token,
             remaining=page.remaining,
+            api_version=form.api_version,
         )
         return orjson.dumps(shown)
-    metadata = list_metadata(page)
-    if form is Form.METADATA:
-        items = [partial(raw) for raw in page.items]
-        return _list("PartialObjectMetadataList", _META, metadata, items)
-    kind = resource.kind
+    metadata, kind = list_metadata(page), resource.kind
+    if form.kind == METADATA:
+        raise _another(METADATA, f"a list ({_go_type(kind)}List)")
+    if form.kind == METADATA_LIST:
+        items = [partial(raw, form.api_version) for raw in page.items]
+        return _list(METADATA_LIST, form.api_version, metadata, items)
     return _list(f"{kind.kind}List", kind.api_version, metadata, page.items)
+
+
+def _another(wanted: str, is_what: str) -> NotAcceptableError:
+    return NotAcceptableError(f"you requested {wanted}, but the requested object is {is_what}")
+
+
+def _go_type(kind: Kind) -> str:
+    return f"*{kind.group.partition('.')[0] or 'core'}.{kind.kind}"
 
 
 def _list(
@@ -99,14 +114,24 @@ def _list(
 
 
 def single(resource: Resource, raw: bytes, form: Form, *, include: str, now: float) -> bytes:
-    """Render one object."""
-    if form is Form.METADATA:
-        return partial(raw)
-    if form is Form.TABLE:
+    """Render one object.
+
+    Raises:
+        NotAcceptableError: a list is asked for.
+    """
+    if form.kind == METADATA:
+        return partial(raw, form.api_version)
+    if form.kind == METADATA_LIST:
+        raise _another(METADATA_LIST, f"not a list ({_go_type(resource.kind)})")
+    if form.kind == TABLE:
         obj = orjson.loads(raw)
         revision = obj["metadata"].get("resourceVersion", "")
         include = include or _INCLUDE
-        return orjson.dumps(table(resource, [obj], now=now, include=include, revision=revision))
+        api_version = form.api_version
+        shown = table(
+            resource, [obj], now=now, include=include, revision=revision, api_version=api_version
+        )
+        return orjson.dumps(shown)
     return raw
 
 
@@ -133,20 +158,24 @@ class WatchRenderer:
 
     def lines(self, events: Sequence[WatchEvent], *, now: float) -> bytes:
         """Render a batch, one JSON line for each event."""
-        if self._form is Form.TABLE:
+        api_version = self._form.api_version
+        if self._form.kind == TABLE:
             return b"".join(self._row(event, now) for event in events)
-        if self._form is Form.METADATA:
-            return b"".join(_line(event.type, partial(event.object)) for event in events)
+        if self._form.kind:
+            return b"".join(_line(e.type, partial(e.object, api_version)) for e in events)
         return _lines(events)
 
     def _row(self, event: WatchEvent, now: float) -> bytes:
+        api_version = self._form.api_version
         if event.type is EventType.BOOKMARK:
             shown: dict[str, Any] = {
                 "kind": "Table",
-                "apiVersion": _META,
+                "apiVersion": api_version,
                 "metadata": {"resourceVersion": str(event.revision)},
                 "columnDefinitions": [],
-                "rows": [{"cells": [], "object": orjson.Fragment(partial(event.object))}],
+                "rows": [
+                    {"cells": [], "object": orjson.Fragment(partial(event.object, api_version))}
+                ],
             }
         else:
             shown = table(
@@ -156,6 +185,7 @@ class WatchRenderer:
                 include=self._include,
                 revision=event.revision,
                 with_columns=self._first,
+                api_version=api_version,
             )
             self._first = False
         return _line(event.type, orjson.dumps(shown))

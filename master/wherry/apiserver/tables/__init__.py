@@ -16,7 +16,10 @@ from wherry.apiserver.resources import Resource
 from wherry.apiserver.tables.column import Column
 from wherry.apiserver.tables.printers import printer_of
 
-__all__ = ["Column", "columns", "partial_object", "partial_object_list", "row", "table"]
+__all__ = ["META", "Column", "columns", "partial_object", "partial_object_list", "row", "table"]
+
+META = "meta.k8s.io/v1"
+"""The group of what is shown instead of objects; also v1beta1 is served."""
 
 
 def columns(resource: Resource) -> tuple[Column, ...]:
@@ -45,6 +48,7 @@ def table(
     continue_token: str = "",
     remaining: int | None = None,
     with_columns: bool = True,
+    api_version: str = META,
 ) -> dict[str, Any]:
     """Return the Table document.
 
@@ -57,6 +61,7 @@ def table(
         continue_token: Of a chunked list.
         remaining: How many objects come after this chunk, if known.
         with_columns: False for watch events after the first.
+        api_version: Of the Table and of what its rows carry.
     """
     metadata: dict[str, Any] = {"resourceVersion": str(revision)} if revision else {}
     if continue_token:
@@ -66,27 +71,29 @@ def table(
     shown = columns(resource) if with_columns else ()
     return {
         "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": api_version,
         "metadata": metadata,
         "columnDefinitions": [column.to_dict() for column in shown],
-        "rows": [_row(resource, obj, now, include) for obj in objects],
+        "rows": [_row(resource, obj, now, include, api_version) for obj in objects],
     }
 
 
-def _row(resource: Resource, obj: dict[str, Any], now: float, include: str) -> dict[str, Any]:
+def _row(
+    resource: Resource, obj: dict[str, Any], now: float, include: str, api_version: str
+) -> dict[str, Any]:
     out: dict[str, Any] = {"cells": row(resource, obj, now)}
     if include == "Object":
         out["object"] = obj
     elif include != "None":
-        out["object"] = partial_object(obj)
+        out["object"] = partial_object(obj, api_version)
     return out
 
 
-def partial_object(obj: dict[str, Any]) -> dict[str, Any]:
+def partial_object(obj: dict[str, Any], api_version: str = META) -> dict[str, Any]:
     """Return the object's PartialObjectMetadata."""
     return {
         "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
+        "apiVersion": api_version,
         "metadata": obj.get("metadata", {}),
     }
 
