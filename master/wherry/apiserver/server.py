@@ -106,7 +106,8 @@ class ApiServer:
             run beside the doors and retries by itself.
         dialer: Connects to agents; by TLS unless a test or a simulated world brings its own.
         metrics: Counters.
-        rng: Spreads the ends of watches out; without one they last as long as their clients.
+        rng: Spreads the ends of watches out, and chooses among endpoints of a proxied Service;
+            without one, watches last as long as their clients.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class ApiServer:
             clock=clock,
             metrics=metrics,
             watch_s=partial(_watch_s, config.min_request_timeout_s, rng),
+            rng=rng,
         )
         self._tls = _optional_client(config.tls)
         self.http = HttpServer(

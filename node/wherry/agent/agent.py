@@ -134,6 +134,11 @@ class Agent:
         return self._config.identity.name
 
     @property
+    def ip(self) -> str:
+        """Return the node's address."""
+        return self._config.identity.ip
+
+    @property
     def runtime(self) -> Runtime:
         """Return the node's runtime."""
         return self._parts.runtime

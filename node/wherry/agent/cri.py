@@ -255,6 +255,10 @@ class CriRuntime:
         request = pb.PortForwardRequest(pod_sandbox_id=sandbox_id, port=ports)
         return (await _call(self._runtime.PortForward(request, timeout=QUICK_TIMEOUT_S))).url
 
+    async def pod_address(self, sandbox: Sandbox) -> str:
+        """Return the sandbox's own: the node has a route to it."""
+        return sandbox.ip
+
     async def pull_image(self, image: str, auth: ImageAuth | None = None) -> str:
         """Fetch an image."""
         login = pb.AuthConfig(username=auth.username, password=auth.password) if auth else None

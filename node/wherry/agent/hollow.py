@@ -310,6 +310,10 @@ class HollowRuntime:
         """Refuse."""
         raise _no_processes()
 
+    async def pod_address(self, sandbox: Sandbox) -> str:
+        """Refuse: the address is nobody's, or somebody else's."""
+        raise _no_processes()
+
     async def pull_image(self, image: str, auth: ImageAuth | None = None) -> str:
         """Have the image, unless it does not exist."""
         if image.startswith(MISSING_PREFIX):

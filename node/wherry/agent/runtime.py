@@ -272,6 +272,10 @@ class Runtime(Protocol):
         """Return a one-time URL that forwards to ports of the pod."""
         ...
 
+    async def pod_address(self, sandbox: Sandbox) -> str:
+        """Return the address under which the node reaches the pod, "" for the node's own."""
+        ...
+
     async def pull_image(self, image: str, auth: ImageAuth | None = None) -> str:
         """Fetch an image; return its id."""
         ...

@@ -2,7 +2,8 @@
 
     GET  /containerLogs/{namespace}/{pod}/{container}  ?follow previous tailLines ...
     any  /exec/... /attach/... /portForward/{namespace}/{pod}  upgrades, passed on unchanged
-    GET  /pods /stats/summary /metrics/resource  ?node, where one process is several
+    GET  /dial/{namespace}/{pod}  ?port; becomes a TCP connection to the pod's address
+    GET  /pods /stats/summary /metrics/resource  ?node or X-Node-Name, where one process is several
     GET  /metrics /healthz
 
 Only the API server (CN system:apiserver) and administrators (O system:masters) get in.
@@ -30,7 +31,7 @@ from wherry.agent.runtime import (
 from wherry.agent.standing import (
     restarts,
 )
-from wherry.agent.streaming import splice
+from wherry.agent.streaming import dial, splice
 from wherry.agent.summary import resource_metrics, summary
 from wherry.agent.usage import Usage, UsageMeter
 from wherry.api.clock import Clock
@@ -50,6 +51,8 @@ from wherry.api.times import parse_time
 log = logging.getLogger(__name__)
 API_SERVER: Final = "system:apiserver"
 MASTERS: Final = "system:masters"
+NODE_HEADER: Final = "x-node-name"
+"""Which node the API server's proxy means, where one process is several."""
 _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -90,7 +93,7 @@ class AgentServer:
             case ["metrics"]:
                 return Reply(200, generate_latest(REGISTRY), _PROMETHEUS)
             case ["pods"]:
-                return _json({"kind": "PodList", "apiVersion": "v1", "items": self._pods()})
+                return _json({"kind": "PodList", "apiVersion": "v1", "items": self._pods(request)})
             case ["stats", "summary"]:
                 agent = self._node(request)
                 return _json(summary(agent.name, *await self._used(agent)))
@@ -117,6 +120,8 @@ class AgentServer:
                 return await self._attach(request, namespace, pod, container)
             case "portForward", [] | [_]:
                 return await self._port_forward(request, namespace, pod)
+            case "dial", []:
+                return await self._dial(request, namespace, pod)
             case _:
                 raise _no_such_path()
 
@@ -192,18 +197,33 @@ class AgentServer:
         url = await agent.runtime.port_forward_url(sandbox.id, [int(t) for t in texts])
         return _tunnel(request, url)
 
+    async def _dial(self, request: Request, namespace: str, name: str) -> Answer:
+        """Connect to a port of the pod's address: for the API server's proxy, not only loopback."""
+        agent, worker = self._find(namespace, name)
+        _require_upgrade(request)
+        sandbox = worker.runtime.sandbox
+        if sandbox is None or not sandbox.ready:
+            raise BadRequestError(f"unable to dial because pod {name} is not running")
+        port = request.text("port")
+        if not port.isdigit():
+            raise BadRequestError(f"unable to parse port {port!r}")
+        address = await agent.runtime.pod_address(sandbox)
+        return Takeover(await dial(address or agent.ip, int(port)))
+
     # -- what runs ---------------------------------------------------------------------------
 
-    def _pods(self) -> list[Any]:
+    def _pods(self, request: Request) -> list[Any]:
+        asked = NODE_HEADER in request.headers
+        agents = [self._node(request)] if asked else self._agents
         return [
             {"kind": "Pod", "apiVersion": "v1", **orjson.loads(msgspec.json.encode(pod))}
-            for agent in self._agents
+            for agent in agents
             for pod in agent.pods()
         ]
 
     def _node(self, request: Request) -> Agent:
         """Return the agent that is meant; without a name, the only one or the first."""
-        name = request.text("node")
+        name = request.text("node") or request.headers.get(NODE_HEADER, "")
         for agent in self._agents:
             if name in ("", agent.name):
                 return agent

@@ -107,6 +107,10 @@ def test_subresources_with_bodies_of_other_groups_say_so() -> None:
     found = {name: [listed[name].get(k) for k in ("group", "version", "kind")] for name in listed}
     assert found["pods/eviction"] == ["policy", "v1", "Eviction"]
     assert found["pods/exec"] == [None, None, "PodExecOptions"]
+    for name in ("Pod", "Service", "Node"):
+        assert found[f"{name.lower()}s/proxy"] == [None, None, f"{name}ProxyOptions"]
+        verbs = listed[f"{name.lower()}s/proxy"]["verbs"]
+        assert verbs == ["create", "delete", "get", "patch", "update"]
     assert found["replicationcontrollers/scale"] == ["autoscaling", "v1", "Scale"]
     assert found["serviceaccounts/token"] == ["authentication.k8s.io", "v1", "TokenRequest"]
     scale = entries("apps")["deployments/scale"]

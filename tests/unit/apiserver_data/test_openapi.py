@@ -14,6 +14,7 @@ from wherry.apiserver.openapi import V2_PROTOBUF_TYPE, OpenApi, get_openapi, gno
 from wherry.apiserver.resources import BY_KIND, SERVED
 from wherry.apiserver.schema import get_schema
 
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 WRITE = {"dryRun", "fieldManager", "fieldValidation"}
 
 
@@ -105,7 +106,12 @@ def test_the_operations_of_a_pod() -> None:
         f"{pods}/{{name}}/exec": {"get": "connect", "post": "connect"},
         f"{pods}/{{name}}/attach": {"get": "connect", "post": "connect"},
         f"{pods}/{{name}}/portforward": {"get": "connect", "post": "connect"},
+        f"{pods}/{{name}}/proxy": dict.fromkeys(METHODS, "connect"),
+        f"{pods}/{{name}}/proxy/{{path}}": dict.fromkeys(METHODS, "connect"),
     }
+    node = paths["/api/v1/nodes/{name}/proxy/{path}"]["get"]
+    assert node["operationId"] == "connectCoreV1GetNodeProxyWithPath"
+    assert node["x-kubernetes-group-version-kind"]["kind"] == "NodeProxyOptions"
 
 
 def test_schemas_carry_what_clients_merge_by() -> None:
@@ -223,7 +229,7 @@ def test_v2_protobuf_says_what_the_json_says() -> None:
     definitions = named(fields(top[9][0])[1])
     assert {name: schema_of(d) for name, d in definitions.items()} == content["definitions"]
     paths = named(fields(top[8][0])[2])
-    numbers = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
+    numbers = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7, "patch": 8}
     assert {path: set(item) for path, item in paths.items()} == {
         path: {numbers[method] for method in item} for path, item in content["paths"].items()
     }

@@ -33,7 +33,7 @@ def test_every_row_and_every_body_has_a_definition() -> None:
             listed = (row.kind.group, row.kind.version, f"{row.kind.kind}List")
             assert schema.knows(listed), listed
         for sub in row.subresources:
-            streamed = sub.name in ("exec", "attach", "portforward")
+            streamed = sub.name in ("exec", "attach", "portforward", "proxy")
             assert streamed or sub.body is None or schema.knows(sub.body), sub
     assert schema.knows(("apps", "v1", "DeleteOptions"))
 

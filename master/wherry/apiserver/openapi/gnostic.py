@@ -9,7 +9,15 @@ from typing import Any
 
 import orjson
 
-_METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "patch": 8}
+_METHODS = {
+    "get": 2,
+    "put": 3,
+    "post": 4,
+    "delete": 5,
+    "options": 6,
+    "head": 7,
+    "patch": 8,
+}
 
 
 def encode(document: Mapping[str, Any]) -> bytes:

@@ -50,6 +50,7 @@ _PARAMETERS: dict[str, tuple[tuple[str, str], ...]] = {
     "deletecollection": (*_SELECT, *_DELETE),
     "connect": (),
 }
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 _ITEM = (("get", "get", "get"), ("update", "put", "put"), ("patch", "patch", "patch"))
 """(verb, HTTP method, x-kubernetes-action) of one object; its DELETE is described apart."""
 
@@ -128,6 +129,9 @@ def _of_subresource(
     gvk = sub.body or (row.kind.group, row.kind.version, row.kind.kind)
     name = definitions.name(gvk)
     label = f"{scope}{sub.name.capitalize()}"
+    if sub.name == "proxy":
+        yield from _proxied(row, path, gvk)
+        return
     if name is None:  # exec, attach, portforward: a stream, not an object
         for method in ("get", "post"):
             yield Operation(path, method, "connect", f"connect{method}{label}", gvk, None, None)
@@ -138,3 +142,12 @@ def _of_subresource(
         if verb in sub.verbs:
             body = PATCH_BODY if verb == "patch" else name if verb == "update" else None
             yield Operation(path, method, action, f"{action}{label}", gvk, body, name)
+
+
+def _proxied(row: Resource, path: str, gvk: GVK) -> Iterator[Operation]:
+    """Yield every method, for `proxy` itself and for what lies behind it."""
+    scope = f"{'Namespaced' if row.kind.namespaced else ''}{row.kind.kind}Proxy"
+    for where, tail in ((path, ""), (f"{path}/{{path}}", "WithPath")):
+        for method in _METHODS:
+            name = f"connectCoreV1{method.capitalize()}{scope}{tail}"
+            yield Operation(where, method, "connect", name, gvk, None, None)

@@ -5,11 +5,12 @@ from wherry.api.selectors import parse_fields, parse_labels
 from wherry.apiserver.asked import check_served, not_allowed
 from wherry.apiserver.gate import Action
 from wherry.apiserver.resources import Resource
-from wherry.apiserver.rest.path import Route
+from wherry.apiserver.rest.path import PROXY, Route
 from wherry.apiserver.rest.query import Query
 
 STREAMS = ("exec", "attach", "portforward")
 _BY_METHOD = {"PUT": "update", "PATCH": "patch"}
+_PROXIED = {"GET": "get", "HEAD": "get", "POST": "create", "DELETE": "delete", **_BY_METHOD}
 _EVERYWHERE = ("metadata.name", "metadata.namespace")
 
 
@@ -19,6 +20,9 @@ def action_of(method: str, route: Route, query: Query) -> Action:
     Raises:
         MethodNotAllowedError: the resource does not serve it.
     """
+    if route.subresource == PROXY:  # OPTIONS has no verb: who may do everything may do that
+        verb = _PROXIED.get(method, "")
+        return Action(verb, route.resource, route.namespace, route.name, PROXY)
     verb = _verb(method, route, query)
     action = Action(verb, route.resource, route.namespace, route.name, route.subresource)
     check_served(action)

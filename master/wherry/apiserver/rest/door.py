@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from random import Random
 
 import orjson
 
@@ -26,16 +27,17 @@ from wherry.apiserver.http.handling import OUT_OF_TIME
 from wherry.apiserver.http.message import TEXT, Reply, Request, Response, status_response
 from wherry.apiserver.impersonation import impersonation
 from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.proxy.door import Proxies
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.rest.action import STREAMS, action_of
 from wherry.apiserver.rest.documents import HEALTH, PUBLIC, Documents
 from wherry.apiserver.rest.info import READS, request_info
 from wherry.apiserver.rest.objects import NO_CACHE, Objects
-from wherry.apiserver.rest.path import Paths, Route
+from wherry.apiserver.rest.path import PROXY, Paths, Route
 from wherry.apiserver.rest.query import Query
 from wherry.apiserver.reviews import Reviews
 from wherry.apiserver.schema import normalize
-from wherry.apiserver.tunnel.agent import Dialer
+from wherry.apiserver.tunnel.agent import Dialer, TcpDialer
 from wherry.apiserver.tunnel.door import PodStreams
 from wherry.apiserver.usage import NodeUsage
 from wherry.apiserver.verbs import ANONYMOUS, User, Verbs
@@ -74,12 +76,28 @@ class RestDoor:
         metrics: Metrics,
         resources: Mapping[tuple[str, str, str], Resource] = BY_ADDRESS,
         watch_s: Callable[[], float | None] = lambda: None,
+        direct: Dialer | None = None,
+        rng: Random | None = None,
     ) -> None:
-        """Build one; `watch_s` tells how long a watch lasts whose client does not say."""
+        """Build one.
+
+        Args:
+            verbs: What can be done.
+            gate: Who is who and who may what.
+            documents: What is not an object.
+            dialer: Connects to agents.
+            clock: The time.
+            metrics: Counters.
+            resources: The kinds that are served.
+            watch_s: Tells how long a watch lasts whose client does not say.
+            direct: Connects to what is proxied and behind no agent; by TCP.
+            rng: Chooses among endpoints of a proxied Service; without one, the first is asked.
+        """
         self._gate = gate
         self._documents = documents
         self._objects = Objects(verbs, gate, clock, metrics, watch_s)
         self._streams = PodStreams(verbs, dialer, metrics)
+        self._proxies = Proxies(verbs, dialer, direct or TcpDialer(), metrics, rng)
         self._reviews = Reviews(gate, clock)
         self._usage = NodeUsage(verbs, gate, dialer)
         self._clock = clock
@@ -163,6 +181,8 @@ class RestDoor:
             raise
 
     async def _perform(self, action: Action, request: Request, query: Query, user: User) -> Reply:
+        if action.subresource == PROXY:
+            return await self._proxies.connect(action, request, user)
         if action.subresource in STREAMS:
             return await self._streams.connect(action, request, query, user)
         if action.subresource == "log":

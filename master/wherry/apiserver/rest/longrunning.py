@@ -4,6 +4,7 @@ Source: apiserver `filters.BasicLongRunningRequestCheck`, with kube-apiserver's 
 subresources.
 """
 
+import re
 from contextlib import suppress
 from typing import Final
 
@@ -12,6 +13,7 @@ from wherry.apiserver.http.message import Request
 from wherry.apiserver.rest.query import Query
 
 _SUBRESOURCES: Final = ("/attach", "/exec", "/log", "/portforward", "/proxy")
+_PROXIED: Final = re.compile(r"/+api/v1/(?:namespaces/[^/]+/(?:pods|services)|nodes)/[^/]+/proxy/")
 
 
 def is_long_running(request: Request) -> bool:
@@ -22,4 +24,4 @@ def is_long_running(request: Request) -> bool:
     if "watch=" in query:
         with suppress(BadRequestError):  # it is told so by its handler
             return Query(query).flag("watch")
-    return path.rstrip("/").endswith(_SUBRESOURCES)
+    return path.rstrip("/").endswith(_SUBRESOURCES) or _PROXIED.match(path) is not None

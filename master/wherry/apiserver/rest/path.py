@@ -4,6 +4,7 @@
     /api/v1/namespaces/NS/pods[/NAME[/SUBRESOURCE]]
     /apis/apps/v1/namespaces/NS/deployments/...
     /api/v1/nodes[/NAME[/SUBRESOURCE]]
+    .../NAME/proxy/ANY/PATH                         what follows `proxy` is for somebody else
     /api/v1/watch/...                               deprecated spelling of ?watch=true
 
 A slash at the end changes nothing.
@@ -18,6 +19,7 @@ import msgspec
 from wherry.apiserver.asked import check_segment
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 
+PROXY = "proxy"
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 _REMEMBERED = 2048
 _SHORT = 200
@@ -82,6 +84,8 @@ def parse(
         resource = resources.get((group, version, rest[0])) if namespace else None
     else:
         resource = resources.get((group, version, rest[0]))
+    if len(rest) > 3 and rest[2] == PROXY:
+        rest = rest[:3]
     if resource is None or len(rest) > 3 or "" in rest:
         return None
     name, subresource = (*rest[1:], "", "")[:2]
@@ -95,5 +99,7 @@ def _exists(route: Route) -> bool:
     """Tell whether scope and subresource fit the resource."""
     namespaced = route.resource.kind.namespaced
     if namespaced != bool(route.namespace) and (route.name or route.namespace):
+        return False
+    if route.watch and route.subresource == PROXY:
         return False
     return not route.subresource or route.resource.subresource(route.subresource) is not None

@@ -17,6 +17,7 @@ _EVENT_FIELDS = (
     "source",
     "type",
 )
+_PROXY = ("create", "delete", "get", "patch", "update")
 _POD_SUBRESOURCES = (
     STATUS,
     Subresource("binding", ("create",), ("", "v1", "Binding")),
@@ -27,6 +28,7 @@ _POD_SUBRESOURCES = (
     Subresource("exec", _STREAM, ("", "v1", "PodExecOptions")),
     Subresource("attach", _STREAM, ("", "v1", "PodAttachOptions")),
     Subresource("portforward", _STREAM, ("", "v1", "PodPortForwardOptions")),
+    Subresource("proxy", _PROXY, ("", "v1", "PodProxyOptions")),
 )
 _POD_FIELDS = (
     "spec.nodeName",
@@ -38,20 +40,27 @@ _POD_FIELDS = (
     "status.podIP",
     "status.nominatedNodeName",
 )
+_NODE_PROXY = Subresource("proxy", _PROXY, ("", "v1", "NodeProxyOptions"))
+_SERVICE_PROXY = Subresource("proxy", _PROXY, ("", "v1", "ServiceProxyOptions"))
 _TOKEN = Subresource("token", ("create",), ("authentication.k8s.io", "v1", "TokenRequest"))
 _FINALIZE = Subresource("finalize", ("update",))
 
 ROWS: tuple[Resource, ...] = (
     stored(kinds.NAMESPACE, ("ns",), (), (STATUS, _FINALIZE), ("status.phase",)),
     stored(
-        kinds.NODE, ("no",), (), (STATUS,), ("spec.unschedulable",), prefix="/registry/minions/"
+        kinds.NODE,
+        ("no",),
+        (),
+        (STATUS, _NODE_PROXY),
+        ("spec.unschedulable",),
+        prefix="/registry/minions/",
     ),
     stored(kinds.POD, ("po",), ALL, _POD_SUBRESOURCES, _POD_FIELDS),
     stored(
         kinds.SERVICE,
         ("svc",),
         ALL,
-        (STATUS,),
+        (STATUS, _SERVICE_PROXY),
         ("spec.clusterIP", "spec.type"),
         prefix="/registry/services/specs/",
     ),

@@ -1,4 +1,4 @@
-"""HTTP/1.1 to a node's agent, over mTLS: one connection for each request.
+"""HTTP/1.1 to a node's agent, over mTLS, or to a pod through it: one connection for each request.
 
 An answer is either the head of an upgrade (101), after which the connection is raw, or an
 ordinary response, whose body comes as it arrives. Only 101 makes a connection raw: otherwise
@@ -6,14 +6,17 @@ a client could go on talking to the agent with the API server's identity (CVE-20
 """
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import httptools
 
-from wherry.api.errors import BadGatewayError
+from wherry.api.dialing import dial_failure
+from wherry.api.errors import BadGatewayError, UnavailableError
 from wherry.pki.certificates import identity
 
 HOLLOW_NODES = "system:hollow-nodes"
@@ -22,6 +25,12 @@ _HEAD_BYTES = 64 * 1024
 _CHUNK = 64 * 1024
 _CONNECT_S = 10.0
 _HEAD_S = 30.0
+_ERROR_BYTES = 64 * 1024
+_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_WORDS = {
+    asyncio.IncompleteReadError: "EOF",
+    asyncio.LimitOverrunError: f"net/http: server response headers exceeded {_HEAD_BYTES} bytes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,14 @@ class Dialer(Protocol):
         ...
 
 
+class TcpDialer:
+    """Connects by TCP and asks nobody who they are: for what is no agent."""
+
+    async def dial(self, address: AgentAddress) -> AgentConnection:
+        """Connect."""
+        return await _connect(address, None)
+
+
 class TlsDialer:
     """Connects by TCP and checks that the certificate names the node, or hollow ones.
 
@@ -65,25 +82,29 @@ class TlsDialer:
 
     async def dial(self, address: AgentAddress) -> AgentConnection:
         """Connect and verify."""
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                reader, writer = await asyncio.open_connection(
-                    address.host, address.port, ssl=self._context(), limit=_HEAD_BYTES
-                )
-        except (OSError, TimeoutError) as error:
-            why = "i/o timeout" if isinstance(error, TimeoutError) else str(error)
-            raise BadGatewayError(
-                f"error dialing backend: dial tcp {address.host}:{address.port}: {why}"
-            ) from error
-        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        user, _ = identity(certificate)
+        connection = await _connect(address, self._context())
+        tls = connection.writer.get_extra_info("ssl_object")
+        user, _ = identity(tls.getpeercert(binary_form=True))
         if user not in (f"system:node:{address.node}", HOLLOW_NODES):
-            writer.transport.abort()
+            connection.writer.transport.abort()
             raise BadGatewayError(
                 f"error dialing backend: {address.host}:{address.port} is {user!r}, "
                 f"not node {address.node}"
             )
-        return AgentConnection(reader, writer)
+        return connection
+
+
+async def _connect(address: AgentAddress, context: ssl.SSLContext | None) -> AgentConnection:
+    try:
+        async with asyncio.timeout(_CONNECT_S):
+            reader, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, limit=_HEAD_BYTES
+            )
+    except (OSError, TimeoutError) as error:
+        raise BadGatewayError(
+            f"error dialing backend: dial tcp {address.host}:{address.port}: {dial_failure(error)}"
+        ) from error
+    return AgentConnection(reader, writer)
 
 
 @dataclass(slots=True)
@@ -93,7 +114,17 @@ class AgentResponse:
     connection: AgentConnection
     status: int
     head: bytes
-    content_type: str
+    headers: Sequence[tuple[str, str]]
+
+    async def text(self) -> bytes:
+        """Return the beginning of the body, of an answer that is a refusal."""
+        body = bytearray()
+        async with aclosing(self.body()) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) > _ERROR_BYTES:
+                    break
+        return bytes(body)
 
     async def body(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives, then close the connection.
@@ -109,7 +140,8 @@ class AgentResponse:
                 try:
                     parser.feed_data(data)
                 except httptools.HttpParserError as error:
-                    raise BadGatewayError(f"the agent's answer cannot be read: {error}") from error
+                    if not collector.done:  # what follows the end is nobody's
+                        raise BadGatewayError(f"the answer cannot be read: {error}") from error
                 if collector.parts:
                     piece = b"".join(collector.parts)
                     collector.parts.clear()
@@ -119,10 +151,10 @@ class AgentResponse:
                 data = await self.connection.reader.read(_CHUNK)
                 if not data:
                     if collector.framed:
-                        raise BadGatewayError("the agent's answer broke off")
+                        raise BadGatewayError("the answer broke off")
                     return
         except OSError as error:
-            raise BadGatewayError(f"the agent's answer broke off: {error}") from error
+            raise BadGatewayError(f"the answer broke off: {error}") from error
         finally:
             self.connection.writer.close()
 
@@ -162,33 +194,62 @@ async def request(
         BadGatewayError: no connection, or no sensible answer.
     """
     connection = await dialer.dial(address)
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {address.host}:{address.port}"]
-    lines += [f"{name}: {value}" for name, value in headers]
+    host = f"{address.host}:{address.port}"
     try:
-        connection.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         async with asyncio.timeout(_HEAD_S):
-            await connection.writer.drain()
+            return await exchange(connection, method, target, [("Host", host), *headers])
+    except (UnavailableError, TimeoutError) as error:
+        why = str(error) or "i/o timeout"
+        raise BadGatewayError(f"error dialing backend: {host} gave no answer: {why}") from error
+
+
+async def exchange(
+    connection: AgentConnection,
+    method: str,
+    target: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes = b"",
+) -> AgentResponse:
+    """Send a request and return the head of the answer, what announced one (100, 103) left out.
+
+    The body is handed over whole: an answer may come before all of it was taken. When this fails
+    or is cancelled, the connection is gone.
+
+    Raises:
+        UnavailableError: there came no answer, or none that makes sense.
+    """
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+    try:
+        connection.writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body)
+        while True:
             head = await connection.reader.readuntil(b"\r\n\r\n")
-        status, content_type = _read_head(head)
-    except (OSError, TimeoutError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
+            status, answered = _read_head(head)
+            if status >= 200 or status == 101:
+                return AgentResponse(connection, status, head, answered)
+    except (OSError, ValueError, EOFError, asyncio.LimitOverrunError) as error:
         connection.writer.transport.abort()
-        raise BadGatewayError(
-            f"error dialing backend: {address.host}:{address.port} gave no answer: {error!r}"
-        ) from error
+        raise UnavailableError(_WORDS.get(type(error), "") or str(error)) from error
     except BaseException:
         connection.writer.transport.abort()
         raise
-    return AgentResponse(connection, status, head, content_type)
 
 
-def _read_head(head: bytes) -> tuple[int, str]:
-    lines = head.decode("latin-1").split("\r\n")
-    version, _, rest = lines[0].partition(" ")
+def _read_head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        text = head.decode("latin-1")
+    first, *lines = text.removesuffix("\r\n\r\n").split("\r\n")
+    version, _, rest = first.partition(" ")
     if version not in ("HTTP/1.1", "HTTP/1.0"):
-        raise ValueError(f"not HTTP: {lines[0][:80]!r}")
-    content_type = ""
-    for line in lines[1:]:
-        name, _, value = line.partition(":")
-        if name.lower() == "content-type":
-            content_type = value.strip()
-    return int(rest[:3]), content_type
+        raise ValueError(f"malformed HTTP response {first[:80]!r}")
+    headers = []
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not _NAME.fullmatch(name):
+            raise ValueError(f"malformed HTTP header {line[:80]!r}")
+        headers.append((name, value.strip(" \t")))
+    status = int(rest[:3])
+    if not 100 <= status <= 999:
+        raise ValueError(f"malformed HTTP status code {rest[:3]!r}")
+    return status, headers

@@ -39,7 +39,6 @@ from wherry.apiserver.verbs import Context, User, Verbs
 _POD = BY_KIND[kinds.POD]
 _NODE = BY_KIND[kinds.NODE]
 _CHUNK = 64 * 1024
-_ERROR_BYTES = 64 * 1024
 _PASSED_ON = ("x-stream-protocol-version", "sec-websocket-key", "sec-websocket-version", "origin")
 """Headers of an upgrade request that the stream server needs; no credentials among them."""
 
@@ -131,20 +130,12 @@ def _upgrade_headers(req: Request) -> list[tuple[str, str]]:
 
 async def _failure(answer: AgentResponse) -> Response:
     """Turn an agent's refusal into a Status; kubelets answer in plain text."""
-    body = bytearray()
-    pieces = answer.body()
-    try:
-        async for piece in pieces:
-            body += piece
-            if len(body) > _ERROR_BYTES:
-                break
-    finally:
-        await pieces.aclose()
+    body = await answer.text()
     with suppress(orjson.JSONDecodeError):
-        status = orjson.loads(bytes(body))
+        status = orjson.loads(body)
         if isinstance(status, dict) and status.get("kind") == "Status" and answer.status >= 400:
-            return Response(answer.status, bytes(body))
-    text = bytes(body).decode(errors="replace").strip() or f"the agent answered {answer.status}"
+            return Response(answer.status, body)
+    text = body.decode(errors="replace").strip() or f"the agent answered {answer.status}"
     error = error_from_status({"message": text, "code": answer.status})
     return _status(error, answer.status)
 

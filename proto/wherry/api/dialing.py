@@ -1,0 +1,18 @@
+"""Why no connection could be made, in the words of Go's `net`, which clients know."""
+
+import os
+import ssl
+
+
+def dial_failure(error: Exception) -> str:
+    """Return what stands after `dial tcp HOST:PORT: `."""
+    match error:
+        case TimeoutError() if not error.errno:
+            return "i/o timeout"
+        case ssl.SSLError():
+            return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        case OSError() if error.errno and error.errno > 0:
+            # asyncio's own text names a call of Python's
+            return f"connect: {os.strerror(error.errno).lower()}"
+        case _:
+            return str(error) or type(error).__name__
