@@ -285,7 +285,7 @@ def test_a_tcp_client_leaves_an_endpoint_that_never_answered(tmp_path: Path) -> 
             table = NetlinkConntrack(w.hosts[0].thread)
 
             async def leads_to(place: Place) -> bool:
-                asked = [f for f in await table.read() if f.destination == "10.96.0.20"]
+                asked = [f for f in await table.read("tcp") if f.destination == "10.96.0.20"]
                 return [(f.protocol, f.answered_by) for f in asked] == [("tcp", place.address)]
 
             asking = asyncio.create_task(w.client.ask("10.96.0.20", 80, timeout_s=90))
@@ -315,7 +315,7 @@ def test_a_tcp_connection_that_stands_keeps_its_endpoint(tmp_path: Path) -> None
                         await w.programmed(f"--to-destination {w.a.address}:8080")
                         table = NetlinkConntrack(w.hosts[0].thread)
                         assert [
-                            f for f in await table.read() if f.destination == "10.96.0.20"
+                            f for f in await table.read("tcp") if f.destination == "10.96.0.20"
                         ] == []
                         accepted.sendall(b"finished")
                         assert await asyncio.to_thread(client.recv, 200) == b"finished"

@@ -14,15 +14,16 @@ from pyroute2.netlink.nfnetlink.nfctsocket import IPS_SEEN_REPLY, NFCTAttrTuple
 from wherry.host.thread import HostError, HostThread
 from wherry.proxy.stale import Flow
 
-_NUMBERS: Final = {"tcp": 6, "udp": 17}
+_NUMBERS: Final = {"udp": 17, "tcp": 6}
+PROTOCOLS: Final = tuple(_NUMBERS)
 _ENOENT: Final = 2
 
 
 class Conntrack(Protocol):
     """Entries of the host. Every method raises `HostError`."""
 
-    async def read(self) -> list[Flow]:
-        """Return all of UDP, and those of TCP that nobody has answered."""
+    async def read(self, protocol: str) -> list[Flow]:
+        """Return a protocol's entries: all of `udp`, and of `tcp` those that nobody answered."""
         ...
 
     async def delete(self, flows: Iterable[Flow]) -> None:
@@ -36,9 +37,9 @@ class NetlinkConntrack:
     def __init__(self, host: HostThread) -> None:
         self._host = host
 
-    async def read(self) -> list[Flow]:
-        """Dump the parts of the table, IPv4's."""
-        return await self._host.call(_guarded, _dump)
+    async def read(self, protocol: str) -> list[Flow]:
+        """Dump that part of the table, IPv4's."""
+        return await self._host.call(_guarded, _dump, protocol)
 
     async def delete(self, flows: Iterable[Flow]) -> None:
         """Delete one by one."""
@@ -51,9 +52,9 @@ class FakeConntrack:
     def __init__(self) -> None:
         self.flows: list[Flow] = []
 
-    async def read(self) -> list[Flow]:
+    async def read(self, protocol: str) -> list[Flow]:
         """Return a copy."""
-        return list(self.flows)
+        return [flow for flow in self.flows if flow.protocol == protocol]
 
     async def delete(self, flows: Iterable[Flow]) -> None:
         """Remove the entries."""
@@ -69,17 +70,15 @@ def _guarded(function: Any, *args: Any) -> Any:
         raise HostError(f"conntrack: {error}") from error
 
 
-def _dump(table: Any) -> list[Flow]:
+def _dump(table: Any, protocol: str) -> list[Flow]:
     # The kernel filters (a busy host has many connections that stand); one older than Linux 5.15
     # does not, so the answers are looked at too.
-    udp = list(table.dump(tuple_orig=NFCTAttrTuple(proto=_NUMBERS["udp"])))
-    unanswered = list(table.dump(status=0, status_mask=IPS_SEEN_REPLY))
-    found = [_flow(entry, "udp") for entry in udp]
-    found += [
-        _flow(entry, "tcp")
-        for entry in unanswered
-        if not entry.get_attr("CTA_STATUS") & IPS_SEEN_REPLY
-    ]
+    if protocol == "udp":
+        entries = list(table.dump(tuple_orig=NFCTAttrTuple(proto=_NUMBERS["udp"])))
+    else:
+        half_open = table.dump(status=0, status_mask=IPS_SEEN_REPLY)
+        entries = [e for e in list(half_open) if not e.get_attr("CTA_STATUS") & IPS_SEEN_REPLY]
+    found = (_flow(entry, protocol) for entry in entries)
     return [flow for flow in found if flow is not None]
 
 

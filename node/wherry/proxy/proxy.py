@@ -28,7 +28,7 @@ from wherry.host.iptables import Iptables
 from wherry.host.netlink import HostEvents
 from wherry.host.ruleset import Chain, Rule, after, diff
 from wherry.host.thread import HostError
-from wherry.proxy.conntrack import Conntrack
+from wherry.proxy.conntrack import PROTOCOLS, Conntrack
 from wherry.proxy.node_host import NodeHost
 from wherry.proxy.portal import Portal, portals
 from wherry.proxy.render import OWNED_CHAINS, Facts, render
@@ -87,7 +87,7 @@ class Proxy:
         self._slices = Informer(api, kinds.ENDPOINT_SLICE, EndpointSlice, rng=rng)
         self._wake = asyncio.Event()
         self._applied: Mapping[Chain, Sequence[Rule]] | None = None
-        self._cleaned_for: Sequence[Portal] | None = None
+        self._cleaned_for: dict[str, Sequence[Portal]] = {}  # by protocol
         self._error = "rules not synced yet"
         for informer in (self._services, self._slices):
             informer.add_listener(self._changed)
@@ -132,7 +132,8 @@ class Proxy:
                 self._error = ""
                 backoff.reset()
             except HostError as error:
-                self._applied = self._cleaned_for = None
+                self._applied = None
+                self._cleaned_for.clear()
                 self._error = str(error)
                 resync_at = self._clock.monotonic() + backoff.next_s()
                 log.warning("rules not synced: %s", error)
@@ -165,19 +166,20 @@ class Proxy:
         self._applied = after(rules, actual, owned=OWNED_CHAINS)
         if inputs:
             log.debug("rules synced: %d portals, %d inputs", len(wanted), len(inputs))
-        await self._forget_stale(wanted)
+        for protocol in PROTOCOLS:
+            await self._forget_stale(protocol, [p for p in wanted if p.protocol == protocol])
 
-    async def _forget_stale(self, wanted: Sequence[Portal]) -> None:
+    async def _forget_stale(self, protocol: str, wanted: Sequence[Portal]) -> None:
         """Delete entries that lead where no rule leads; after the rules, or they come back."""
-        if wanted == self._cleaned_for:
+        if wanted == self._cleaned_for.get(protocol):
             return
         stale = stale_flows(
-            await self._conntrack.read(),
+            await self._conntrack.read(protocol),
             wanted,
             local_addresses=await self._host.local_addresses(),
             service_cidr=self._config.service_cidr,
         )
         if stale:
-            log.info("deleting %d stale conntrack entries", len(stale))
+            log.info("deleting %d stale %s entries of conntrack", len(stale), protocol)
             await self._conntrack.delete(stale)
-        self._cleaned_for = wanted
+        self._cleaned_for[protocol] = wanted
