@@ -93,11 +93,11 @@ def running(operator: Operator, namespace: str) -> Iterator[None]:
     thread = threading.Thread(target=work, name="kopf")
     thread.start()
     try:
-        assert ready.wait(30), "kopf is ready"
+        assert ready.wait(90), "kopf is ready"
         yield
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(90)
         assert not thread.is_alive()
 
 

@@ -153,7 +153,7 @@ def test_nodes(kubectl: Session, node: str) -> None:
 def test_draining(kubectl: Session, node: str) -> None:
     """Pods of a Deployment move; a pod that nobody would make again asks for --force."""
     kubectl("create", "deployment", "web", "--image=nginx:1", "--replicas=6")
-    kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     affinity = json.dumps({"spec": {"nodeName": node}})
     kubectl("run", "alone", "--image=nginx:1", f"--overrides={affinity}")
     kubectl.play(
@@ -161,12 +161,12 @@ def test_draining(kubectl: Session, node: str) -> None:
         $ drain {node} --ignore-daemonsets --timeout=20s            # exit 1
         node/{node} *
         ! *cannot delete*Pods *{namespace}/alone*
-        $ drain {node} --ignore-daemonsets --force --timeout=30s
+        $ drain {node} --ignore-daemonsets --force --timeout=90s
         node/{node} *
         ! *{namespace}/alone
         $ get node {node}
         {node} Ready,SchedulingDisabled <none> *
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ get pods --field-selector=spec.nodeName={node}            # until
         ! No resources found in {namespace} namespace.
@@ -287,7 +287,7 @@ def test_events(kubectl: Session) -> None:
 def test_every_kind_is_described(kubectl: Session) -> None:
     """`kubectl describe` of each kind that is served reads other objects too; none may fail."""
     kubectl("create", "deployment", "web", "--image=nginx:1")
-    kubectl("rollout", "status", "deployment/web", "--timeout=30s")
+    kubectl("rollout", "status", "deployment/web", "--timeout=90s")
     kubectl("expose", "deployment", "web", "--port=80")
     kubectl("create", "configmap", "c")
     kubectl("create", "secret", "generic", "s")

@@ -194,15 +194,15 @@ def test_logs_and_streams_of_pods_without_processes(kubectl: Session) -> None:
         assert following.stdout is not None
         assert "hollow container a" in following.stdout.readline()
         kubectl("delete", "pod", "two")
-        assert following.wait(15) == 0, "a log that is followed ends with its container"
+        assert following.wait(90) == 0, "a log that is followed ends with its container"
 
 
 @every_build
 def test_a_forwarded_port_ends_with_a_reason(kubectl: Session) -> None:
     kubectl("run", "web", "--image=nginx:1")
-    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=20s")
+    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=90s")
     with kubectl.running("port-forward", "pod/web", ":80") as forwarding:
-        text = forwarding.communicate(timeout=20)[0]
+        text = forwarding.communicate(timeout=90)[0]
     assert forwarding.returncode == 1
     assert "hollow pods have no processes" in text
 
@@ -245,21 +245,21 @@ def test_waiting(kubectl: Session) -> None:
         """
         $ run web --image=nginx:1
         pod/web created
-        $ wait --for=condition=Ready pod/web --timeout=20s
+        $ wait --for=condition=Ready pod/web --timeout=90s
         pod/web condition met
         $ wait --for=condition=Ready=False pod/web --timeout=1s             # exit 1
         ! error: timed out waiting for the condition on pods/web
-        $ wait --for=jsonpath={.status.phase}=Running pod/web --timeout=9s  # 1.27+
+        $ wait --for=jsonpath={.status.phase}=Running pod/web --timeout=90s # 1.27+
         pod/web condition met
-        $ wait --for=create pod/web --timeout=9s                            # 1.31+
+        $ wait --for=create pod/web --timeout=90s                           # 1.31+
         pod/web condition met
-        $ wait --for=condition=Ready pod --all --timeout=9s
+        $ wait --for=condition=Ready pod --all --timeout=90s
         pod/web condition met
         $ wait --for=condition=Ready pod/none --timeout=2s                  # exit 1
         ! Error from server (NotFound): pods "none" not found
         $ delete pod web --wait=false
         pod "web" deleted*
-        $ wait --for=delete pod/web --timeout=20s                           # 1.27+
+        $ wait --for=delete pod/web --timeout=90s                           # 1.27+
         """
     )
 

@@ -33,7 +33,7 @@ def test_apply_and_diff(kubectl: Session) -> None:
         deployment.apps/web created
         $ apply -f -                                    # < web
         deployment.apps/web unchanged
-        $ rollout status deployment/web --timeout=20s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ diff -f -                                     # < web
         $ diff -f -                                     # < changed, exit 1
@@ -74,7 +74,7 @@ def test_a_rollout_and_back(kubectl: Session) -> None:
         """
         $ create deployment web --image=nginx:1 --replicas=3
         deployment.apps/web created
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ get deployment web -o wide
         NAME  READY  UP-TO-DATE  AVAILABLE  AGE  CONTAINERS  IMAGES   SELECTOR
@@ -86,7 +86,7 @@ def test_a_rollout_and_back(kubectl: Session) -> None:
         deployment.apps/web image updated
         $ annotate deployment web kubernetes.io/change-cause=two
         deployment.apps/web annotate*
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ get pods -l app=web -o jsonpath={.items[*].spec.containers[*].image}     # until
         nginx:2 nginx:2 nginx:2
@@ -102,7 +102,7 @@ def test_a_rollout_and_back(kubectl: Session) -> None:
         ! error: unable to find the specified revision
         $ rollout undo deployment/web
         deployment.apps/web rolled back
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ rollout history deployment/web                # until
         REVISION CHANGE-CAUSE
@@ -114,7 +114,7 @@ def test_a_rollout_and_back(kubectl: Session) -> None:
         ! error: unable to find specified revision 7 in history
         $ rollout restart deployment/web
         deployment.apps/web restarted
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ get deployment web -o jsonpath={.spec.template.metadata.annotations}
         {"kubectl.kubernetes.io/restartedAt":"20*"}
@@ -128,7 +128,7 @@ def test_a_rollout_and_back(kubectl: Session) -> None:
         ! error: *paused*
         $ rollout resume deployment/web
         deployment.apps/web resumed
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ describe deployment web
         Name: web
@@ -211,7 +211,7 @@ def test_scale_set_edit_patch(kubectl: Session) -> None:
         deployment.apps/web labeled
         $ get deployment -l tier=front -o name
         deployment.apps/web
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         """,
         FILES,
@@ -292,7 +292,7 @@ def test_deleting_with_and_without_what_it_owns(kubectl: Session) -> None:
         """
         $ create -f -                                   # < web
         deployment.apps/web created
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ delete deployment web --cascade=orphan
         deployment.apps "web" deleted*
@@ -302,7 +302,7 @@ def test_deleting_with_and_without_what_it_owns(kubectl: Session) -> None:
         pod/web-* 1/1 Running 0 *
         $ create -f -                                   # < web
         deployment.apps/web created
-        $ rollout status deployment/web --timeout=30s
+        $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
         $ get rs -l app=web -o jsonpath={.items[*].metadata.ownerReferences[0].name}
         web

@@ -66,7 +66,7 @@ def test_a_watch_goes_on_where_it_stopped(official: Any, namespace: str) -> None
             namespace,
             label_selector="told",
             resource_version=revision,
-            timeout_seconds=20,
+            timeout_seconds=90,
         ):
             seen.append((event["type"], event["object"].metadata.name))
             revision = event["object"].metadata.resource_version

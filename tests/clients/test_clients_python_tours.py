@@ -186,7 +186,7 @@ def test_asyncio_watches_follows_and_streams(hollow: HollowCluster, namespace: s
         async with asyncio_client(hollow) as client:
             core = kubernetes_asyncio.client.CoreV1Api(client)
             async with kubernetes_asyncio.watch.Watch().stream(
-                core.list_namespaced_pod, namespace, resource_version=TOO_OLD, timeout_seconds=20
+                core.list_namespaced_pod, namespace, resource_version=TOO_OLD, timeout_seconds=90
             ) as events:
                 with pytest.raises(kubernetes_asyncio.client.ApiException) as gone:
                     await anext(aiter(events))
