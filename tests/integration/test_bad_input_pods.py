@@ -73,8 +73,13 @@ def test_no_such_image(kubectl: Session) -> None:
         pod "bad" deleted*
         """
     )
-    told = statuses(kubectl, since)
-    assert told.index("ErrImagePull") < told.index("ImagePullBackOff")
+    told = until(lambda: _up_to(statuses(kubectl, since), "ImagePullBackOff"), "the watch")
+    assert "ErrImagePull" in told
+
+
+def _up_to(told: list[str], last: str) -> list[str] | None:
+    """What was told until then; a watch of a second may end before it has told anything."""
+    return told[: told.index(last)] if last in told else None
 
 
 def statuses(kubectl: Session, since: str) -> list[str]:
