@@ -194,11 +194,11 @@ def namespaces() -> list[str]:
     return [line.split()[0] for line in sh("ip", "netns", "list").splitlines()]
 
 
-def remove_stale() -> None:
+def remove_stale(prefix: str = PREFIX) -> None:
     """Remove what test runs that are no more have left."""
     for name in namespaces():
         parts = name.split("-")
-        if parts[0] == PREFIX and len(parts) > 2 and not Path(f"/proc/{parts[1]}").exists():
+        if parts[0] == prefix and len(parts) > 2 and not Path(f"/proc/{parts[1]}").exists():
             sh("ip", "netns", "del", name)
 
 

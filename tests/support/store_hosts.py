@@ -11,9 +11,8 @@ Nothing that begins with the prefix is left behind; what a killed run has left, 
 import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from pathlib import Path
 
-from netns_lab import namespaces, sh
+from netns_lab import namespaces, remove_stale, sh
 from store_process import Host, Processes
 
 PREFIX = "ws"
@@ -37,7 +36,7 @@ class Hosts:
         return sh("nsenter", f"--net={self._path(name)}", "--", *command, stdin=stdin)
 
     def start(self) -> None:
-        remove_stale()
+        remove_stale(PREFIX)
         net = f"{self._name}-net"
         sh("ip", "netns", "add", net)
         sh("ip", "-n", net, "link", "add", "br0", "type", "bridge")
@@ -103,14 +102,6 @@ class Hosts:
     def _rule(self, to: str, source: str, verdict: str) -> None:
         rule = f"add rule ip cut input ip saddr {self.hosts[source].address} {verdict}\n"
         self._in(to, "nft", "-f", "-", stdin=rule)
-
-
-def remove_stale() -> None:
-    """Remove what test runs that are no more have left."""
-    for name in namespaces():
-        parts = name.split("-")
-        if parts[0] == PREFIX and len(parts) > 2 and not Path(f"/proc/{parts[1]}").exists():
-            sh("ip", "netns", "del", name)
 
 
 def left_behind() -> list[str]:

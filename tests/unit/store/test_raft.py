@@ -2,49 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from random import Random
 from typing import Any
 
 import pytest
 from pysyncobj.syncobj import SyncObj
-from store_numbers import HistoryMachine
-from store_sim import SimCluster, SimMember
+from store_members import Cluster, Member, cluster, node, others, propose
 from virtual_loop import run, until
 
 from wherry.api.errors import ConfigError
 from wherry.store.raft import core, stock
 from wherry.store.raft import message as msg
 from wherry.store.raft.machine import Lost, RaftConfig
-from wherry.store.raft.node import RaftNode
 from wherry.store.raft.snapshot import snapshots, verify
-
-Node = RaftNode[int]
-
-
-def cluster(names: str = "abc", **config: Any) -> "SimCluster[int]":
-    history: list[int] = []
-    made: SimCluster[int] = SimCluster(
-        tuple(names), Random(1), lambda: HistoryMachine(history), **config
-    )
-    made.start_all()
-    return made
-
-
-def node(member: "SimMember[int]") -> Node:
-    assert member.node is not None
-    return member.node
-
-
-async def propose(member: "SimMember[int]", *values: int) -> list[int | Lost]:
-    got: list[int | Lost] = []
-    for value in values:
-        node(member).propose(b"%08d" % value, got.append)
-    await until(lambda: len(got) == len(values))
-    return got
-
-
-def others(world: "SimCluster[int]", member: "SimMember[int]") -> list["SimMember[int]"]:
-    return [one for one in world.members.values() if one is not member]
 
 
 def test_a_single_member_leads_at_once_and_commits_without_waiting_for_ticks() -> None:
@@ -143,8 +112,8 @@ def test_a_heartbeat_commits_nothing_that_was_not_compared() -> None:
     run(main())
 
 
-async def until_other_leads(world: "SimCluster[int]", old: "SimMember[int]") -> "SimMember[int]":
-    def found() -> list["SimMember[int]"]:
+async def until_other_leads(world: Cluster, old: Member) -> Member:
+    def found() -> list[Member]:
         return [m for m in world.leaders() if m is not old and node(m).ready]
 
     await until(lambda: bool(found()))
@@ -221,7 +190,7 @@ def test_a_wiped_member_is_given_everything_before_it_may_vote() -> None:
     run(main())
 
 
-async def one_is_late() -> tuple["SimCluster[int]", "SimMember[int]", "SimMember[int]"]:
+async def one_is_late() -> tuple[Cluster, Member, Member]:
     """Return a leader whose log begins behind 1, and a member that has stopped and has nothing."""
     world = cluster(snapshot_count=10)
     leader = await world.leader()
