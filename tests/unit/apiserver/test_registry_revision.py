@@ -51,7 +51,7 @@ def scenario(
 
 async def _outcome(reader: RevisionReader) -> str:
     try:
-        return str(await reader.current())
+        return f"{await reader.current():d}"
     except UnavailableError as error:
         return str(error)
 

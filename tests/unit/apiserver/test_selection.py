@@ -51,12 +51,14 @@ def pod(labels: dict[str, str], name: str, node: str, phase: str) -> Entry:
 
 
 @given(
+    namespace=st.sampled_from(["", "default", "other"]),
     labels=st.dictionaries(word, word, max_size=3),
     values=st.tuples(word, word, word),
     label_terms=st.lists(label_term, max_size=5),
     field_terms=st.lists(field_term, max_size=4),
 )
 def test_a_selection_is_its_selectors(
+    namespace: str,
     labels: dict[str, str],
     values: tuple[str, str, str],
     label_terms: list[str],
@@ -67,7 +69,8 @@ def test_a_selection_is_its_selectors(
     expected = parse_labels(by_labels).matches(labels) and parse_fields(by_fields).matches(
         fields.__getitem__
     )
-    selection = Selection(CODEC, "default", by_labels, by_fields)
+    selection = Selection(CODEC, namespace, by_labels, by_fields)
+    expected = expected and namespace != "other"
     assert selection.matches(pod(labels, *values)) is expected
 
 
