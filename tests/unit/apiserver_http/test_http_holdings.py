@@ -9,10 +9,12 @@ class Client:
     def __init__(self, holdings: Holdings, since: float) -> None:
         self.held = 0
         self.gone = False
+        self.asked = 0
         self._holdings = holdings
         self._since = since
 
     def holding_since(self) -> float:
+        self.asked += 1
         return self._since
 
     def cut(self) -> None:
@@ -47,7 +49,8 @@ def test_who_is_slow_is_asked_once_a_tick_and_found_at_the_next() -> None:
     first, second = Client(holdings, 5.0), Client(holdings, 5.0)
     holdings.hold(first, 80, 5.0)
     holdings.hold(second, 60, 5.0)
-    assert not first.gone
+    holdings.hold(second, 65, 5.0)
+    assert (first.gone, first.asked) == (False, 1)
     holdings.hold(second, 70, 6.0)
     assert (first.gone, second.gone, holdings.bytes) == (True, False, 70)
     holdings.hold(second, 0, 6.0)
