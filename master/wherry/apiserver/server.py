@@ -22,7 +22,7 @@ from wherry.apiserver.discovery import get_discovery
 from wherry.apiserver.gate import Gate
 from wherry.apiserver.grpc import ClusterService, GrpcServer
 from wherry.apiserver.http import HttpServer, Limits
-from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.metrics import Levels, Metrics
 from wherry.apiserver.openapi import get_openapi
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.rest.documents import Documents
@@ -164,6 +164,8 @@ class ApiServer:
             reuse_port=config.reuse_port,
             is_long_running=is_long_running,
         )
+        if metrics.registry is not None:
+            metrics.registry.register(Levels(self.http.flight, registry.caches))
         service = ClusterService(verbs, gate, clock=clock, metrics=metrics)
         self.grpc = GrpcServer(
             service,

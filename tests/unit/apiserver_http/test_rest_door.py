@@ -498,30 +498,6 @@ def test_a_timeout_that_the_client_asked_for() -> None:
     in_world(story)
 
 
-def test_requests_are_counted() -> None:
-    async def story(world: World) -> None:
-        def counted(**labels: str) -> float | None:
-            labels = {"group": "", "version": "v1", "resource": "pods", "subresource": ""} | labels
-            labels |= {"component": "apiserver", "door": "rest"}
-            return world.registry.get_sample_value("apiserver_request_total", labels)
-
-        pods = "/api/v1/namespaces/a/pods"
-        for path in ("p", "q"):
-            await world.get(f"{pods}/{path}")
-        assert counted(verb="GET", scope="resource", code="200") == 1
-        assert counted(verb="GET", scope="resource", code="404") == 1
-        await world.get(pods)
-        assert counted(verb="LIST", scope="namespace", code="200") == 1
-        apply = "application/apply-patch+yaml"
-        await world.ask("PATCH", f"{pods}/p?fieldManager=x", b"{}", content_type=apply)
-        assert counted(verb="APPLY", scope="resource", code="200") == 1
-        await world.ask("BREW", f"{pods}/p")
-        nothing = {"version": "", "resource": "", "scope": ""}
-        assert counted(verb="BREW", code="405", **nothing) == 1
-
-    in_world(story)
-
-
 @pytest.mark.parametrize("target", ["/api/v1/nodes/%ff", "/%", "//", "/api//", "/a?%zz=&&=;"])
 def test_odd_targets_are_answered(target: str) -> None:
     async def story(world: World) -> None:

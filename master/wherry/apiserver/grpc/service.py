@@ -30,7 +30,7 @@ from wherry.apiserver.grpc.message import (
     patch_type,
     refusal,
 )
-from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.metrics import NO_RESOURCE, Metrics, address_of
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.verbs import (
     Context,
@@ -297,9 +297,11 @@ class ClusterService(ClusterServicer):
             known = self._resources.get((asked.group, asked.version, asked.plural))
             sub = getattr(request, "subresource", "")
             if known is None or (sub and known.subresource(sub) is None):
-                address = ("", "", "", "")  # labels are bounded, what clients send is not
+                address = NO_RESOURCE  # labels are bounded, what clients send is not
             else:
-                address = (asked.group, asked.version, asked.plural, sub)
+                name = getattr(request, "name", "")
+                action = Action(verb, known, request.namespace, name, sub)
+                address = address_of(action.attributes)
             self._metrics.count("grpc", verb, address, code, self._clock.monotonic() - began)
 
     def _allowed(self, user: User, verb: str, request: Any) -> Resource:

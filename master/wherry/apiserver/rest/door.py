@@ -26,7 +26,7 @@ from wherry.apiserver.gate import Action, Gate, authorize, bearer
 from wherry.apiserver.http.handling import OUT_OF_TIME
 from wherry.apiserver.http.message import TEXT, Reply, Request, Response, status_response
 from wherry.apiserver.impersonation import impersonation
-from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.metrics import NO_RESOURCE, Metrics, address_of
 from wherry.apiserver.proxy.door import Proxies
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.rest.action import STREAMS, action_of
@@ -58,7 +58,7 @@ _NO_CRDS = orjson.dumps(
 _CLUSTER_INFO = ("api", "v1", "namespaces", "kube-public", "configmaps", "cluster-info")
 """The one object that authorization may show to who is nobody yet."""
 _METRICS = ("apis", metrics_kinds.GROUP, metrics_kinds.VERSION)
-_NO_RESOURCE = ("", "", "", "")
+_APPLY = "apply-patch"
 _USER = "user"
 
 
@@ -108,7 +108,7 @@ class RestDoor:
         """Answer one request; a refusal is an answer too."""
         began = self._clock.monotonic()
         user = ANONYMOUS
-        verb, address = request.method.lower(), _NO_RESOURCE
+        verb, address = request.method.lower(), NO_RESOURCE
         path, _, raw_query = request.target.partition("?")
         try:
             parts = self._paths.split(path)
@@ -123,12 +123,11 @@ class RestDoor:
                     reply = await self._other(parts, request, query, user)
             else:
                 action = self._action(request, route, parts, query, user)
-                kind = action.resource.kind
-                verb, address = (
-                    action.verb,
-                    (kind.group, kind.version, kind.plural, action.subresource),
-                )
-                authorize(self._gate, user, action.attributes)
+                asked = action.attributes
+                verb, address = action.verb, address_of(asked)
+                if verb == "patch" and _APPLY in request.headers.get("content-type", ""):
+                    verb = "apply"
+                authorize(self._gate, user, asked)
                 reply = await self._perform(action, request, query, user)
         except StatusError as error:
             reply = status_response(error)

@@ -145,13 +145,16 @@ class Objects:
             options,
             None if form.kind else push,
         )
-        stream = Stream(self._lines(events, renderer), headers=[NO_CACHE])
+        stream = Stream(self._lines(action, events, renderer), headers=[NO_CACHE])
         return stream
 
     async def _lines(
-        self, events: AsyncIterator[Sequence[WatchEvent]], renderer: WatchRenderer
+        self,
+        action: Action,
+        events: AsyncIterator[Sequence[WatchEvent]],
+        renderer: WatchRenderer,
     ) -> AsyncGenerator[bytes, None]:
-        self._metrics.opened("rest")
+        self._metrics.opened("rest", action.attributes)
         try:
             async for batch in events:
                 for piece in pieces(batch):
@@ -159,7 +162,7 @@ class Objects:
         except StatusError as error:
             yield error_line(error.to_status())
         finally:
-            self._metrics.closed("rest")
+            self._metrics.closed("rest", action.attributes)
             close = getattr(events, "aclose", None)
             if close is not None:
                 await close()

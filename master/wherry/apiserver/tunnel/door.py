@@ -59,7 +59,7 @@ class PodStreams:
         answer = await request(self._dialer, address, "GET", target, [("Connection", "close")])
         if answer.status != 200:
             return await _failure(answer)
-        return Stream(self._copy(answer), content_type="text/plain")
+        return Stream(self._copy(action, answer), content_type="text/plain")
 
     async def connect(self, action: Action, req: Request, query: Query, user: User) -> Reply:
         """Upgrade to exec, attach or port-forward.
@@ -77,13 +77,13 @@ class PodStreams:
             return await _failure(answer)
 
         async def run(tunnel: Tunnel) -> None:
-            self._metrics.opened("rest")
+            self._metrics.opened("rest", action.attributes)
             try:
                 await tunnel.write(answer.head)
                 await relay(tunnel, answer.connection)
             finally:
                 answer.connection.writer.close()
-                self._metrics.closed("rest")
+                self._metrics.closed("rest", action.attributes)
 
         return Upgrade(run)
 
@@ -101,15 +101,15 @@ class PodStreams:
             raise BadGatewayError(f"error dialing backend: node {node_name} has no address")
         return AgentAddress(node_name, host, port)
 
-    async def _copy(self, answer: AgentResponse) -> AsyncGenerator[bytes, None]:
-        self._metrics.opened("rest")
+    async def _copy(self, action: Action, answer: AgentResponse) -> AsyncGenerator[bytes, None]:
+        self._metrics.opened("rest", action.attributes)
         body = answer.body()
         try:
             async for piece in body:
                 yield piece
         finally:
             await body.aclose()
-            self._metrics.closed("rest")
+            self._metrics.closed("rest", action.attributes)
 
 
 def _upgrade_headers(req: Request) -> list[tuple[str, str]]:
