@@ -23,7 +23,7 @@ from wherry.apiserver.registry.managed import Edited
 from wherry.apiserver.registry.parts import Parts, target_of, written
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.registry.request import apply_patch, check_subresource, refusal_of
-from wherry.apiserver.resources import Resource
+from wherry.apiserver.resources import SCALE_VIEW, Resource
 from wherry.apiserver.storage import encode
 from wherry.apiserver.verbs import Context, Written
 from wherry.client.api import PatchType
@@ -59,8 +59,9 @@ class Changer:
         try:
             return await self._change(ctx, target, replace, subresource)
         except NotFoundError:
-            prepare.check_uid(target, obj, "")
-            stated = (obj.get("metadata") or {}).get("resourceVersion")
+            sent = _checked(ctx, resource, subresource, Edited(obj))
+            prepare.check_uid(target, sent, "")
+            stated = sent["metadata"].get("resourceVersion")
             if subresource or stated or not target.strategy.create_on_update:
                 raise
             if ctx.may_create is not None:
@@ -175,11 +176,12 @@ class Changer:
         old = current.decode()
         if subresource == "scale":
             edited = edit(old if ctx.applies else scale.scale_of(old))
-            scale.check_uid(target, edited.object, old)
-            new = edited.object if ctx.applies else scale.scaled(target, old, edited.object)
+            made = edited.object if ctx.applies else _checked(ctx, resource, subresource, edited)
+            scale.check_uid(target, made, old)
+            new = made if ctx.applies else scale.scaled(target, old, made)
         else:
             edited = edit(old)
-            new = prepare.check_types(ctx, resource, edited.object, edited.refuse)
+            new = _checked(ctx, resource, subresource, edited)
         sent = Edited(new, edited.managers, new["metadata"].get("managedFields"))
         prepare.begin_update(target, new, old)
         new = managed.on_change(ctx, resource, subresource, new, old, sent, now=parts.clock.now())
@@ -199,6 +201,12 @@ class Changer:
 
 _WHOLE = ("", "scale")
 """Subresources that are admitted and validated as a change of the whole object."""
+
+
+def _checked(ctx: Context, resource: Resource, subresource: str, edited: Edited) -> Object:
+    """Return what is to be, in the form of the kind that the subresource has."""
+    row = SCALE_VIEW if subresource == "scale" else resource
+    return prepare.check_types(ctx, row, edited.object, edited.refuse)
 
 
 def plan_of(resource: Resource, new: Object, old: Object, current: Current) -> Plan:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from wherry.api.errors import BadRequestError
 from wherry.apiserver import refusal
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.strategy import fields
@@ -27,23 +26,15 @@ def scale_of(obj: Object) -> Object:
 
 
 def scaled(target: Target, old: Object, scale: Object) -> Object:
-    """Return `old` with the replicas that `scale` asks for.
+    """Return `old` with the replicas that `scale` (which has passed the schema) asks for.
 
     Raises:
-        BadRequestError: it is not a Scale.
         ConflictError: it was made for another version.
         InvalidError: the number is negative.
     """
-    if scale.get("kind", "Scale") != "Scale":
-        raise BadRequestError(f"expected a Scale, got {scale.get('kind')}")
-    meta, spec = scale.get("metadata") or {}, scale.get("spec") or {}
+    meta, spec = scale.get("metadata", {}), scale.get("spec", {})
     stated = meta.get("resourceVersion")
-    replicas = spec.get("replicas") or 0
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise BadRequestError(
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-            "into Go struct field ScaleSpec.spec.replicas of type int32"
-        )
+    replicas = spec.get("replicas", 0)
     if replicas < 0:
         cause = fields.invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise refusal.invalid_kind("Scale", "autoscaling", target.name, [cause])

@@ -110,7 +110,7 @@ class Versions:
     ) -> Written:
         """See `Verbs.create`."""
         if resource.kind == kinds.BINDING:
-            pod = (obj.get("metadata") or {}).get("name") or name
+            pod = check_types(ctx, resource, obj)["metadata"].get("name") or name
             if not pod:
                 raise BadRequestError("name is required: a binding has the name of its pod")
             return await self._verbs.create(ctx, BY_KIND[kinds.POD], namespace, obj, pod, "binding")
