@@ -309,8 +309,8 @@ def spec(**fields: Any) -> dict[str, Any]:
             [
                 'spec.rules[0].http.paths[0].path: Invalid value: "x//": must be an absolute path',
                 "spec.rules[0].http.paths[0].path: Invalid value: \"x//\": must not contain '//'",
-                "spec.rules[0].http.paths[0].backend: Required value: resource or service backend is "
-                "required",
+                'spec.rules[0].http.paths[0].backend: Invalid value: "": resource or service backend '
+                "is required",
             ],
         ),
         (
@@ -373,7 +373,7 @@ def spec(**fields: Any) -> dict[str, Any]:
             POLICY,
             spec(egress=[{"ports": [{"port": 80, "endPort": 70}]}]),
             [
-                "spec.egress[0].ports[0].endPort: Invalid value: 70: must be greater than or equal "
+                "spec.egress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal "
                 "to `port`"
             ],
         ),

@@ -42,9 +42,7 @@ from wherry.apiserver.strategy.namespace import NamespaceStrategy
 from wherry.apiserver.strategy.network import (
     IngressClassStrategy,
     IngressStrategy,
-    IPAddressStrategy,
     NetworkPolicyStrategy,
-    ServiceCIDRStrategy,
 )
 from wherry.apiserver.strategy.node import NodeStrategy
 from wherry.apiserver.strategy.pod import PodStrategy
@@ -56,6 +54,7 @@ from wherry.apiserver.strategy.rbac import (
     RoleStrategy,
 )
 from wherry.apiserver.strategy.service import ServiceStrategy
+from wherry.apiserver.strategy.service_cidr import IPAddressStrategy, ServiceCIDRStrategy
 from wherry.apiserver.strategy.stateful_set import ControllerRevisionStrategy, StatefulSetStrategy
 from wherry.apiserver.strategy.storage import (
     CSIDriverStrategy,

@@ -3,6 +3,7 @@
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Object, Strategy
+from wherry.apiserver.strategy.conditions import validate_conditions
 from wherry.apiserver.strategy.formats import check_int_or_percent, not_negative, option
 from wherry.apiserver.strategy.selector import validate_label_selector
 
@@ -15,6 +16,7 @@ class PodDisruptionBudgetStrategy(Strategy):
 
     generation = True
     unconditional_update = False
+    step_first = False
 
     def prepare_create(self, obj: Object) -> None:
         """Begin with nothing allowed: nobody has counted yet."""
@@ -39,5 +41,7 @@ class PodDisruptionBudgetStrategy(Strategy):
         return wrong + option("spec", spec, "unhealthyPodEvictionPolicy", _EVICTION)
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
-        """Check the counts."""
-        return not_negative("status", new.get("status", {}), *_COUNTS)
+        """Check conditions and counts."""
+        status = new.get("status", {})
+        wrong = validate_conditions("status.conditions", status.get("conditions", []))
+        return wrong + not_negative("status", status, *_COUNTS)

@@ -5,11 +5,14 @@ from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import Defaults
 from wherry.apiserver.strategy.formats import PROTOCOLS, check_endpoint_ip, check_port, choice
+from wherry.apiserver.strategy.names import NameRule
 
 _ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 _MOST_ENDPOINTS = 1000
 _MOST_ADDRESSES = 100
 _MOST_PORTS = 20000
+_MOST_TOPOLOGY = 16
+_MOST_HINTS = 8
 
 
 _TCP = Defaults(empty={"protocol": "TCP"})
@@ -70,6 +73,7 @@ class EndpointSliceStrategy(Strategy):
     """The new form: one address type, up to a thousand endpoints."""
 
     generation = True
+    step_first = False
 
     def is_change(self, new: Object, old: Object) -> bool:
         """Look at everything, and of the metadata at the labels: they name the Service."""
@@ -92,8 +96,9 @@ class EndpointSliceStrategy(Strategy):
         endpoints = obj.get("endpoints", [])
         if len(endpoints) > _MOST_ENDPOINTS:
             wrong.append(fields.too_many("endpoints", len(endpoints), _MOST_ENDPOINTS))
-        for index, endpoint in enumerate(endpoints):
-            wrong += _endpoint(f"endpoints[{index}]", endpoint, kind)
+        else:
+            for index, endpoint in enumerate(endpoints):
+                wrong += _endpoint(f"endpoints[{index}]", endpoint, kind)
         return wrong + _slice_ports(obj.get("ports", []))
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
@@ -113,22 +118,60 @@ def _endpoint(path: str, endpoint: Object, kind: str) -> list[Cause]:
     for index, address in enumerate(addresses):
         at = f"{path}.addresses[{index}]"
         if kind == "FQDN":
-            wrong += names.check(at, address, names.dns1123_subdomain)
-            continue
-        wrong += check_endpoint_ip(at, address)
-        if kind in ("IPv4", "IPv6") and (":" in address) != (kind == "IPv6"):
-            wrong.append(fields.invalid(at, address, f"must be an {kind} address"))
-    if endpoint.get("hostname"):
-        wrong += names.check(f"{path}.hostname", endpoint["hostname"], names.dns1123_label)
-    if endpoint.get("nodeName"):
+            wrong += _full_name(at, address)
+        elif kind in ("IPv4", "IPv6"):  # of another kind nothing is known
+            wrong += check_endpoint_ip(at, address)
+            if (":" in address) != (kind == "IPv6"):
+                wrong.append(fields.invalid(at, address, f"must be an {kind} address"))
+    if "nodeName" in endpoint:
         wrong += names.check(f"{path}.nodeName", endpoint["nodeName"], names.dns1123_subdomain)
+    topology, at = endpoint.get("deprecatedTopology", {}), f"{path}.deprecatedTopology"
+    if len(topology) > _MOST_TOPOLOGY:
+        wrong.append(fields.too_many(at, len(topology), _MOST_TOPOLOGY))
+    wrong += names.check_labels(at, topology)
+    if "hostname" in endpoint:
+        wrong += names.check(f"{path}.hostname", endpoint["hostname"], names.dns1123_label)
+    hints = endpoint.get("hints", {})
+    wrong += _hints(f"{path}.hints.forZones", hints.get("forZones", []), names.label_value)
+    return wrong + _hints(
+        f"{path}.hints.forNodes", hints.get("forNodes", []), names.dns1123_subdomain
+    )
+
+
+def _full_name(path: str, name: str) -> list[Cause]:
+    """Check a name that needs no search domain; a dot at its end is no part of it."""
+    name = name.removesuffix(".")
+    if not name:
+        return [fields.required(path)]
+    if reasons := names.dns1123_subdomain(name):
+        return [fields.invalid(path, name, ",".join(reasons))]
+    if "." not in name:
+        detail = "should be a domain with at least two segments separated by dots"
+        return [fields.invalid(path, name, detail)]
+    for label in name.split("."):
+        if reasons := names.dns1123_label(label):
+            return [fields.invalid(path, label, ",".join(reasons))]
+    return []
+
+
+def _hints(path: str, hints: list[Object], rule: NameRule) -> list[Cause]:
+    if len(hints) > _MOST_HINTS:
+        return [fields.too_many(path, len(hints), _MOST_HINTS)]
+    wrong: list[Cause] = []
+    seen: set[str] = set()
+    for index, hint in enumerate(hints):
+        at, name = f"{path}[{index}].name", hint.get("name", "")
+        if name in seen:
+            wrong.append(fields.duplicate(at, name))
+        seen.add(name)
+        wrong += names.check(at, name, rule)
     return wrong
 
 
 def _slice_ports(ports: list[Object]) -> list[Cause]:
     wrong: list[Cause] = []
     if len(ports) > _MOST_PORTS:
-        wrong.append(fields.too_many("ports", len(ports), _MOST_PORTS))
+        return [fields.too_many("ports", len(ports), _MOST_PORTS)]
     seen: set[str] = set()
     for index, port in enumerate(ports):
         at, name = f"ports[{index}]", port.get("name", "")

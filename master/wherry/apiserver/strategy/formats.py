@@ -21,8 +21,8 @@ NOT_NEGATIVE: Final = "must be greater than or equal to 0"
 POSITIVE: Final = "must be greater than 0"
 PORT_RANGE: Final = "must be between 1 and 65535, inclusive"
 _MOST_INT32: Final = (1 << 31) - 1
-_IP_TEXT: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-_CIDR_TEXT: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+IP_TEXT: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+CIDR_TEXT: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 _ID_TEXT: Final = f"must be between 0 and {_MOST_INT32}, inclusive"
 _PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 _PERCENT = re.compile(r"[0-9]+%")
@@ -154,14 +154,14 @@ def is_ipv4(text: str) -> bool:
 
 def check_ip(path: str, text: str) -> list[Cause]:
     """Check an IP address."""
-    return [fields.invalid(path, text, _IP_TEXT)] if parse_ip(text) is None else []
+    return [fields.invalid(path, text, IP_TEXT)] if parse_ip(text) is None else []
 
 
 def check_endpoint_ip(path: str, text: str) -> list[Cause]:
     """Check an address that traffic is sent to: not loopback, link-local or multicast."""
     address = parse_ip(text)
     if address is None:
-        return [fields.invalid(path, text, _IP_TEXT)]
+        return [fields.invalid(path, text, IP_TEXT)]
     if address.is_global and not address.is_multicast:
         return []
     reasons = [
@@ -188,7 +188,7 @@ def parse_cidr(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | Non
 
 def check_cidr(path: str, text: str) -> list[Cause]:
     """Check an address range."""
-    return [fields.invalid(path, text, _CIDR_TEXT)] if parse_cidr(text) is None else []
+    return [fields.invalid(path, text, CIDR_TEXT)] if parse_cidr(text) is None else []
 
 
 # -- quantities -----------------------------------------------------------------------------

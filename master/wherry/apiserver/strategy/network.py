@@ -1,15 +1,11 @@
-"""Ingress, IngressClass, NetworkPolicy, ServiceCIDR and IPAddress: networking's validation."""
-
-import ipaddress
-from collections.abc import Sequence
+"""Ingress, IngressClass and NetworkPolicy: networking's validation."""
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
+from wherry.apiserver.strategy.address import strict_cidr, strict_ip
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import Defaults
 from wherry.apiserver.strategy.formats import (
-    PROTOCOLS,
-    check_cidr,
     check_domain_path,
     check_port,
     option,
@@ -23,7 +19,8 @@ _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _BAD_SEQUENCES = ("//", "/./", "/../", "%2f", "%2F")
 _BAD_ENDS = ("/..", "/.")
-_POLICY_TYPES = ("Egress", "Ingress")
+_POLICY_TYPES = ("Ingress", "Egress")
+_PROTOCOLS = ("TCP", "UDP", "SCTP")
 _SCOPES = ("Cluster", "Namespace")
 _MOST_CONTROLLER = 250
 
@@ -32,6 +29,7 @@ class IngressStrategy(Strategy):
     """Which host and path leads to which Service."""
 
     generation = True
+    step_first = False
 
     def prepare_create(self, obj: Object) -> None:
         """Begin without a load balancer."""
@@ -68,6 +66,25 @@ class IngressStrategy(Strategy):
             return []
         detail = "must match `ingressClassName` when both are specified"
         return [fields.invalid(f"annotations.{_CLASS_ANNOTATION}", said, detail)]
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Check where the load balancer is."""
+        wrong: list[Cause] = []
+        points = new.get("status", {}).get("loadBalancer", {}).get("ingress", ())
+        for index, point in enumerate(points):
+            at = f"status.loadBalancer.ingress[{index}]"
+            if point.get("ip"):
+                wrong += names.check(f"{at}.ip", point["ip"], strict_ip)
+            if point.get("hostname"):
+                wrong += _host_name(f"{at}.hostname", point["hostname"])
+        return wrong
+
+
+def _host_name(path: str, host: str) -> list[Cause]:
+    wrong = names.check(path, host, names.dns1123_subdomain)
+    if parse_ip(host) is not None:
+        wrong.append(fields.invalid(path, host, "must be a DNS name, not an IP address"))
+    return wrong
 
 
 def _rule(path: str, rule: Object) -> list[Cause]:
@@ -125,27 +142,31 @@ def _backend(path: str, backend: Object) -> list[Cause]:
     if resource is not None:
         return _typed_reference(f"{path}.resource", resource)
     if service is None:
-        return [fields.required(path, "resource or service backend is required")]
+        return [fields.invalid(path, "", "resource or service backend is required")]
     at, name, port = f"{path}.service", service.get("name", ""), service.get("port", {})
     wrong = [] if name else [fields.required(f"{at}.name")]
     if name:
         wrong += names.check(f"{at}.name", name, names.dns1035_label)
     if port.get("name") and port.get("number"):
         detail = "cannot set both port name & port number"
-        wrong.append(fields.invalid(f"{at}.port", port, detail))
+        wrong.append(fields.invalid(path, "", detail))
     elif port.get("name"):
         wrong += names.check(f"{at}.port.name", port["name"], names.port_name)
     elif port.get("number"):
         wrong += check_port(f"{at}.port.number", port["number"])
     else:
-        wrong.append(fields.required(at, "port name or number is required"))
+        wrong.append(fields.required(path, "port name or number is required"))
     return wrong
 
 
 def _typed_reference(path: str, ref: Object) -> list[Cause]:
-    wrong = [fields.required(f"{path}.{f}") for f in ("kind", "name") if not ref.get(f)]
+    wrong: list[Cause] = []
     if "apiGroup" in ref:
         wrong += names.check(f"{path}.apiGroup", ref["apiGroup"], names.dns1123_subdomain)
+    for field in ("kind", "name"):
+        at, value = f"{path}.{field}", ref.get(field, "")
+        wrong += [] if value else [fields.required(at, f"{field} is required")]
+        wrong += names.check(at, value, names.path_segment)
     return wrong
 
 
@@ -200,7 +221,7 @@ def _parameters(path: str, parameters: Object) -> list[Cause]:
         return [*wrong, fields.unsupported(f"{path}.scope", scope, _SCOPES)]
     namespace, at = parameters.get("namespace"), f"{path}.namespace"
     if scope == "Namespace":
-        if not namespace:
+        if namespace is None:
             detail = "`parameters.scope` is set to 'Namespace'"
             wrong.append(fields.required(at, detail))
         else:
@@ -260,7 +281,7 @@ class NetworkPolicyStrategy(Strategy):
 
 
 def _policy_port(path: str, each: Object) -> list[Cause]:
-    wrong = option(path, each, "protocol", PROTOCOLS)
+    wrong = option(path, each, "protocol", _PROTOCOLS)
     port, end, at = each.get("port"), each.get("endPort"), f"{path}.endPort"
     if port is None:
         if end is not None:
@@ -271,7 +292,7 @@ def _policy_port(path: str, each: Object) -> list[Cause]:
         if end is not None:
             if end < port:
                 detail = "must be greater than or equal to `port`"
-                wrong.append(fields.invalid(at, end, detail))
+                wrong.append(fields.invalid(at, port, detail))  # upstream shows the other port
             wrong += check_port(at, end)
     else:
         if end is not None:
@@ -298,70 +319,16 @@ def _block(path: str, block: Object) -> list[Cause]:
     cidr = block.get("cidr", "")
     if not cidr:
         return [fields.required(f"{path}.cidr")]
-    whole = parse_cidr(cidr)
+    wrong, whole = names.check(f"{path}.cidr", cidr, strict_cidr), parse_cidr(cidr)
     if whole is None:
-        return check_cidr(f"{path}.cidr", cidr)
-    wrong: list[Cause] = []
+        return wrong
     for index, text in enumerate(block.get("except", ())):
         at, part = f"{path}.except[{index}]", parse_cidr(text)
-        if part is None:
-            wrong += check_cidr(at, text)
-        elif (
+        wrong += names.check(at, text, strict_cidr)
+        if part is not None and (
             part.version != whole.version
             or part.prefixlen <= whole.prefixlen
             or part.network_address not in whole
         ):
             wrong.append(fields.invalid(at, text, "must be a strict subset of `cidr`"))
     return wrong
-
-
-class ServiceCIDRStrategy(Strategy):
-    """A range of cluster addresses."""
-
-    status_metadata = ()
-
-    def validate(self, obj: Object) -> list[Cause]:
-        """Check that there are one or two ranges, of different families."""
-        cidrs = obj.get("spec", {}).get("cidrs", [])
-        if not cidrs:
-            return [fields.required("spec.cidrs", "at least one CIDR required")]
-        if len(cidrs) > 2:
-            detail = "may only hold up to 2 values"
-            return [fields.invalid("spec", cidrs, detail)]
-        wrong: list[Cause] = []
-        for index, cidr in enumerate(cidrs):
-            wrong += check_cidr(f"spec.cidrs[{index}]", cidr)
-        if not wrong and len(cidrs) == 2 and (":" in cidrs[0]) == (":" in cidrs[1]):
-            detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
-            wrong.append(fields.invalid("spec.cidrs", cidrs, detail))
-        return wrong
-
-    def validate_update(self, new: Object, old: Object) -> list[Cause]:
-        """Keep the ranges."""
-        return unchanged("spec", new.get("spec", {}), old.get("spec", {}), "cidrs")
-
-
-class IPAddressStrategy(Strategy):
-    """One address that is in use; it is the name."""
-
-    def check_name(self, name: str) -> Sequence[str]:
-        """Be an address in its canonical form."""
-        found = parse_ip(name)
-        if found is None:
-            return ("must be a valid IP address",)
-        if str(ipaddress.ip_address(name)) != name:
-            return (f'must be a canonical format IP address; expected "{found}"',)
-        return ()
-
-    def validate(self, obj: Object) -> list[Cause]:
-        """Say who has it."""
-        ref, at = obj.get("spec", {}).get("parentRef"), "spec.parentRef"
-        if ref is None:
-            return [fields.required(at)]
-        return [
-            fields.required(f"{at}.{field}") for field in ("resource", "name") if not ref.get(field)
-        ]
-
-    def validate_update(self, new: Object, old: Object) -> list[Cause]:
-        """Keep the owner."""
-        return unchanged("spec", new.get("spec", {}), old.get("spec", {}), "parentRef")
