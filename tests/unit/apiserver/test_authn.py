@@ -117,6 +117,10 @@ def test_a_service_account_token_lives_as_long_as_its_account_and_no_longer_than
             await who.authenticate(None, token)
         token = await token_for(w)
         await who.authenticate(None, token)
+        w.clock.skew_s = -3600
+        with pytest.raises(UnauthorizedError, match="is not valid yet"):
+            await authenticator(w).authenticate(None, token)
+        w.clock.skew_s = 0
         await w.api.delete(kinds.SERVICE_ACCOUNT, "robot", "default")
         await w.create(kinds.SERVICE_ACCOUNT, "default", name="robot")
         await asyncio.sleep(1)

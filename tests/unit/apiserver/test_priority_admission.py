@@ -8,7 +8,7 @@ import pytest
 from registry_world import World, in_world
 
 from wherry.api import kinds
-from wherry.api.errors import ForbiddenError
+from wherry.api.errors import ForbiddenError, InvalidError
 from wherry.apiserver.pod_priority import default_class
 
 Object = dict[str, Any]
@@ -89,6 +89,9 @@ def test_a_pod_keeps_its_priority_when_its_class_goes() -> None:
         again = orjson.loads(await w.api.update(kinds.POD, "p", orjson.dumps(made), "default"))
         assert again["metadata"]["labels"] == {"a": "b"}
         assert placed(again) == ("low", 1, "PreemptLowerPriority")
+        again["spec"]["priority"] = 2
+        with pytest.raises(InvalidError, match="pod updates may not change fields"):
+            await w.api.update(kinds.POD, "p", orjson.dumps(again), "default")
 
     in_world(run)
 

@@ -406,6 +406,23 @@ def test_a_pod_is_bound_once() -> None:
     in_world(run)
 
 
+def test_a_pod_that_waited_for_a_node_waits_no_longer_when_it_is_bound() -> None:
+    async def run(w: World) -> None:
+        made = await w.create(kinds.POD, "default", name="p", spec={"containers": [container()]})
+        waiting = [{"type": kind, "status": "False"} for kind in ("Ready", "PodScheduled")]
+        made["status"]["conditions"] = waiting
+        await w.api.update(kinds.POD, "p", orjson.dumps(made), "default", subresource="status")
+        body = b'{"target":{"kind":"Node","name":"n1"}}'
+        await w.api.create(kinds.POD, body, "default", name="p", subresource="binding")
+        conditions = (await w.get(kinds.POD, "p", "default"))["status"]["conditions"]
+        assert [(c["type"], c["status"]) for c in conditions] == [
+            ("Ready", "False"),
+            ("PodScheduled", "True"),
+        ]
+
+    in_world(run)
+
+
 def test_events_go_away_after_their_time() -> None:
     async def run(w: World) -> None:
         event = {"involvedObject": {"kind": "Pod", "namespace": "default", "name": "p"}}
