@@ -232,11 +232,13 @@ def test_a_mirror_pod_is_left_as_it_is(fields: Object, why: str | None) -> None:
     async def run(w: World) -> None:
         metadata = {"name": "p", "annotations": {"kubernetes.io/config.mirror": "x"}}
         if why is None:
-            pod = await w.create(kinds.POD, "default", metadata=metadata, spec=spec_of())
+            spec = spec_of(nodeName="n")
+            pod = await w.create(kinds.POD, "default", metadata=metadata, spec=spec)
             assert not {"serviceAccountName", "volumes"} & pod["spec"].keys()
             return
         with pytest.raises(ForbiddenError) as refused:
-            await w.create(kinds.POD, "default", metadata=metadata, spec=spec_of(**fields))
+            spec = spec_of(nodeName="n", **fields)
+            await w.create(kinds.POD, "default", metadata=metadata, spec=spec)
         assert refused.value.message == f'pods "p" is forbidden: {why}'
 
     in_world(run)

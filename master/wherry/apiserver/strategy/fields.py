@@ -59,9 +59,9 @@ def invalid_whole(field: str, detail: str) -> Cause:
     return _cause("FieldValueInvalid", _with("Invalid value", detail), field)
 
 
-def duplicate(field: str, value: Any) -> Cause:
+def duplicate(field: str, value: Any, detail: str = "") -> Cause:
     """Say that another entry has this value, which must be unique."""
-    return _cause("FieldValueDuplicate", f"Duplicate value: {_quote(value)}", field)
+    return _cause("FieldValueDuplicate", _with(f"Duplicate value: {_quote(value)}", detail), field)
 
 
 def unsupported(field: str, value: Any, allowed: Iterable[str]) -> Cause:
@@ -86,9 +86,9 @@ def too_many(field: str, count: int, most: int) -> Cause:
     return _cause("FieldValueTooMany", f"Too many: {count}: must have at most {most} items", field)
 
 
-def not_found(field: str, value: Any) -> Cause:
+def not_found(field: str, value: Any, detail: str = "") -> Cause:
     """Say that nothing of this name is there."""
-    return _cause("FieldValueNotFound", f"Not found: {_quote(value)}", field)
+    return _cause("FieldValueNotFound", _with(f"Not found: {_quote(value)}", detail), field)
 
 
 def _with(word: str, detail: str) -> str:

@@ -24,9 +24,7 @@ def validate_metadata(
     wrong: list[Cause] = []
     generate = meta.get("generateName")
     if generate:
-        # A name is appended, so a dash at the end is none at the end.
-        begun = f"{generate[:-1]}a" if generate.endswith("-") else generate
-        reasons = name_rule(begun)
+        reasons = name_rule(names.masked(generate))
         wrong += [fields.invalid("metadata.generateName", generate, why) for why in reasons]
     if not meta.get("name"):
         wrong.append(fields.required("metadata.name", "name or generateName is required"))

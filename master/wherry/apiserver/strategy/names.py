@@ -21,6 +21,8 @@ NameRule = Callable[[str], Sequence[str]]
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_SEARCH_LABEL = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SEARCH = rf"{_SEARCH_LABEL}(\.{_SEARCH_LABEL})*"
 _CONFIG_KEY = r"[-._a-zA-Z0-9]+"
 _ENV = r"[ -<>-~]+"
 _HEADER = r"[-A-Za-z0-9]+"
@@ -29,6 +31,7 @@ _PORT_NAME = r"[-a-z0-9]+"
 _LABEL_RE = re.compile(_LABEL)
 _LABEL_1035_RE = re.compile(_LABEL_1035)
 _SUBDOMAIN_RE = re.compile(_SUBDOMAIN)
+_SEARCH_RE = re.compile(_SEARCH)
 _QUALIFIED_RE = re.compile(QUALIFIED)
 _LABEL_VALUE_RE = re.compile(LABEL_VALUE)
 _CONFIG_KEY_RE = re.compile(_CONFIG_KEY)
@@ -69,6 +72,12 @@ _SUBDOMAIN_TEXT = _regex(
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
     "'.', and must start and end with an alphanumeric character",
     _SUBDOMAIN,
+    "example.com",
+)
+_SEARCH_TEXT = _regex(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or "
+    "'.', and must start and end with an alphanumeric character",
+    _SEARCH,
     "example.com",
 )
 _CONFIG_KEY_TEXT = _regex(
@@ -128,10 +137,20 @@ def dns1123_subdomain(name: str) -> Sequence[str]:
     return _verdict(name, 253, _SUBDOMAIN_RE, _SUBDOMAIN_TEXT)
 
 
+def masked(prefix: str) -> str:
+    """Return what to ask a rule where a name is only begun: a dash at the end is none at the end."""
+    return f"{prefix[:-2]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
+
+
 def path_segment(name: str) -> Sequence[str]:
     """Whatever can stand in a URL path (RBAC names)."""
     wrong = [f"may not be '{name}'"] if name in (".", "..") else []
     return wrong + [f"may not contain '{c}'" for c in "/%" if c in name]
+
+
+def dns_search(name: str) -> Sequence[str]:
+    """A domain that names are looked up in: a subdomain whose labels may have underscores."""
+    return _verdict(name, 253, _SEARCH_RE, _SEARCH_TEXT)
 
 
 @_remembered

@@ -6,7 +6,10 @@ spec           the whole spec, and templates; below it
     environment, handler, mount, resources, security
   ephemeral      containers for debugging
   volume         one volume; volume_source: what PersistentVolumes can be as well
-  dns, scheduling
+  pod_level      requests and limits of the pod itself
+  dns, scheduling, platform
+annotations    those that say something of the pod
+label_keys     what a new pod's own labels add to its selectors
 quality        Guaranteed, Burstable, BestEffort
 status, update what may change on a pod that exists
 """
@@ -14,11 +17,15 @@ status, update what may change on a pod that exists
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Object, Strategy, keep
-from wherry.apiserver.strategy.pod import defaults, spec, status, update
+from wherry.apiserver.strategy.pod import defaults, label_keys, spec, status, update
+from wherry.apiserver.strategy.pod.annotations import (
+    MIRROR,
+    validate_annotations,
+    validate_annotations_update,
+)
 from wherry.apiserver.strategy.pod.quality import qos_class
 
-MIRROR = "kubernetes.io/config.mirror"
-"""The annotation of a pod that only shows what its node runs by itself."""
+__all__ = ["MIRROR", "PodStrategy"]
 
 
 class PodStrategy(Strategy):
@@ -37,6 +44,7 @@ class PodStrategy(Strategy):
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(spec_)}
         if spec_.get("schedulingGates"):
             obj["status"]["conditions"] = [dict(status.GATED)]
+        label_keys.apply(spec_, obj["metadata"].get("labels", {}))
 
     def prepare_status(self, new: Object, old: Object) -> None:
         """Keep what follows from the spec."""
@@ -44,11 +52,16 @@ class PodStrategy(Strategy):
         qos = old.get("status", {}).get("qosClass")
         if qos and not new_status.get("qosClass"):
             new_status["qosClass"] = qos
+        status.keep_generations(new_status, old.get("status", {}))
         keep(new["metadata"], old["metadata"], "deletionTimestamp")
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Check the whole spec."""
-        return spec.validate_spec("spec", obj["spec"])
+        """Check annotations and the whole spec."""
+        meta = obj.get("metadata", {})
+        wrong: list[Cause] = []
+        if "annotations" in meta:
+            wrong += validate_annotations("metadata.annotations", meta["annotations"], obj["spec"])
+        return wrong + spec.validate_pod("spec", obj["spec"], meta)
 
     def validate_create(self, obj: Object) -> list[Cause]:
         """Check what only a pod that exists may have."""
@@ -63,7 +76,9 @@ class PodStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Check that only what may change has changed."""
-        return update.validate_update(new["spec"], old.get("spec", {}))
+        now, was = (obj.get("metadata", {}).get("annotations", {}) for obj in (new, old))
+        wrong = validate_annotations_update(now, was) if now != was else []
+        return wrong + update.validate_update(new["spec"], old.get("spec", {}))
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         """Check what agents and the scheduler report."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
+from wherry.apiserver.strategy.pod.pod_level import default_pod_requests
 
 Object = dict[str, Any]
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
@@ -54,18 +55,14 @@ def _spec(spec: Object) -> None:
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
-    if not spec.get("hostNetwork"):
-        return
-    for field in ("containers", "initContainers"):
-        for container in spec.get(field, ()):
-            for port in container.get("ports", ()):
-                if port.get("containerPort") and not port.get("hostPort"):
-                    port["hostPort"] = port["containerPort"]
 
 
 def _volume(volume: Object) -> None:
     if len(volume) <= ("name" in volume):
         volume["emptyDir"] = {}
+    image = volume.get("image")
+    if image is not None and not image.get("pullPolicy"):
+        image["pullPolicy"] = pull_policy(image.get("reference", ""))
 
 
 def _pod(spec: Object) -> None:
@@ -73,9 +70,17 @@ def _pod(spec: Object) -> None:
     for field in ("containers", "initContainers"):
         for container in spec.get(field, ()):
             _request_limits(container["resources"])
-    resources = spec.get("resources")
-    if resources:
-        _request_limits(resources)
+            if spec.get("hostNetwork"):
+                _open_on_host(container)
+    if spec.get("resources"):
+        default_pod_requests(spec)
+
+
+def _open_on_host(container: Object) -> None:
+    """Give ports the only number on the host that they can have there. A template's wait for its pods."""
+    for port in container.get("ports", ()):
+        if port.get("containerPort") and not port.get("hostPort"):
+            port["hostPort"] = port["containerPort"]
 
 
 def _request_limits(resources: Object) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
-from wherry.apiserver.strategy.formats import check_ip, option
+from wherry.apiserver.strategy.formats import check_ip, choice
 
 Object = dict[str, Any]
 _POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
@@ -13,18 +13,22 @@ _MOST_SEARCHES = 32
 _MOST_SEARCH_CHARACTERS = 2048
 
 
-def validate_dns(path: str, spec: Object) -> list[Cause]:
-    """Check policy and configuration. `path` is the spec's."""
-    wrong = option(path, spec, "dnsPolicy", _POLICIES)
+def validate_dns_policy(path: str, spec: Object) -> list[Cause]:
+    """Check the policy. `path` is the spec's."""
+    return choice(path, spec, "dnsPolicy", _POLICIES)
+
+
+def validate_dns_config(path: str, spec: Object) -> list[Cause]:
+    """Check the configuration, which policy None needs. `path` is the spec's."""
     config, at = spec.get("dnsConfig"), f"{path}.dnsConfig"
     if spec.get("dnsPolicy") == "None":
         if config is None:
             detail = "must provide `dnsConfig` when `dnsPolicy` is None"
-            wrong.append(fields.required(at, detail))
-        elif not config.get("nameservers"):
+            return [fields.required(at, detail)]
+        if not config.get("nameservers"):
             detail = "must provide at least one DNS nameserver when `dnsPolicy` is None"
-            wrong.append(fields.required(f"{at}.nameservers", detail))
-    return wrong if config is None else wrong + _config(at, config)
+            return [fields.required(f"{at}.nameservers", detail)]
+    return [] if config is None else _config(at, config)
 
 
 def _config(path: str, config: Object) -> list[Cause]:
@@ -46,14 +50,9 @@ def _config(path: str, config: Object) -> list[Cause]:
         wrong.append(fields.invalid(f"{path}.searches", searches, detail))
     for index, search in enumerate(searches):
         if search != ".":
-            # Names that are looked up, unlike names of objects, may have underscores.
-            plain = search.removesuffix(".").replace("_", "-")
             at = f"{path}.searches[{index}]"
-            wrong += [
-                fields.invalid(at, search, why)
-                for why in names.dns1123_subdomain(f"a{plain}" if search[:1] == "_" else plain)
-            ]
-    for index, choice in enumerate(config.get("options", ())):
-        if not choice.get("name"):
+            wrong += names.check(at, search.removesuffix("."), names.dns_search)
+    for index, entry in enumerate(config.get("options", ())):
+        if not entry.get("name"):
             wrong.append(fields.required(f"{path}.options[{index}]", "must not be empty"))
     return wrong

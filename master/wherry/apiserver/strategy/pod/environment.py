@@ -5,6 +5,7 @@ from typing import Any, Final
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.formats import amount_of
+from wherry.apiserver.strategy.pod.paths import check_no_backsteps
 
 Object = dict[str, Any]
 _SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
@@ -29,6 +30,7 @@ FILE_FIELDS: Final = (
 _KNOWN_FIELDS = frozenset(
     {*ENV_FIELDS, *FILE_FIELDS, "spec.restartPolicy", "spec.schedulerName", "status.phase"}
 )
+_OLD_NAMES = {"spec.host": "spec.nodeName"}
 _SUBSCRIPTED = ("metadata.annotations", "metadata.labels")
 _RESOURCES = ("cpu", "ephemeral-storage", "memory")
 RESOURCE_FIELDS: Final = tuple(
@@ -81,17 +83,14 @@ def _value_from(path: str, source: Object, value: str) -> list[Cause]:
 
 def check_key_ref(path: str, ref: Object) -> list[Cause]:
     """Check a reference to one key of a ConfigMap or Secret."""
-    wrong: list[Cause] = []
-    if not ref.get("name"):
-        wrong.append(fields.required(f"{path}.name"))
-    else:
-        wrong += names.check(f"{path}.name", ref["name"], names.dns1123_subdomain)
+    wrong = names.check(f"{path}.name", ref.get("name", ""), names.dns1123_subdomain)
     if not ref.get("key"):
         return [*wrong, fields.required(f"{path}.key")]
     return wrong + names.check(f"{path}.key", ref["key"], names.config_key)
 
 
 def _file_key(path: str, ref: Object) -> list[Cause]:
+    """Check a reference to one line of a file that another container writes."""
     wrong = [
         fields.required(f"{path}.{field}")
         for field in ("key", "volumeName", "path")
@@ -99,16 +98,20 @@ def _file_key(path: str, ref: Object) -> list[Cause]:
     ]
     if ref.get("key"):
         wrong += names.check(f"{path}.key", ref["key"], names.env_name)
-    return wrong
+    if ref.get("volumeName"):
+        wrong += names.check(f"{path}.volumeName", ref["volumeName"], names.dns1123_label)
+    return wrong + check_no_backsteps(f"{path}.path", ref.get("path", ""))
 
 
 def check_field_ref(path: str, ref: Object, allowed: tuple[str, ...]) -> list[Cause]:
     """Check a reference to a field of the pod itself; `allowed` are those of this place."""
-    version, field = ref.get("apiVersion", ""), ref.get("fieldPath", "")
+    version: str = ref.get("apiVersion", "")
+    field: str = ref.get("fieldPath", "")
     if not version:
         return [fields.required(f"{path}.apiVersion")]
     if not field:
         return [fields.required(f"{path}.fieldPath")]
+    field = _OLD_NAMES.get(field, field)
     head, bracket, key = field.partition("['")
     subscript = key.removesuffix("']") if bracket and key.endswith("']") else None
     known = (subscript is not None and head in _SUBSCRIPTED) or field in _KNOWN_FIELDS
@@ -133,27 +136,34 @@ def check_field_ref(path: str, ref: Object, allowed: tuple[str, ...]) -> list[Ca
 def check_resource_ref(path: str, ref: Object, *, in_volume: bool = False) -> list[Cause]:
     """Check a reference to a container's requests or limits; a volume must name the container."""
     resource = ref.get("resource", "")
-    if in_volume and not ref.get("containerName"):
-        return [fields.required(f"{path}.containerName")]
-    if not resource:
-        return [fields.required(f"{path}.resource")]
     huge = resource.startswith(("limits.hugepages-", "requests.hugepages-"))
+    wrong: list[Cause] = []
+    if in_volume and not ref.get("containerName"):
+        wrong.append(fields.required(f"{path}.containerName"))
+    elif not resource:
+        wrong.append(fields.required(f"{path}.resource"))
+    elif resource not in RESOURCE_FIELDS and not huge:
+        wrong.append(fields.unsupported(f"{path}.resource", resource, RESOURCE_FIELDS))
     if resource not in RESOURCE_FIELDS and not huge:
-        return [fields.unsupported(f"{path}.resource", resource, RESOURCE_FIELDS)]
+        return wrong
     name = "hugepages" if huge else resource.partition(".")[2]
     divisor = ref.get("divisor", "0")
     divisors = _CPU_DIVISORS if name == "cpu" else _BYTE_DIVISORS
     amount = amount_of(divisor)
     if not amount or any(amount == amount_of(each) for each in divisors):
-        return []
-    shown = "1m and 1" if name == "cpu" else f"{', '.join(divisors[:-1])} and {divisors[-1]}"
+        return wrong
+    shown = "1m and 1" if name == "cpu" else ", ".join(divisors)
     kind = "local ephemeral storage" if name == "ephemeral-storage" else name
     detail = f"only divisor's values {shown} are supported with the {kind} resource"
-    return [fields.invalid(f"{path}.divisor", resource, detail)]
+    return [*wrong, fields.invalid(f"{path}.divisor", resource, detail)]
 
 
 def validate_env_from(path: str, sources: list[Object]) -> list[Cause]:
-    """Check ConfigMaps and Secrets whose keys all become variables."""
+    """Check ConfigMaps and Secrets whose keys all become variables.
+
+    Their names are checked as names that are only begun, and how many there are of one entry is
+    said of the whole list: so does upstream.
+    """
     wrong: list[Cause] = []
     for index, source in enumerate(sources):
         at = f"{path}[{index}]"
@@ -166,11 +176,12 @@ def validate_env_from(path: str, sources: list[Object]) -> list[Cause]:
             if not name:
                 wrong.append(fields.required(where))
             else:
-                wrong += names.check(where, name, names.dns1123_subdomain)
+                reasons = names.dns1123_subdomain(names.masked(name))
+                wrong += [fields.invalid(where, name, why) for why in reasons]
         if not kinds:
             detail = "must specify one of: `configMapRef` or `secretRef`"
-            wrong.append(fields.invalid(at, "", detail))
+            wrong.append(fields.invalid(path, "", detail))
         elif len(kinds) > 1:
             detail = "may not have more than one field specified at a time"
-            wrong.append(fields.invalid(at, "", detail))
+            wrong.append(fields.invalid(path, "", detail))
     return wrong

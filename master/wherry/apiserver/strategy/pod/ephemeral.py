@@ -5,17 +5,19 @@ from typing import Any
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields
-from wherry.apiserver.strategy.pod.container import Surroundings, validate_common
+from wherry.apiserver.strategy.pod.container import Surroundings, check_image, validate_common
 
 Object = dict[str, Any]
 _NOT_ALLOWED = (
-    "lifecycle",
-    "livenessProbe",
     "ports",
-    "readinessProbe",
+    "resources",
     "resizePolicy",
     "restartPolicy",
+    "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
     "startupProbe",
+    "lifecycle",
 )
 
 
@@ -35,6 +37,7 @@ def validate_ephemeral(
     for index, container in enumerate(ephemeral):
         at, name = f"{path}[{index}]", container.get("name", "")
         wrong += validate_common(at, container, pod)
+        wrong += check_image(at, container)
         if name in others or name in taken:
             wrong.append(fields.duplicate(f"{at}.name", name))
         taken.add(name)
@@ -46,9 +49,6 @@ def validate_ephemeral(
             for field in _NOT_ALLOWED
             if container.get(field)
         ]
-        if container.get("resources"):
-            detail = "cannot be set for an Ephemeral Container"
-            wrong.append(fields.forbidden(f"{at}.resources", detail))
         for number, mount in enumerate(container.get("volumeMounts", ())):
             for field in ("subPath", "subPathExpr"):
                 if mount.get(field):

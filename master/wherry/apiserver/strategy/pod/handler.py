@@ -87,9 +87,8 @@ def _http_get(path: str, body: Object, _grace_s: int) -> list[Cause]:
     wrong = [] if body.get("path") else [fields.required(f"{path}.path")]
     wrong += check_port_or_name(f"{path}.port", body.get("port", 0))
     wrong += choice(path, body, "scheme", _SCHEMES)
-    for index, header in enumerate(body.get("httpHeaders", ())):
-        at = f"{path}.httpHeaders[{index}].name"
-        wrong += names.check(at, header.get("name", ""), names.header_name)
+    for header in body.get("httpHeaders", ()):
+        wrong += names.check(f"{path}.httpHeaders", header.get("name", ""), names.header_name)
     return wrong
 
 
@@ -106,7 +105,7 @@ def _sleep(path: str, body: Object, grace_s: int) -> list[Cause]:
     if 0 <= seconds <= grace_s:
         return []
     detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace_s})"
-    return [fields.invalid(f"{path}.seconds", seconds, detail)]
+    return [fields.invalid(path, seconds, detail)]
 
 
 _CHECKS = {

@@ -17,20 +17,14 @@ _WHEN = ("DoNotSchedule", "ScheduleAnyway")
 _INCLUSION = ("Honor", "Ignore")
 
 
-def validate_scheduling(path: str, spec: Object) -> list[Cause]:
-    """Return everything wrong with where a pod wants to run."""
-    wrong = names.check_labels(f"{path}.nodeSelector", spec.get("nodeSelector", {}))
-    affinity, at = spec.get("affinity", {}), f"{path}.affinity"
+def validate_affinity(path: str, affinity: Object) -> list[Cause]:
+    """Return everything wrong with the nodes and pods that a pod wants to be beside."""
+    wrong: list[Cause] = []
     if "nodeAffinity" in affinity:
-        wrong += _node_affinity(f"{at}.nodeAffinity", affinity["nodeAffinity"])
+        wrong += _node_affinity(f"{path}.nodeAffinity", affinity["nodeAffinity"])
     for kind in ("podAffinity", "podAntiAffinity"):
         if kind in affinity:
-            wrong += _pod_affinity(f"{at}.{kind}", affinity[kind])
-    for index, toleration in enumerate(spec.get("tolerations", ())):
-        wrong += validate_toleration(f"{path}.tolerations[{index}]", toleration)
-    if "topologySpreadConstraints" in spec:
-        at = f"{path}.topologySpreadConstraints"
-        wrong += _spreads(at, spec["topologySpreadConstraints"])
+            wrong += _pod_affinity(f"{path}.{kind}", affinity[kind])
     return wrong
 
 
@@ -51,16 +45,19 @@ def _node_affinity(path: str, affinity: Object) -> list[Cause]:
     for index, wish in enumerate(affinity.get(_PREFERRED, ())):
         at = f"{path}.{_PREFERRED}[{index}]"
         wrong += _weight(at, wish)
-        wrong += _node_term(f"{at}.preference", wish.get("preference", {}))
+        wrong += _node_term(f"{at}.preference", wish.get("preference", {}), strict=False)
     return wrong
 
 
-def _node_term(path: str, term: Object) -> list[Cause]:
+def _node_term(path: str, term: Object, *, strict: bool = True) -> list[Cause]:
+    """Check one term. The values of a wish may be no label values: nothing is refused for them."""
     wrong: list[Cause] = []
     for index, requirement in enumerate(term.get("matchExpressions", ())):
         at = f"{path}.matchExpressions[{index}]"
         wrong += _requirement(at, requirement)
         wrong += names.check(f"{at}.key", requirement.get("key", ""), names.qualified_name)
+        for number, value in enumerate(requirement.get("values", ()) if strict else ()):
+            wrong += names.check(f"{at}.values[{number}]", value, names.label_value)
     for index, requirement in enumerate(term.get("matchFields", ())):
         at = f"{path}.matchFields[{index}]"
         operator, values = requirement.get("operator", ""), requirement.get("values", [])
@@ -76,6 +73,9 @@ def _node_term(path: str, term: Object) -> list[Cause]:
         if requirement.get("key") != "metadata.name":
             detail = "not a valid field selector key"
             wrong.append(fields.invalid(f"{at}.key", requirement.get("key", ""), detail))
+            continue
+        for number, value in enumerate(values):
+            wrong += names.check(f"{at}.values[{number}]", value, names.dns1123_subdomain)
     return wrong
 
 
@@ -115,6 +115,7 @@ def _pod_term(path: str, term: Object) -> list[Cause]:
         wrong += names.check(f"{path}.namespace", namespace, names.dns1123_label)
     for field in ("matchLabelKeys", "mismatchLabelKeys"):
         wrong += _label_keys(path, term, field)
+    wrong += _selected_twice(path, term)
     both = set(term.get("matchLabelKeys", ())) & set(term.get("mismatchLabelKeys", ()))
     for index, key in enumerate(term.get("matchLabelKeys", ())):
         if key in both:
@@ -141,6 +142,23 @@ def _label_keys(path: str, term: Object, field: str) -> list[Cause]:
     return wrong
 
 
+def _selected_twice(path: str, term: Object) -> list[Cause]:
+    """Say which of the keys, whose values are in the selector by now, it had before. The path is upstream's."""
+    keys = {key: index for index, key in enumerate(term.get("matchLabelKeys", ()))}
+    if not keys:
+        return []
+    selector = term.get("labelSelector", {})
+    seen = set(selector.get("matchLabels", {}))
+    wrong: list[Cause] = []
+    for requirement in selector.get("matchExpressions", ()):
+        key = requirement.get("key", "")
+        if key in keys and key in seen:
+            detail = "exists in both matchLabelKeys and labelSelector"
+            wrong.append(fields.invalid(f"{path}[{keys[key]}]", key, detail))
+        seen.add(key)
+    return wrong
+
+
 def _weight(path: str, wish: Object) -> list[Cause]:
     weight = wish.get("weight", 0)
     return [] if 1 <= weight <= 100 else [fields.invalid(f"{path}.weight", weight, _WEIGHT)]
@@ -160,7 +178,9 @@ def validate_toleration(path: str, toleration: Object) -> list[Cause]:
         detail = "effect must be 'NoExecute' when `tolerationSeconds` is set"
         wrong.append(fields.invalid(f"{path}.effect", effect, detail))
     if operator in ("", "Equal"):
-        wrong += names.check(f"{path}.value", toleration.get("value", ""), names.label_value)
+        reasons = names.label_value(value := toleration.get("value", ""))
+        if reasons:
+            wrong.append(fields.invalid(f"{path}.operator", value, ";".join(reasons)))
     elif operator == "Exists":
         if toleration.get("value"):
             detail = "value must be empty when `operator` is 'Exists'"
@@ -172,21 +192,18 @@ def validate_toleration(path: str, toleration: Object) -> list[Cause]:
     return wrong
 
 
-def _spreads(path: str, spreads: list[Object]) -> list[Cause]:
-    wrong: list[Cause] = []
-    taken: set[tuple[str, str]] = set()
-    for index, spread in enumerate(spreads):
-        at = f"{path}[{index}]"
-        wrong += _spread(at, spread)
-        pair = (spread.get("topologyKey", ""), spread.get("whenUnsatisfiable", ""))
-        if pair in taken:
-            where = f"{at}.{{topologyKey, whenUnsatisfiable}}"
-            wrong.append(fields.duplicate(where, f"{{{pair[0]}, {pair[1]}}}"))
-        taken.add(pair)
-    return wrong
+def validate_spreads(path: str, spreads: list[Object]) -> list[Cause]:
+    """Return everything wrong with how pods are to be spread."""
+    pairs = [(s.get("topologyKey", ""), s.get("whenUnsatisfiable", "")) for s in spreads]
+    last = {pair: index for index, pair in enumerate(pairs)}
+    return [
+        cause
+        for index, spread in enumerate(spreads)
+        for cause in _spread(f"{path}[{index}]", spread, repeated=last[pairs[index]] > index)
+    ]
 
 
-def _spread(path: str, spread: Object) -> list[Cause]:
+def _spread(path: str, spread: Object, *, repeated: bool) -> list[Cause]:
     wrong: list[Cause] = []
     if spread.get("maxSkew", 0) <= 0:
         skew = spread.get("maxSkew", 0)
@@ -194,11 +211,12 @@ def _spread(path: str, spread: Object) -> list[Cause]:
     key = spread.get("topologyKey", "")
     if not key:
         wrong.append(fields.required(f"{path}.topologyKey", "can not be empty"))
-    else:
-        wrong += names.check(f"{path}.topologyKey", key, names.qualified_name)
     when = spread.get("whenUnsatisfiable", "")
     if when not in _WHEN:
         wrong.append(fields.unsupported(f"{path}.whenUnsatisfiable", when, _WHEN))
+    if repeated:
+        where = f"{path}.{{topologyKey, whenUnsatisfiable}}"
+        wrong.append(fields.duplicate(where, f"{{{key}, {when}}}"))
     domains, at = spread.get("minDomains"), f"{path}.minDomains"
     if domains is not None:
         if domains <= 0:
@@ -209,6 +227,7 @@ def _spread(path: str, spread: Object) -> list[Cause]:
     for field in ("nodeAffinityPolicy", "nodeTaintsPolicy"):
         wrong += option(path, spread, field, _INCLUSION)
     wrong += _label_keys(path, spread, "matchLabelKeys")
+    wrong += _selected_twice(path, spread)
     if "labelSelector" in spread:
         wrong += validate_label_selector(f"{path}.labelSelector", spread["labelSelector"])
     return wrong

@@ -5,45 +5,45 @@ from typing import Any
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
-from wherry.apiserver.strategy.formats import PREEMPTION, check_ip, in_range, not_negative, option
-from wherry.apiserver.strategy.names import NameRule
+from wherry.apiserver.strategy.formats import PREEMPTION, check_ip, choice, in_range, option
+from wherry.apiserver.strategy.pod.annotations import validate_annotations
 from wherry.apiserver.strategy.pod.container import (
     Surroundings,
+    check_image,
     validate_container,
     validate_init_container,
 )
-from wherry.apiserver.strategy.pod.dns import validate_dns
+from wherry.apiserver.strategy.pod.dns import validate_dns_config, validate_dns_policy
 from wherry.apiserver.strategy.pod.ephemeral import validate_ephemeral
+from wherry.apiserver.strategy.pod.platform import validate_os
+from wherry.apiserver.strategy.pod.pod_level import validate_pod_level
 from wherry.apiserver.strategy.pod.resources import validate_resources
-from wherry.apiserver.strategy.pod.scheduling import validate_scheduling
-from wherry.apiserver.strategy.pod.security import validate_pod_security
+from wherry.apiserver.strategy.pod.scheduling import (
+    validate_affinity,
+    validate_spreads,
+    validate_toleration,
+)
+from wherry.apiserver.strategy.pod.security import validate_host_users, validate_pod_security
 from wherry.apiserver.strategy.pod.volume import validate_volumes
 
 Object = dict[str, Any]
 _RESTART_POLICIES = ("Always", "OnFailure", "Never")
 _MOST_ACTIVE_DEADLINE = (1 << 31) - 1
-_OS = ("linux", "windows")
-_NAMES: tuple[tuple[str, NameRule], ...] = (
-    ("serviceAccountName", names.dns1123_subdomain),
-    ("nodeName", names.dns1123_subdomain),
-    ("hostname", names.dns1123_label),
-    ("subdomain", names.dns1123_label),
-    ("priorityClassName", names.dns1123_subdomain),
-    ("runtimeClassName", names.dns1123_subdomain),
-    ("schedulerName", names.dns1123_subdomain),
-)
 
 
 def validate_template(path: str, template: Object) -> list[Cause]:
     """Check a pod template of any workload."""
     meta = template.get("metadata", {})
-    wrong = names.check_labels(f"{path}.metadata.labels", meta.get("labels", {}))
-    wrong += names.check_annotations(f"{path}.metadata.annotations", meta.get("annotations", {}))
+    labels, annotations = meta.get("labels", {}), meta.get("annotations", {})
     spec = template.get("spec", {})
+    wrong = names.check_labels(f"{path}.labels", labels)
+    wrong += names.check_annotations(f"{path}.annotations", annotations)
+    wrong += validate_annotations(f"{path}.annotations", annotations, spec)
+    wrong += validate_spec(f"{path}.spec", spec)
     if spec.get("ephemeralContainers"):
         detail = "ephemeral containers not allowed in pod template"
         wrong.append(fields.forbidden(f"{path}.spec.ephemeralContainers", detail))
-    return wrong + validate_spec(f"{path}.spec", spec)
+    return wrong
 
 
 def validate_endless_template(path: str, template: Object, owner: str) -> list[Cause]:
@@ -59,36 +59,97 @@ def validate_endless_template(path: str, template: Object, owner: str) -> list[C
     return wrong
 
 
-def validate_spec(path: str, spec: Object) -> list[Cause]:
-    """Return everything that is wrong with a pod spec (defaults are in)."""
-    volumes, wrong = validate_volumes(f"{path}.volumes", spec.get("volumes", []))
+def validate_pod(path: str, spec: Object, meta: Object) -> list[Cause]:
+    """Return everything that is wrong with the spec of a pod, which has more rules than a template's."""
+    wrong = validate_spec(path, spec, meta)
+    if not spec.get("serviceAccountName"):
+        wrong += _tokens(path, spec)
+    for field in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(field, ())):
+            wrong += check_image(f"{path}.{field}[{index}]", container)
+    return wrong
+
+
+def _tokens(path: str, spec: Object) -> list[Cause]:
+    detail = "must not be specified when serviceAccountName is not set"
+    return [
+        fields.forbidden(
+            f"{path}.volumes[{at}].projected.sources[{index}].serviceAccountToken", detail
+        )
+        for at, volume in enumerate(spec.get("volumes", ()))
+        for index, source in enumerate(volume.get("projected", {}).get("sources", ()))
+        if "serviceAccountToken" in source
+    ]
+
+
+def validate_spec(path: str, spec: Object, meta: Object | None = None) -> list[Cause]:
+    """Return everything that is wrong with a pod spec (defaults are in), in upstream's order.
+
+    Args:
+        path: Where it stands.
+        spec: It.
+        meta: The metadata of its pod, None where it is a template's.
+    """
+    volumes, wrong = validate_volumes(f"{path}.volumes", spec.get("volumes", []), meta)
     claims = _resource_claims(f"{path}.resourceClaims", spec.get("resourceClaims", []), wrong)
     pod = Surroundings(
         volumes,
         claims,
         spec.get("terminationGracePeriodSeconds", 30),
         spec.get("hostUsers", True),
+        spec.get("restartPolicy", ""),
     )
     wrong += _containers(path, spec, pod)
-    wrong += _host_network(path, spec)
-    wrong += option(path, spec, "restartPolicy", _RESTART_POLICIES)
-    wrong += validate_dns(path, spec)
+    if "resources" in spec:
+        wrong += validate_pod_level(f"{path}.resources", spec, claims)
+    if spec.get("hostNetwork"):
+        wrong += _host_network(path, spec, is_pod=meta is not None)
+    wrong += choice(path, spec, "restartPolicy", _RESTART_POLICIES)
+    wrong += validate_dns_policy(path, spec)
+    if "nodeSelector" in spec:
+        wrong += names.check_labels(f"{path}.nodeSelector", spec["nodeSelector"])
     wrong += validate_pod_security(path, spec)
-    for index, ref in enumerate(spec.get("imagePullSecrets", ())):
-        if not ref.get("name"):
-            wrong.append(fields.required(f"{path}.imagePullSecrets[{index}].name"))
-    wrong += validate_scheduling(path, spec)
+    if "affinity" in spec:
+        wrong += validate_affinity(f"{path}.affinity", spec["affinity"])
+    wrong += validate_dns_config(path, spec)
     wrong += _gates(path, spec)
-    wrong += _names(path, spec)
-    wrong += _numbers(path, spec)
-    wrong += _aliases(f"{path}.hostAliases", spec.get("hostAliases", []))
+    if "topologySpreadConstraints" in spec:
+        at = f"{path}.topologySpreadConstraints"
+        wrong += validate_spreads(at, spec["topologySpreadConstraints"])
+    wrong += validate_host_users(path, spec)
+    return wrong + _rest(path, spec)
+
+
+def _rest(path: str, spec: Object) -> list[Cause]:
+    """Check the fields that mean nothing to each other."""
+    wrong = _names(path, spec, "serviceAccountName", "nodeName")
+    if "activeDeadlineSeconds" in spec:
+        active = spec["activeDeadlineSeconds"]
+        wrong += in_range(f"{path}.activeDeadlineSeconds", active, 1, _MOST_ACTIVE_DEADLINE)
+    for field in ("hostname", "subdomain"):
+        if spec.get(field):
+            wrong += names.check(f"{path}.{field}", spec[field], names.dns1123_label)
+    for index, toleration in enumerate(spec.get("tolerations", ())):
+        wrong += validate_toleration(f"{path}.tolerations[{index}]", toleration)
+    if "hostAliases" in spec:
+        wrong += _aliases(f"{path}.hostAliases", spec["hostAliases"])
+    wrong += _names(path, spec, "priorityClassName")
+    if "runtimeClassName" in spec:
+        at = f"{path}.runtimeClassName"
+        wrong += names.check(at, spec["runtimeClassName"], names.dns1123_subdomain)
     wrong += option(path, spec, "preemptionPolicy", PREEMPTION)
-    if "os" in spec:
-        wrong += _os(f"{path}.os", spec["os"])
     if spec.get("overhead"):
         wrong += validate_resources(f"{path}.overhead", {"limits": spec["overhead"]})
-    if spec.get("resources"):
-        wrong += validate_resources(f"{path}.resources", spec["resources"], claims)
+    if "os" in spec:
+        wrong += validate_os(path, spec)
+    return wrong
+
+
+def _names(path: str, spec: Object, *fields_: str) -> list[Cause]:
+    wrong: list[Cause] = []
+    for field in fields_:
+        if spec.get(field):
+            wrong += names.check(f"{path}.{field}", spec[field], names.dns1123_subdomain)
     return wrong
 
 
@@ -112,6 +173,8 @@ def _resource_claims(path: str, claims: list[Object], wrong: list[Cause]) -> set
         elif not sources:
             detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
             wrong.append(fields.invalid(at, claim, detail))
+        for field in sources:
+            wrong += names.check(f"{at}.{field}", claim[field], names.dns1123_subdomain)
     return found
 
 
@@ -125,44 +188,45 @@ def _containers(path: str, spec: Object, pod: Surroundings) -> list[Cause]:
         ("initContainers", validate_init_container),
     ):
         for index, container in enumerate(spec.get(field, ())):
-            at, name = f"{path}.{field}[{index}]", container.get("name", "")
-            wrong += validate(at, container, pod)
-            if name and name in taken:
-                wrong.append(fields.duplicate(f"{at}.name", name))
-            taken.add(name)
+            wrong += validate(f"{path}.{field}[{index}]", container, pod, taken)
+        if field == "containers":
+            wrong += _host_ports(f"{path}.containers", spec.get("containers", ()))
+    for container in spec.get("initContainers", ()):
+        # One at a time: they run one after the other. Upstream's path is always the first's.
+        wrong += _host_ports(f"{path}.initContainers", [container])
     if spec.get("ephemeralContainers"):
         at = f"{path}.ephemeralContainers"
         wrong += validate_ephemeral(at, spec["ephemeralContainers"], pod, taken)
-    return wrong + _host_ports(path, spec)
+    return wrong
 
 
-def _host_ports(path: str, spec: Object) -> list[Cause]:
+def _host_ports(path: str, containers: Sequence[Object]) -> list[Cause]:
     wrong: list[Cause] = []
     taken: set[tuple[str, str, int]] = set()
-    for at, container in enumerate(spec.get("containers", ())):
+    for at, container in enumerate(containers):
         for index, port in enumerate(container.get("ports", ())):
             if not port.get("hostPort"):
                 continue
             key = (port.get("protocol", ""), port.get("hostIP", ""), port["hostPort"])
             if key in taken:
                 shown = "/".join(str(part) for part in key)
-                where = f"{path}.containers[{at}].ports[{index}].hostPort"
+                where = f"{path}[{at}].ports[{index}].hostPort"
                 wrong.append(fields.duplicate(where, shown))
             taken.add(key)
     return wrong
 
 
-def _host_network(path: str, spec: Object) -> list[Cause]:
-    if not spec.get("hostNetwork"):
-        return []
-    detail = "must match `hostPort` when `hostNetwork` is true"
+def _host_network(path: str, spec: Object, *, is_pod: bool) -> list[Cause]:
+    """Check that ports on the host are those of the containers; those of a template may wait."""
+    detail = "must match `containerPort` when `hostNetwork` is true"
     return [
         fields.invalid(
-            f"{path}.containers[{at}].ports[{index}].containerPort", port["containerPort"], detail
+            f"{path}.containers[{at}].ports[{index}].hostPort", port.get("hostPort", 0), detail
         )
         for at, container in enumerate(spec.get("containers", ()))
         for index, port in enumerate(container.get("ports", ()))
-        if port.get("containerPort") and port.get("hostPort") != port["containerPort"]
+        if (is_pod or port.get("hostPort"))
+        and port.get("hostPort", 0) != port.get("containerPort", 0)
     ]
 
 
@@ -181,23 +245,6 @@ def _gates(path: str, spec: Object) -> list[Cause]:
     return wrong
 
 
-def _names(path: str, spec: Object) -> list[Cause]:
-    wrong: list[Cause] = []
-    for field, rule in _NAMES:
-        value = spec.get(field)
-        if value:
-            wrong += names.check(f"{path}.{field}", value, rule)
-    return wrong
-
-
-def _numbers(path: str, spec: Object) -> list[Cause]:
-    wrong: list[Cause] = []
-    active = spec.get("activeDeadlineSeconds")
-    if active is not None:
-        wrong += in_range(f"{path}.activeDeadlineSeconds", active, 1, _MOST_ACTIVE_DEADLINE)
-    return wrong + not_negative(path, spec, "terminationGracePeriodSeconds")
-
-
 def _aliases(path: str, aliases: Sequence[Object]) -> list[Cause]:
     wrong: list[Cause] = []
     for index, alias in enumerate(aliases):
@@ -205,9 +252,3 @@ def _aliases(path: str, aliases: Sequence[Object]) -> list[Cause]:
         for at, name in enumerate(alias.get("hostnames", ())):
             wrong += names.check(f"{path}[{index}].hostnames[{at}]", name, names.dns1123_subdomain)
     return wrong
-
-
-def _os(path: str, system: Object) -> list[Cause]:
-    if not system.get("name"):
-        return [fields.required(f"{path}.name", "cannot be empty")]
-    return option(path, system, "name", _OS)

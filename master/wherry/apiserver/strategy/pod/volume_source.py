@@ -27,28 +27,63 @@ _HOST_PATH_TYPES = (
     "Socket",
 )
 NEEDED: Mapping[str, tuple[str, ...]] = {
-    "awsElasticBlockStore": ("volumeID",),
-    "azureDisk": ("diskName", "diskURI"),
     "azureFile": ("secretName", "shareName"),
     "cephfs": ("monitors",),
-    "cinder": ("volumeID",),
-    "flexVolume": ("driver",),
-    "gcePersistentDisk": ("pdName",),
     "glusterfs": ("endpoints", "path"),
-    "iscsi": ("targetPortal", "iqn"),
-    "nfs": ("server", "path"),
     "photonPersistentDisk": ("pdID",),
     "portworxVolume": ("volumeID",),
-    "quobyte": ("registry", "volume"),
     "rbd": ("monitors", "image"),
     "scaleIO": ("gateway", "system", "volumeName"),
-    "storageos": ("volumeName",),
     "vsphereVolume": ("volumePath",),
 }
+ORDER = (
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "quobyte",
+    "cinder",
+    "cephfs",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "local",
+    "csi",
+    "ephemeral",
+    "image",
+)
+"""Which of several sources counts: the first."""
 _IQN = re.compile(r"iqn\.\d{4}-\d{2}\.([A-Za-z0-9.-]+)(:[^,;*&$|\s]+)$")
-_EUI = re.compile(r"eui\.[A-Za-z0-9]{16}")
-_NAA = re.compile(r"naa\.[A-Za-z0-9]{32}")
+_EUI = re.compile(r"eui.[A-Za-z0-9]{16}$")
+_NAA = re.compile(r"naa.[A-Za-z0-9]{32}$")
+_INITIATORS = {"iqn": _IQN, "eui": _EUI, "naa": _NAA}
 _MOST_LUN = 255
+_MOST_PORTAL = 64
+_MOST_TENANT = 64
+_LONG_PORTAL = (
+    "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if "
+    "iscsi.initiatorName is specified."
+)
+_PAIRS = "must be a host:port pair or multiple pairs separated by commas"
+_MANAGED = "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"
+_BLOB = "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"
 
 
 def check_driver_name(path: str, name: str) -> list[Cause]:
@@ -80,8 +115,9 @@ def _host_path(path: str, source: Object) -> list[Cause]:
 
 def _nfs(path: str, source: Object) -> list[Cause]:
     wrong = need(path, source, "server", "path")
-    if source.get("path") and not source["path"].startswith("/"):
-        wrong.append(fields.invalid(f"{path}.path", source["path"], "must be an absolute path"))
+    where = source.get("path", "")
+    if not where.startswith("/"):
+        wrong.append(fields.invalid(f"{path}.path", where, "must be an absolute path"))
     return wrong
 
 
@@ -89,28 +125,52 @@ def _partition(path: str, source: Object, needed: str) -> list[Cause]:
     wrong = need(path, source, needed)
     partition = source.get("partition", 0)
     if not 0 <= partition <= 255:
-        detail = "must be between 0 and 255, inclusive"
+        detail = "must be between 1 and 255, inclusive"  # 0 is none
         wrong.append(fields.invalid(f"{path}.partition", partition, detail))
     return wrong
 
 
 def _gce(path: str, source: Object) -> list[Cause]:
-    return _partition(path, source, "pdName")
+    at = f"{path.removesuffix('gcePersistentDisk')}persistentDisk"  # upstream's path
+    return _partition(at, source, "pdName")
 
 
 def _aws(path: str, source: Object) -> list[Cause]:
     return _partition(path, source, "volumeID")
 
 
+def _initiator(path: str, name: str, unknown: str) -> list[Cause]:
+    """Check the name of one end of iSCSI; `unknown` is what to say of a form that is none."""
+    pattern = _INITIATORS.get(name[:3])
+    if pattern is None:
+        return [fields.invalid(path, name, unknown)]
+    return [] if pattern.match(name) else [fields.invalid(path, name, "must be valid format")]
+
+
 def _iscsi(path: str, source: Object) -> list[Cause]:
-    wrong = need(path, source, "targetPortal")
-    iqn, at = source.get("iqn", ""), f"{path}.iqn"
-    if not iqn:
-        wrong.append(fields.required(at))
-    elif not iqn.startswith(("iqn", "eui", "naa")) or not any(
-        pattern.match(iqn) for pattern in (_IQN, _EUI, _NAA)
-    ):
-        wrong.append(fields.invalid(at, iqn, "must be valid format"))
+    return _iscsi_target(path, source, "must be valid format starting with iqn, eui, or naa")
+
+
+def check_iscsi(path: str, source: Object) -> list[Cause]:
+    """Check a PersistentVolume that is an iSCSI disk."""
+    wrong = _iscsi_target(path, source, "must be valid format")
+    if "secretRef" in source:
+        wrong += need(f"{path}.secretRef", source["secretRef"], "name")
+    return wrong
+
+
+def check_portal(path: str, name: str, source: Object) -> list[Cause]:
+    """Check that the names of a volume and its iSCSI portal fit into one name. `path` is the volume's."""
+    portal = source.get("targetPortal", "")
+    if "initiatorName" not in source or len(f"{name}:{portal}".encode()) <= _MOST_PORTAL:
+        return []
+    return [fields.invalid(f"{path}.name", name, _LONG_PORTAL)]
+
+
+def _iscsi_target(path: str, source: Object, unknown: str) -> list[Cause]:
+    wrong = need(path, source, "targetPortal", "iqn")
+    if source.get("iqn"):
+        wrong += _initiator(f"{path}.iqn", source["iqn"], unknown)
     lun = source.get("lun", 0)
     if not 0 <= lun <= _MOST_LUN:
         wrong.append(fields.invalid(f"{path}.lun", lun, "must be between 0 and 255, inclusive"))
@@ -118,6 +178,8 @@ def _iscsi(path: str, source: Object) -> list[Cause]:
         "secretRef" not in source
     ):
         wrong.append(fields.required(f"{path}.secretRef"))
+    if "initiatorName" in source:
+        wrong += _initiator(f"{path}.initiatorname", source["initiatorName"], unknown)
     return wrong
 
 
@@ -142,7 +204,12 @@ def _fc(path: str, source: Object) -> list[Cause]:
 def _azure_disk(path: str, source: Object) -> list[Cause]:
     wrong = need(path, source, "diskName", "diskURI")
     wrong += option(path, source, "cachingMode", ("None", "ReadOnly", "ReadWrite"))
-    return wrong + option(path, source, "kind", ("Dedicated", "Managed", "Shared"))
+    wrong += option(path, source, "kind", ("Dedicated", "Managed", "Shared"))
+    managed, uri = source.get("kind") == "Managed", source.get("diskURI", "")
+    if not uri.startswith("/subscriptions/" if managed else "https://"):
+        form = _MANAGED if managed else _BLOB
+        wrong.append(fields.unsupported(f"{path}.diskURI", uri, [form]))
+    return wrong
 
 
 def check_local(path: str, source: Object) -> list[Cause]:
@@ -155,22 +222,89 @@ def check_local(path: str, source: Object) -> list[Cause]:
 def check_csi(path: str, source: Object) -> list[Cause]:
     """Check a PersistentVolume that a CSI driver provides."""
     wrong = need(path, source, "driver")
-    if source.get("driver"):
-        wrong += check_driver_name(f"{path}.driver", source["driver"])
+    wrong += check_driver_name(f"{path}.driver", source.get("driver", ""))
     wrong += need(path, source, "volumeHandle")
-    for name in ("controllerPublishSecretRef", "nodePublishSecretRef"):
-        if name in source:
-            wrong += need(f"{path}.{name}", source[name], "name", "namespace")
+    for field in _CSI_SECRETS:
+        if field in source:
+            wrong += _secret_of(f"{path}.{field}", source[field])
+    return wrong
+
+
+_CSI_SECRETS = (
+    "controllerPublishSecretRef",
+    "controllerExpandSecretRef",
+    "nodePublishSecretRef",
+    "nodeExpandSecretRef",
+)
+
+
+def _secret_of(path: str, ref: Object) -> list[Cause]:
+    rules = {"name": names.dns1123_subdomain, "namespace": names.dns1123_label}
+    wrong: list[Cause] = []
+    for field, rule in rules.items():
+        if not ref.get(field):
+            wrong.append(fields.required(f"{path}.{field}"))
+        else:
+            wrong += names.check(f"{path}.{field}", ref[field], rule)
     return wrong
 
 
 def _quobyte(path: str, source: Object) -> list[Cause]:
-    wrong = need(path, source, "registry")
-    for address in source.get("registry", "").split(",") if source.get("registry") else ():
-        if ":" not in address:
-            detail = "must be a host:port pair or multiple pairs separated by commas"
-            wrong.append(fields.invalid(f"{path}.registry", address, detail))
+    registry = source.get("registry", "")
+    wrong: list[Cause] = []
+    if not registry:
+        wrong.append(fields.required(f"{path}.registry", _PAIRS))
+    elif len(source.get("tenant", "")) > _MOST_TENANT:
+        detail = "must be a UUID and may not exceed a length of 64 characters"
+        wrong.append(fields.required(f"{path}.tenant", detail))
+    else:
+        wrong += [
+            fields.invalid(f"{path}.registry", registry, _PAIRS)
+            for pair in registry.split(",")
+            if pair.count(":") != 1 and "]:" not in pair
+        ]
     return wrong + need(path, source, "volume")
+
+
+def _flocker(path: str, source: Object) -> list[Cause]:
+    name, uuid = source.get("datasetName", ""), source.get("datasetUUID", "")
+    wrong: list[Cause] = []
+    if not name and not uuid:
+        detail = "one of datasetName and datasetUUID is required"
+        wrong.append(fields.required(path, detail))
+    if name and uuid:
+        detail = "datasetName and datasetUUID can not be specified simultaneously"
+        wrong.append(fields.invalid(path, "resource", detail))
+    if "/" in name:
+        wrong.append(fields.invalid(f"{path}.datasetName", name, "must not contain '/'"))
+    return wrong
+
+
+def _flex(path: str, source: Object) -> list[Cause]:
+    wrong = need(path, source, "driver")
+    for key in source.get("options", {}):
+        domain = f".{key.partition('/')[0].lower()}"
+        if domain.endswith((".kubernetes.io", ".k8s.io")):
+            detail = "kubernetes.io and k8s.io namespaces are reserved"
+            wrong.append(fields.invalid(f"{path}.options[{key}]", key, detail))
+    return wrong
+
+
+def _cinder(path: str, source: Object) -> list[Cause]:
+    wrong = need(path, source, "volumeID")
+    return wrong + _secret_named(path, source)
+
+
+def _storage_os(path: str, source: Object) -> list[Cause]:
+    wrong = need(path, source, "volumeName")
+    for field in ("volumeName", "volumeNamespace"):
+        if source.get(field):
+            wrong += names.check(f"{path}.{field}", source[field], names.dns1123_label)
+    return wrong + _secret_named(path, source)
+
+
+def _secret_named(path: str, source: Object) -> list[Cause]:
+    return need(f"{path}.secretRef", source["secretRef"], "name") if "secretRef" in source else []
 
 
 SHARED: Mapping[str, Check] = {
@@ -183,4 +317,8 @@ SHARED: Mapping[str, Check] = {
     "fc": _fc,
     "azureDisk": _azure_disk,
     "quobyte": _quobyte,
+    "flocker": _flocker,
+    "flexVolume": _flex,
+    "cinder": _cinder,
+    "storageos": _storage_os,
 }
