@@ -191,38 +191,38 @@ def _number(owner: str) -> Check:
 
 
 def _formatted(normal: Callable[[str], str | None]) -> Check:
-    def check(value: Any, path: Path, report: Report) -> Any:
+    def check(value: Any, _path: Path, report: Report) -> Any:
         if type(value) is not str:
             what = scalar.json_type(value)
             message = f"json: cannot unmarshal {what} into Go value of type string"
-            report.problems.append(Problem(format_path(path), message))
+            report.problems.append(Problem(message))
             return value
         try:
             return normal(value)
         except ValueError as error:
-            report.problems.append(Problem(format_path(path), str(error)))
+            report.problems.append(Problem(str(error)))
             return value
 
     return check
 
 
-def _quantity(value: Any, path: Path, report: Report) -> Any:
+def _quantity(value: Any, _path: Path, report: Report) -> Any:
     text = value if type(value) is str else str(value) if type(value) in (int, float) else ""
     try:
         return scalar.quantity(text.strip())
     except ValueError as error:
-        report.problems.append(Problem(format_path(path), str(error)))
+        report.problems.append(Problem(str(error)))
         return value
 
 
-def _int_or_string(value: Any, path: Path, report: Report) -> Any:
+def _int_or_string(value: Any, _path: Path, report: Report) -> Any:
     if type(value) is str:
         return value
     if type(value) is not int or not -(2**31) <= value < 2**31:
         what = scalar.json_type(value)
         what = f"number {value}" if what == "number" else what
         message = f"json: cannot unmarshal {what} into Go value of type int32"
-        report.problems.append(Problem(format_path(path), message))
+        report.problems.append(Problem(message))
     return value
 
 
@@ -262,10 +262,6 @@ class Schema:
         """Tell whether there is a definition of this kind."""
         return self.definitions.name(kind) is not None
 
-    def check_types(self, kind: Kind | GVK, obj: Any) -> list[Problem]:
-        """Return every value of a wrong type."""
-        return self._walk(kind, obj)[1].problems
-
     def normalize(
         self,
         kind: Kind | GVK,
@@ -297,7 +293,7 @@ class Schema:
             messages = [f'unknown field "{path}"' for path in report.unknown[:_MAX_UNKNOWN]]
         if field_validation == "Strict" and (found or messages):
             why = f"strict decoding error: {', '.join([*found, *messages])}"
-            raise refuse(kind, Problem("", why))
+            raise refuse(kind, Problem(why))
         return out, messages
 
     def _walk(self, kind: Kind | GVK, obj: Any) -> tuple[Any, Report]:

@@ -13,12 +13,11 @@ Path = tuple[Any, Any] | None
 
 
 class Problem(NamedTuple):
-    """A value of the wrong type: where it stands and what Go's decoder says about it.
+    """What Go's decoder says about a value of the wrong type.
 
     `converted` is what the converter says that decodes strategic merge patches, where that differs.
     """
 
-    field: str
     message: str
     converted: str = ""
 
@@ -64,7 +63,7 @@ def mismatch(report: Report, value: Any, path: Path, owner: str, go_type: str) -
     target = f"Go struct field {owner}.{where}" if where else "Go value"
     message = f"json: cannot unmarshal {what} into {target} of type {go_type}"
     converted = unstructured.refusal(value, go_type)
-    report.problems.append(Problem(format_path(path), message, converted))
+    report.problems.append(Problem(message, converted))
 
 
 def go_type_of(schema: dict[str, Any]) -> str:
