@@ -83,13 +83,15 @@ STATUS = {
 def test_an_autoscaler_survives_v1(metrics: list[Any], cpu: bool, status: bool) -> None:
     spec = {"scaleTargetRef": TARGET, "maxReplicas": 4}
     wanted = [ALL_METRICS[0]] * cpu + metrics
-    stored: dict[str, Any] = {"metadata": {"name": "x"}, "spec": spec}
+    new = {"desiredReplicas": 0}
+    stored: dict[str, Any] = {"metadata": {"name": "x"}, "spec": spec, "status": new}
     if wanted:
         spec = spec | {"metrics": wanted, "behavior": {"scaleDown": {"selectPolicy": "Min"}}}
         stored["spec"] = spec
     if status:
         stored["status"] = STATUS
     shown = autoscaling.from_stored(stored)
+    assert shown["status"].keys() >= {"currentReplicas", "desiredReplicas"}  # v1 requires both
     assert set(shown["spec"]) <= {
         "scaleTargetRef",
         "maxReplicas",

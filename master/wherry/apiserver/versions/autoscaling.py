@@ -88,6 +88,8 @@ def to_stored(scaler: Object) -> Object:
     if used is not None:
         usage = {"name": "cpu", "current": {"averageUtilization": used}}
         current.insert(0, {"type": "Resource", "resource": usage})
+    if not status.get("currentReplicas"):
+        status.pop("currentReplicas", None)
     if current:
         status["currentMetrics"] = current
     if CONDITIONS in notes:
@@ -98,7 +100,8 @@ def to_stored(scaler: Object) -> Object:
 def from_stored(scaler: Object) -> Object:
     """Return the v1 object."""
     metadata = dict(scaler.get("metadata") or {})
-    spec, status = dict(scaler.get("spec") or {}), dict(scaler.get("status") or {})
+    spec = dict(scaler.get("spec") or {})
+    status = {"currentReplicas": 0} | (scaler.get("status") or {})  # v1 requires it, v2 does not
     notes: dict[str, Any] = {}
     cpu, others = _cpu(spec.pop("metrics", ()), "target")
     if cpu is not None:
