@@ -137,7 +137,8 @@ class Etcdctl:
         process.stdin.write(row.stdin.encode())
         process.stdin.flush()
         read = b"".join(process.stdout.readline() for _ in range(row.lines))
-        process.send_signal(signal.SIGINT)
+        # Not an interrupt: what is started in the background of a shell is deaf to it.
+        process.send_signal(signal.SIGTERM)
         try:  # who holds a lock lets it go now: that counts for revisions
             process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
