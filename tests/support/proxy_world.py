@@ -41,6 +41,8 @@ class Backend:
 
     answer: bytes = HELLO
     echo: bool = False
+    rude: bool = False
+    """Whether it answers before anything was asked, and goes."""
     port: int = 0
     heads: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
@@ -52,6 +54,9 @@ class Backend:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
         try:
+            if self.rude:
+                writer.write(self.answer)
+                return
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             self.heads.append(head)
             length = self.header("content-length") or "0"

@@ -74,6 +74,7 @@ from wherry.apiserver.verbs import Context, ListOptions, User, Verbs
 _POD, _NODE, _SERVICE = BY_KIND[kinds.POD], BY_KIND[kinds.NODE], BY_KIND[kinds.SERVICE]
 _SLICE, _ENDPOINTS = BY_KIND[kinds.ENDPOINT_SLICE], BY_KIND[kinds.ENDPOINTS]
 _MOST_HELD = 64 << 20
+_HANDSHAKE_S = 10.0
 _NO_BODY = (204, 304)
 _DIAL = [("Connection", "Upgrade"), ("Upgrade", "tcp")]
 _decode_service = Decoder(Service)
@@ -264,7 +265,9 @@ class Proxies:
             return await self._dialer.dial(way.agent)
         if way.secure:
             try:
-                await connection.writer.start_tls(_trusting(), server_hostname=way.host)
+                await connection.writer.start_tls(
+                    _trusting(), server_hostname=way.host, ssl_handshake_timeout=_HANDSHAKE_S
+                )
             except (OSError, EOFError) as error:
                 connection.writer.transport.abort()
                 raise UnavailableError(dial_failure(error)) from error

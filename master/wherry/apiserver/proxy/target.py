@@ -266,8 +266,10 @@ def check_address(address: str) -> None:
     """
     try:
         ip = ipaddress.ip_address(address)
-    except ValueError:
-        ip = ipaddress.ip_address("0.0.0.0")  # noqa: S104  # as good as none
+    except ValueError as error:
+        raise BadRequestError("address not allowed") from error
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip
     if (
         ip.is_loopback
         or ip.is_link_local
