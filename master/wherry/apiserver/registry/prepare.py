@@ -16,7 +16,7 @@ from wherry.api.times import format_time
 from wherry.apiserver import refusal
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.schema import Refuse, normalize
-from wherry.apiserver.strategy import fields
+from wherry.apiserver.strategy import fields, strategy_for
 from wherry.apiserver.strategy.base import Strategy, keep
 from wherry.apiserver.strategy.metadata import validate_metadata, validate_metadata_update
 from wherry.apiserver.verbs import Context
@@ -54,6 +54,8 @@ def check_types(
 ) -> Object:
     """Return the object in the form of its kind's schema, as a tree of its own.
 
+    Who sends a new object is warned of what its kind would rather not see.
+
     Args:
         ctx: Of the request; its warnings are refused where it is strict.
         resource: What it is to be.
@@ -77,6 +79,9 @@ def check_types(
     out["apiVersion"], out["kind"] = kind.api_version, kind.kind
     if not isinstance(out.get("metadata"), dict):
         out["metadata"] = {}
+    if not out["metadata"].get("uid"):
+        told = strategy_for(kind).warnings(out)
+        ctx.warnings.extend(w for w in told if w not in ctx.warnings)
     return out
 
 

@@ -71,6 +71,13 @@ class Strategy:
         """Return what is wrong with a status update."""
         return []
 
+    def warnings(self, obj: Object) -> Sequence[str]:  # noqa: ARG002
+        """Return what a client is told who makes such an object: it may, but better had not.
+
+        The object has passed the schema; no defaults are in it.
+        """
+        return ()
+
 
 def keep(new: Object, old: Object, field: str) -> None:
     """Give `new` the field as `old` has it."""

@@ -20,6 +20,12 @@ _NAME_LABELS = ("job-name", "batch.kubernetes.io/job-name")
 _CONCURRENCY = ("Allow", "Forbid", "Replace")
 _MOST_NAME = 52
 """A CronJob appends eleven characters to its name; a Job's name has at most 63."""
+_MANY = 100_000
+_MANY_AT_ONCE = 10_000
+_TOO_MUCH = (
+    "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than "
+    "10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
+)
 _ZONE_PART = re.compile(r"(?!\.{1,2}$)(?!-)[A-Za-z._0-9+-]{1,14}")
 
 
@@ -86,6 +92,10 @@ class JobStrategy(Strategy):
         bad = validate_label_selector("spec.selector", selector)
         return wrong + (bad or check_labels_selected(spec, selector))
 
+    def warnings(self, obj: Object) -> Sequence[str]:
+        """Warn of a name that makes no host names, and of more work than can be tracked."""
+        return [*names.warn_of_host_name(obj), *_too_much(obj.get("spec", {}))]
+
     def validate_create(self, obj: Object) -> list[Cause]:
         """Check what was made up for the job, and whether its pods' names will be host names."""
         spec, meta = obj["spec"], obj["metadata"]
@@ -114,6 +124,11 @@ class JobStrategy(Strategy):
             "managedBy",
             "successPolicy",
         )
+
+
+def _too_much(spec: Object) -> list[str]:
+    much = spec.get("completions", 0) > _MANY and spec.get("parallelism", 0) > _MANY_AT_ONCE
+    return [_TOO_MUCH] if much and spec.get("completionMode") == "Indexed" else []
 
 
 def _completions(new: Object, old: Object) -> list[Cause]:
@@ -198,6 +213,11 @@ class CronJobStrategy(Strategy):
         template = spec["jobTemplate"]
         template.setdefault("metadata", {}).pop("creationTimestamp", None)
         default_template(template["spec"]["template"])
+
+    def warnings(self, obj: Object) -> Sequence[str]:
+        """Warn as of a Job."""
+        template = obj.get("spec", {}).get("jobTemplate", {})
+        return [*names.warn_of_host_name(obj), *_too_much(template.get("spec", {}))]
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check schedule, policy and template."""

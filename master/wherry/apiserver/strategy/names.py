@@ -6,6 +6,7 @@ A `NameRule` returns the reasons why a name is not one; () means it is.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, wraps
+from typing import Any
 
 from wherry.api.errors import Cause
 from wherry.api.label_grammar import (
@@ -40,6 +41,10 @@ _HEADER_RE = re.compile(_HEADER)
 _WILDCARD_RE = re.compile(rf"\*\.{_SUBDOMAIN}")
 _PORT_NAME_RE = re.compile(_PORT_NAME)
 
+_HOST_NAME_TEXT = (
+    "metadata.name: this is used in Pod names and hostnames, which can result in surprising "
+    "behavior; a DNS label is recommended"
+)
 _REMEMBERED = 2048
 """Answers of a rule that are kept: most names of a request were seen a moment ago."""
 _SHORT = 512
@@ -61,6 +66,8 @@ _LABEL_TEXT = _regex(
     "my-name",
     "123-abc",
 )
+_DOTS_TEXT = "must not contain dots"
+"""What is said instead of a name that is good but for its dots."""
 _LABEL_1035_TEXT = _regex(
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
     "alphabetic character, and end with an alphanumeric character",
@@ -123,7 +130,8 @@ def _verdict(name: str, most: int, pattern: re.Pattern[str], text: str) -> tuple
 @_remembered
 def dns1123_label(name: str) -> Sequence[str]:
     """At most 63 of [a-z0-9-]: container, volume and namespace names."""
-    return _verdict(name, 63, _LABEL_RE, _LABEL_TEXT)
+    only_dots = "." in name and _SUBDOMAIN_RE.fullmatch(name)
+    return _verdict(name, 63, _LABEL_RE, _DOTS_TEXT if only_dots else _LABEL_TEXT)
 
 
 def dns1035_label(name: str) -> Sequence[str]:
@@ -219,6 +227,15 @@ def port_name(name: str) -> Sequence[str]:
     if name[:1] == "-" or name[-1:] == "-":
         wrong.append("must not begin or end with a hyphen")
     return wrong
+
+
+def warn_of_host_name(obj: Mapping[str, Any]) -> list[str]:
+    """Warn of a name that pods' names and host names begin with, where it is no label."""
+    name = obj["metadata"].get("name", "")
+    reasons = dns1123_label(name) if name else ()
+    if not reasons:
+        return []
+    return [f"{_HOST_NAME_TEXT}: [{' '.join(reasons)}]"]
 
 
 def check(path: str, value: str, rule: NameRule) -> list[Cause]:

@@ -1,5 +1,7 @@
 """Ingress, IngressClass and NetworkPolicy: networking's validation."""
 
+from collections.abc import Sequence
+
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.address import strict_cidr, strict_ip
@@ -16,6 +18,9 @@ from wherry.apiserver.strategy.formats import (
 from wherry.apiserver.strategy.selector import validate_label_selector
 
 _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+_OLD_CLASS = (
+    f"annotation \"{_CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
+)
 _PATH_TYPES = ("Exact", "ImplementationSpecific", "Prefix")
 _BAD_SEQUENCES = ("//", "/./", "/../", "%2f", "%2F")
 _BAD_ENDS = ("/..", "/.")
@@ -66,6 +71,13 @@ class IngressStrategy(Strategy):
             return []
         detail = "must match `ingressClassName` when both are specified"
         return [fields.invalid(f"annotations.{_CLASS_ANNOTATION}", said, detail)]
+
+    def warnings(self, obj: Object) -> Sequence[str]:
+        """Warn of the class as it was said before there was a field for it."""
+        annotated = _CLASS_ANNOTATION in obj["metadata"].get("annotations", {})
+        if not annotated or "ingressClassName" in obj.get("spec", {}):
+            return ()
+        return (_OLD_CLASS,)
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
         """Check where the load balancer is."""

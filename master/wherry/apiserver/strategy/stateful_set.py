@@ -46,6 +46,10 @@ _FIXED = (
     "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and "
     "'minReadySeconds' are forbidden"
 )
+_ALL_REVISIONS = (
+    "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is "
+    "recommended"
+)
 _CLAIM = Defaults(
     empty={"apiVersion": "v1", "kind": "PersistentVolumeClaim"},
     made={"spec": CLAIM_SPEC, "status": Defaults(empty={"phase": "Pending"})},
@@ -97,7 +101,7 @@ class StatefulSetStrategy(Workload):
         retention, at = spec[_CLAIM_POLICY], f"spec.{_CLAIM_POLICY}"
         for field in ("whenDeleted", "whenScaled"):
             wrong += option(at, retention, field, _RETENTION)
-        wrong += not_negative("spec", spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
+        wrong += not_negative("spec", spec, "replicas", "minReadySeconds")
         wrong += not_negative("spec.ordinals", spec.get("ordinals", {}), "start")
         selected, readable = validate_owned(spec, self.word, "")
         wrong += selected
@@ -115,6 +119,11 @@ class StatefulSetStrategy(Workload):
         for index, claim in enumerate(spec.get("volumeClaimTemplates", ())):
             wrong += validate_claim_spec(f"spec.volumeClaimTemplates[{index}].spec", claim["spec"])
         return wrong
+
+    def warnings(self, obj: Object) -> Sequence[str]:
+        """Warn of revisions that are kept for ever; the name is a label."""
+        kept = obj.get("spec", {}).get("revisionHistoryLimit", 0)
+        return [_ALL_REVISIONS] if kept < 0 else []
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep what the pods that are there were made from."""

@@ -1,9 +1,10 @@
 """What workloads have in common, and ReplicationController, ReplicaSet, Deployment, DaemonSet."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from wherry.api.errors import Cause
-from wherry.apiserver.strategy import fields
+from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
 from wherry.apiserver.strategy.formats import (
@@ -51,6 +52,10 @@ class Workload(Strategy):
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep the selector: pods that it no longer selects would be left to nobody."""
         return unchanged("spec", new["spec"], old.get("spec", {}), "selector")
+
+    def warnings(self, obj: Object) -> Sequence[str]:
+        """Warn of a name that makes no host names."""
+        return names.warn_of_host_name(obj)
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         """Check the counts, each alone and against those that it is a share of."""
