@@ -85,6 +85,8 @@ def _rejected() -> InvalidError:
 
 
 def _operations(ops: Any) -> list[dict[str, Any]]:
+    if ops is None:  # as Go reads null into a list
+        return []
     if not isinstance(ops, list):
         raise _undecodable(ops, "value of type []handlers.jsonPatchOp")
     for op in ops:

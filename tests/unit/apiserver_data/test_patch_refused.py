@@ -8,6 +8,7 @@ from registry_world import ADMIN, World, in_world
 from wherry.api import kinds
 from wherry.api.errors import BadRequestError, StatusError
 from wherry.apiserver.decode import decode_object
+from wherry.apiserver.registry.request import apply_patch
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.schema import normalize
 from wherry.apiserver.schema.unstructured import refusal
@@ -105,3 +106,16 @@ def test_all_repeated_keys_of_a_yaml_body_are_one_error() -> None:
         'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: '
         f"yaml: unmarshal errors:\n  {lines[0]}\n  {lines[1]}"
     )
+
+
+@pytest.mark.parametrize("form", [PatchType.JSON, PatchType.STRATEGIC])
+def test_null_patches_nothing(form: PatchType) -> None:
+    """Go reads it as a list without an operation, and as an object without a field."""
+    old = {"data": {"a": "b"}}
+    assert apply_patch(BY_KIND[kinds.CONFIG_MAP], "", old, None, form) == old
+
+
+def test_null_is_no_merge_patch() -> None:
+    with pytest.raises(BadRequestError) as caught:
+        apply_patch(BY_KIND[kinds.CONFIG_MAP], "", {}, None, PatchType.MERGE)
+    assert caught.value.message == "Invalid JSON Patch"

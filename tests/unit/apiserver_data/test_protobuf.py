@@ -186,7 +186,7 @@ def test_json_in_a_protobuf_envelope() -> None:
         (body("v1", "Pod", b"\xff" * 11), "overflow"),
         (body("v1", "Pod", message((1, 5))), "wrong wireType"),
         (body("v1", "Pod", b"", (3, "gzip")), "content encoding"),
-        (body("v1", "ConfigMap", message((1, message((1, b"\xff"))))), "cannot be read"),
+        (body("v1", "ConfigMap", message((1, message((1, b"\xff"))))), "invalid UTF-8"),
     ],
 )
 def test_malformed(data: bytes, words: str) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
-from wherry.api.errors import BadRequestError
+from wherry.apiserver.decode.syntax import syntax_error
 from wherry.apiserver.nesting import MAX_DEPTH, too_deep
+from wherry.apiserver.unreadable import UnreadableError
 
 _SUMMARY_BYTES = 30
 _TOO_DEEP = f"json: exceeded max depth of {MAX_DEPTH}"
@@ -31,14 +32,15 @@ def decode(data: bytes, *, duplicates: bool) -> tuple[Any, list[str]]:
     """Return the value and, if wanted, a `duplicate field "..."` for each repeated field.
 
     Raises:
-        BadRequestError: The text is not JSON, or nested too deep.
+        UnreadableError: The text is not JSON, or nested too deep.
     """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise BadRequestError(_unreadable(data, error)) from error
+        deep = error.msg.startswith("depth limit")
+        raise UnreadableError(_TOO_DEEP if deep else syntax_error(data, error)) from error
     if too_deep(data, value):
-        raise BadRequestError(_TOO_DEEP)
+        raise UnreadableError(_TOO_DEEP)
     if not duplicates or _told_apart(data, value):
         return value, []
     return value, _duplicates(data)
@@ -69,19 +71,6 @@ def summary(data: bytes) -> str:
     more = " ..." if len(data) > _SUMMARY_BYTES else ""
     head = data[:_SUMMARY_BYTES]
     return (head.decode(errors="replace") if data[:1] == b"{" else head.hex()) + more
-
-
-def _unreadable(data: bytes, error: orjson.JSONDecodeError) -> str:
-    if error.msg.startswith("depth limit"):
-        return _TOO_DEEP
-    if error.pos >= len(error.doc) or not data:
-        why = "unexpected end of JSON input"
-    else:
-        why = f"invalid character {error.doc[error.pos]!r}: {error.msg}"
-    return (
-        "the object provided is unrecognized: couldn't get version/kind; json parse error: "
-        f"{why} ({summary(data)})"
-    )
 
 
 def _duplicates(data: bytes) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from wherry.api.errors import BadRequestError
 from wherry.apiserver.nesting import MAX_DEPTH
+from wherry.apiserver.unreadable import UnreadableError
 
 MAX_NODES = 300_000
 """Values in a document, aliases counted with all that they stand for, and long texts as many."""
@@ -48,14 +48,14 @@ def decode(data: bytes) -> tuple[Any, list[str]]:
     """Return the value of the one document and a message for each repeated key.
 
     Raises:
-        BadRequestError: The text is not YAML, not JSON-like, or larger than the bounds.
+        UnreadableError: The text is not YAML, not JSON-like, or larger than the bounds.
     """
     builder = _Builder()
     try:
         for event in yaml.parse(data, Loader=_LOADER):
             builder.take(event)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadRequestError(f"error converting YAML to JSON: yaml: {_why(error)}") from error
+        raise UnreadableError(f"yaml: {_why(error)}") from error
     return builder.document, builder.duplicates
 
 
@@ -154,8 +154,8 @@ def _why(error: Exception) -> str:
     return f"line {mark.line + 1}: {problem}"
 
 
-def _unreadable(event: yaml.Event, why: str) -> BadRequestError:
-    return BadRequestError(f"error converting YAML to JSON: yaml: line {_line(event)}: {why}")
+def _unreadable(event: yaml.Event, why: str) -> UnreadableError:
+    return UnreadableError(f"yaml: line {_line(event)}: {why}")
 
 
 def _line(event: yaml.Event) -> int:

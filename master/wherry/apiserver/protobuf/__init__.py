@@ -31,6 +31,7 @@ from wherry.apiserver.schema.definitions import (
     TIME,
     Definitions,
 )
+from wherry.apiserver.unreadable import UnreadableError
 
 MAGIC = b"k8s\x00"
 _META = "io.k8s.apimachinery.pkg."
@@ -70,18 +71,23 @@ def decode(data: bytes) -> dict[str, Any]:
     """Return the object with apiVersion and kind.
 
     Raises:
-        BadRequestError: Not such a body, or of a kind that is not known here.
+        UnreadableError: Not such a body.
+        BadRequestError: One of a kind that is not known here.
     """
+    if not data:
+        raise UnreadableError("empty data")
     if not data.startswith(MAGIC):
-        raise BadRequestError(
+        raise UnreadableError(
             "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
         )
+    if data == MAGIC:
+        raise UnreadableError("empty body")
     try:
         return _decode(data[len(MAGIC) :])
     except (MalformedError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
-        raise BadRequestError(
-            f"the protobuf body of the request cannot be read: {error}"
-        ) from error
+        unicode = isinstance(error, UnicodeDecodeError)
+        why = "proto: string field contains invalid UTF-8" if unicode else str(error)
+        raise UnreadableError(why) from error
 
 
 def _decode(data: bytes) -> dict[str, Any]:

@@ -104,8 +104,12 @@ def apply_patch(
         case PatchType.JSON:
             return json_patch(old, patch)
         case PatchType.STRATEGIC if subresource != "scale":
-            return strategic_merge_patch(old, _patch_object(patch), resource.kind)
+            return strategic_merge_patch(
+                old, _patch_object({} if patch is None else patch), resource.kind
+            )
         case PatchType.MERGE | PatchType.STRATEGIC:
+            if patch is None:
+                raise BadRequestError("Invalid JSON Patch")
             merged: Object = merge_patch(old, _patch_object(patch, "error decoding patch: "))
             return merged
         case PatchType.APPLY:

@@ -11,9 +11,9 @@ import orjson
 from wherry.api.clock import Clock
 from wherry.api.errors import BadRequestError, MethodNotAllowedError, StatusError
 from wherry.api.objects import Decoder, Meta
-from wherry.apiserver.decode import decode_body, decode_object, strictly
+from wherry.apiserver.decode import decode_object, decode_options, decode_patch, strictly
 from wherry.apiserver.gate import Action, Gate, authorize
-from wherry.apiserver.http.message import JSON, Reply, Request, Response, Stream
+from wherry.apiserver.http.message import JSON, NO_CACHE, Reply, Request, Response, Stream
 from wherry.apiserver.http.pieces import Pieces
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.patch import operation_of, unknown_members
@@ -62,7 +62,6 @@ RETURNS_OBJECT = frozenset(
 )
 """Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
 typed models (kubernetes for Python) refuse the other one."""
-NO_CACHE = ("Cache-Control", "no-cache, private")
 _NO_CACHE_ONLY = (NO_CACHE,)
 _decode_meta = Decoder(Meta)
 
@@ -204,11 +203,9 @@ class Objects:
         )
 
     async def _patch(self, ctx: Context, action: Action, request: Request) -> Written:
-        content_type = request.headers.get("content-type", "")
-        kind = patch_type(content_type)
-        apply = kind is PatchType.APPLY
-        patch, found = decode_body(request.body, content_type, strict=False)
-        if apply and found and ctx.field_validation == "Strict":
+        kind = patch_type(request.headers.get("content-type", ""))
+        patch, found = decode_patch(request.body, kind)
+        if kind is PatchType.APPLY and found and ctx.field_validation == "Strict":
             why = "; ".join(strictly(found))
             raise BadRequestError(
                 f"error strict decoding YAML: error converting YAML to JSON: {why}"
@@ -292,12 +289,8 @@ def _options_body(request: Request) -> dict[str, Any]:
     """Return the DeleteOptions sent with a DELETE; no body at all is common."""
     if not request.body:
         return {}
-    value, _ = decode_body(
-        request.body, request.headers.get("content-type", ""), strict=False, duplicates=False
-    )
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or value.get("kind", "DeleteOptions") != "DeleteOptions":
+    value = decode_options(request.body, request.headers.get("content-type", ""))
+    if (value.get("kind") or "DeleteOptions") != "DeleteOptions":
         raise BadRequestError("the body of a DELETE must be DeleteOptions")
     return value
 

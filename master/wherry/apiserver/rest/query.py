@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import parse_qsl
 
 from wherry.api.errors import BadRequestError, Cause
@@ -15,6 +16,7 @@ from wherry.apiserver.asked import (
 )
 from wherry.apiserver.registry.read import parse_revision
 from wherry.apiserver.rest.accept import TABLE, Form
+from wherry.apiserver.schema.scalar import json_type
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions, User, WatchOptions
 
@@ -204,7 +206,17 @@ def _initial_causes(query: Query, *, initial: bool) -> list[Cause]:
     return wrong
 
 
-def delete_options(query: Query, body: dict[str, object]) -> tuple[DeleteOptions, bool]:
+_DELETE_FIELDS = {
+    "gracePeriodSeconds": ("number", "int64"),
+    "orphanDependents": ("bool", "bool"),
+    "propagationPolicy": ("string", "v1.DeletionPropagation"),
+    "preconditions": ("object", "v1.Preconditions"),
+    "dryRun": ("array", "[]string"),
+}
+"""What each is in JSON, and in Go."""
+
+
+def delete_options(query: Query, body: dict[str, Any]) -> tuple[DeleteOptions, bool]:
     """Merge DeleteOptions from the body with those of the query; the body wins.
 
     Returns:
@@ -214,25 +226,28 @@ def delete_options(query: Query, body: dict[str, object]) -> tuple[DeleteOptions
         BadRequestError: a field has the wrong type.
         InvalidError: unknown propagation policy or dryRun.
     """
+    body = {field: value for field, value in body.items() if value is not None}
+    for field, (wanted, go_type) in _DELETE_FIELDS.items():
+        value = body.get(field)
+        found = f"number {value}" if isinstance(value, float) else json_type(value)
+        if field in body and found != wanted:
+            raise BadRequestError(
+                'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: json: cannot '
+                f"unmarshal {found} into Go struct field DeleteOptions.{field} of type {go_type}"
+            )
     grace = body.get("gracePeriodSeconds")
     if grace is None:
         grace = query.number("gracePeriodSeconds")
-    elif not isinstance(grace, int) or isinstance(grace, bool):
-        raise BadRequestError("DeleteOptions: gracePeriodSeconds must be an integer")
     policy = body.get("propagationPolicy") or query.text("propagationPolicy")
     orphan = body.get("orphanDependents")
     if orphan is None and query.texts("orphanDependents"):
         orphan = query.flag("orphanDependents")
     conditions = body.get("preconditions") or {}
-    if not isinstance(policy, str) or not isinstance(conditions, dict):
-        raise BadRequestError("DeleteOptions: propagationPolicy or preconditions cannot be read")
-    asked = body.get("dryRun") or [stage for stage in query.texts("dryRun") if stage]
-    dry_run = asked if isinstance(asked, list) else [str(asked)]
-    said = None if orphan is None else bool(orphan)
-    wrong = [*propagation_causes(policy, orphan=said), *dry_run_causes(dry_run)]
+    dry_run = body.get("dryRun") or [stage for stage in query.texts("dryRun") if stage]
+    wrong = [*propagation_causes(policy, orphan=orphan), *dry_run_causes(dry_run)]
     check_options("DeleteOptions", wrong)
-    if said is not None:
-        policy = "Orphan" if said else "Background"
+    if orphan is not None:
+        policy = "Orphan" if orphan else "Background"
     options = DeleteOptions(
         grace_s=grace,
         propagation=policy,
