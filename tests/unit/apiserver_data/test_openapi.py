@@ -114,6 +114,36 @@ def test_the_operations_of_a_pod() -> None:
     assert node["x-kubernetes-group-version-kind"]["kind"] == "NodeProxyOptions"
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "codes", "needs_body"),
+    [
+        ("configmaps", "get", ["200", "401"], None),
+        ("configmaps", "post", ["200", "201", "202", "401"], True),
+        ("configmaps", "delete", ["200", "401"], False),
+        ("configmaps/{name}", "put", ["200", "201", "401"], True),
+        ("configmaps/{name}", "patch", ["200", "201", "401"], True),
+        ("configmaps/{name}", "delete", ["200", "202", "401"], False),
+        ("pods/{name}/eviction", "post", ["200", "201", "202", "401"], True),
+        ("pods/{name}/log", "get", ["200", "401"], None),
+    ],
+)
+def test_codes_and_bodies(
+    path: str, method: str, codes: list[str], needs_body: bool | None
+) -> None:
+    """As upstream's documents have them: a client made of them must know a 201."""
+    path = f"/api/v1/namespaces/{{namespace}}/{path}"
+    v2 = orjson.loads(get_openapi().v2_json().body)["paths"][path][method]
+    v3 = read("api/v1")["paths"][path][method]
+    bodies = [each.get("required", False) for each in v2["parameters"] if each["in"] == "body"]
+    assert sorted(v2["responses"]) == sorted(v3["responses"]) == codes
+    assert bodies == ([] if needs_body is None else [needs_body])
+    assert v3.get("requestBody", {}).get("required", False) == bool(needs_body)
+    text = path.endswith("/log")
+    for code in codes[:-1]:
+        assert ("schema" in v2["responses"][code]) == (not text)
+        assert ("content" in v3["responses"][code]) == (not text)
+
+
 def test_schemas_carry_what_clients_merge_by() -> None:
     schemas = read("api/v1")["components"]["schemas"]
     containers = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
@@ -241,6 +271,10 @@ def test_v2_protobuf_says_what_the_json_says() -> None:
         "kind": "Node",
     }
     assert b"application/strategic-merge-patch+json" in patch[7]
+    assert set(named(fields(patch[9][0])[1])) == {"200", "201", "401"}
+    bodies = [fields(fields(each)[1][0]) for each in patch[8] if 1 in fields(each)]
+    sent = [fields(body[1][0]) for body in bodies if 1 in body]
+    assert [(one[2], one[4]) for one in sent] == [([b"body"], [1])]
 
 
 def test_gnostic_of_one_small_document() -> None:

@@ -93,8 +93,9 @@ def _operation(op: Mapping[str, Any]) -> bytes:
 def _parameter(parameter: Mapping[str, Any]) -> bytes:
     name, place = parameter["name"], parameter["in"]
     if place == "body":
-        body = _text(2, name) + _text(3, place) + _field(5, _schema(parameter["schema"]))
-        return _field(1, body)
+        required = _true(4) if parameter.get("required") else b""
+        schema = _field(5, _schema(parameter["schema"]))
+        return _field(1, _text(2, name) + _text(3, place) + required + schema)
     if place == "path":
         body = _true(1) + _text(2, place) + _text(4, name) + _text(5, parameter["type"])
         return _field(2, _field(4, body))

@@ -50,6 +50,15 @@ _PARAMETERS: dict[str, tuple[tuple[str, str], ...]] = {
     "deletecollection": (*_SELECT, *_DELETE),
     "connect": (),
 }
+OK, CREATED, ACCEPTED = ("200", "OK"), ("201", "Created"), ("202", "Accepted")
+UNAUTHORIZED = ("401", "Unauthorized")
+_CODES: dict[str, tuple[tuple[str, str], ...]] = {
+    "post": (OK, CREATED, ACCEPTED),
+    "put": (OK, CREATED),
+    "patch": (OK, CREATED),
+    "delete": (OK, ACCEPTED),
+}
+"""What a good answer to an action may have as its code, and the code's name; otherwise 200."""
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 _ITEM = (("get", "get", "get"), ("update", "put", "put"), ("patch", "patch", "patch"))
 """(verb, HTTP method, x-kubernetes-action) of one object; its DELETE is described apart."""
@@ -76,6 +85,16 @@ class Operation:
     def path_parameters(self) -> list[str]:
         """Return the names that stand in braces in the path."""
         return [part[1:-1] for part in self.path.split("/") if part.startswith("{")]
+
+    @property
+    def codes(self) -> tuple[tuple[str, str], ...]:
+        """Return the codes that a good answer may have, with their names."""
+        return _CODES.get(self.action, (OK,))
+
+    @property
+    def needs_body(self) -> bool:
+        """Tell whether the body may not be left out; the options of a DELETE may."""
+        return self.body is not None and self.body != DELETE_OPTIONS
 
     @property
     def consumes(self) -> tuple[str, ...]:
@@ -141,7 +160,8 @@ def _of_subresource(
     for verb, method, action in _ITEM:
         if verb in sub.verbs:
             body = PATCH_BODY if verb == "patch" else name if verb == "update" else None
-            yield Operation(path, method, action, f"{action}{label}", gvk, body, name)
+            response = None if sub.name == "log" else name  # a log is text
+            yield Operation(path, method, action, f"{action}{label}", gvk, body, response)
 
 
 def _proxied(row: Resource, path: str, gvk: GVK) -> Iterator[Operation]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.apiserver.openapi.closure import closure
-from wherry.apiserver.openapi.operations import JSON_TYPES, Operation
+from wherry.apiserver.openapi.operations import JSON_TYPES, UNAUTHORIZED, Operation
 
 PREFIX = "#/definitions/"
 
@@ -31,17 +31,18 @@ def _operation(op: Operation) -> dict[str, Any]:
     ]
     parameters += [{"name": name, "in": "query", "type": kind} for name, kind in op.query]
     if op.body:
-        schema = {"$ref": PREFIX + op.body}
-        parameters.append({"name": "body", "in": "body", "schema": schema})
-    response: dict[str, Any] = {"description": "OK"}
-    if op.response:
-        response["schema"] = {"$ref": PREFIX + op.response}
+        body: dict[str, Any] = {"name": "body", "in": "body"}
+        body |= {"required": True} if op.needs_body else {}
+        parameters.append(body | {"schema": {"$ref": PREFIX + op.body}})
+    shown = {"schema": {"$ref": PREFIX + op.response}} if op.response else {}
+    responses = {code: {"description": name} | shown for code, name in op.codes}
+    unauthorized, name = UNAUTHORIZED
     return {
         "operationId": op.id,
         "consumes": list(op.consumes) if op.body else ["*/*"],
-        "produces": list(JSON_TYPES),
+        "produces": list(JSON_TYPES) if op.response else ["*/*"],
         "parameters": parameters,
-        "responses": {"200": response},
+        "responses": responses | {unauthorized: {"description": name}},
         "x-kubernetes-action": op.action,
         "x-kubernetes-group-version-kind": op.described_gvk,
     }

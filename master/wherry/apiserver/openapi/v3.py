@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.apiserver.openapi.closure import closure
-from wherry.apiserver.openapi.operations import JSON_TYPES, Operation
+from wherry.apiserver.openapi.operations import JSON_TYPES, UNAUTHORIZED, Operation
 from wherry.apiserver.schema.definitions import INT_OR_STRING, QUANTITY
 
 _PREFIX = "#/components/schemas/"
@@ -37,18 +37,19 @@ def document(
 
 
 def _operation(op: Operation) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": "OK"}
-    if op.response:
-        response["content"] = _content(JSON_TYPES, op.response)
-    out = {
+    shown = {"content": _content(JSON_TYPES, op.response)} if op.response else {}
+    responses = {code: {"description": name} | shown for code, name in op.codes}
+    unauthorized, name = UNAUTHORIZED
+    out: dict[str, Any] = {
         "operationId": op.id,
         "parameters": [_parameter(name, "query", kind) for name, kind in op.query],
-        "responses": {"200": response},
+        "responses": responses | {unauthorized: {"description": name}},
         "x-kubernetes-action": op.action,
         "x-kubernetes-group-version-kind": op.described_gvk,
     }
     if op.body:
-        out["requestBody"] = {"content": _content(op.consumes, op.body)}
+        body: dict[str, Any] = {"content": _content(op.consumes, op.body)}
+        out["requestBody"] = body | ({"required": True} if op.needs_body else {})
     return out
 
 
