@@ -94,6 +94,15 @@ class Discovery:
         head = {"kind": "APIGroup", "apiVersion": "v1"}
         return self._document(("group", name), head | _group(name, list(versions)))
 
+    def paths(self) -> list[str]:
+        """Return the paths of all legacy documents."""
+        found = ["/api", "/apis"]
+        for group, versions in self._groups.items():
+            root = f"/apis/{group}" if group else "/api"
+            found += [root] if group else []
+            found += [f"{root}/{version}" for version in versions]
+        return found
+
     def resources(self, group: str, version: str) -> Document | None:
         """Return `/api/V` (group "") or `/apis/G/V`, or None where there is none."""
         rows = self._groups.get(group, {}).get(version)

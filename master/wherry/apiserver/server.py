@@ -178,8 +178,8 @@ class ApiServer:
     def checks(self) -> dict[str, str]:
         """Return the readiness checks: by name what is wrong, "" if nothing is."""
         return {
-            "store": self._store_failure,
-            "caches": "" if self._registry.synced.is_set() else "not filled yet",
+            "etcd": self._store_failure,
+            "informer-sync": "" if self._registry.synced.is_set() else "not filled yet",
         }
 
     @property

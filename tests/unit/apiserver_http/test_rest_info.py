@@ -121,6 +121,44 @@ def test_who_is_nobody_may_only_read_what_everybody_may() -> None:
     in_world(story)
 
 
+def test_any_check_can_be_asked_alone_and_left_out() -> None:
+    async def story(world: World) -> None:
+        world.broken = {"etcd": "no quorum", "informer-sync": ""}
+        for name in ("healthz", "livez", "readyz"):
+            assert (await world.get(f"/{name}/etcd")).status == 500
+            assert (await world.get(f"/{name}/informer-sync")).body == b"ok"
+            unknown = await world.get(f"/{name}/poststarthook/none")
+            assert (unknown.status, unknown.body) == (404, b"404 page not found\n")
+            assert (await world.get(f"/{name}?exclude=etcd")).body == b"ok"
+            excluded = bytes((await world.get(f"/{name}?exclude=etcd&verbose")).body)
+            assert (b"[+]etcd excluded: ok\n" in excluded) is (name == "readyz")
+            assert b"warn" not in excluded
+
+    in_world(story)
+
+
+def test_the_paths_are_listed_and_are_there() -> None:
+    async def story(world: World) -> None:
+        paths = content(await world.get("/"))["paths"]
+        assert content(await world.get("/index.html"))["paths"] == paths == sorted(set(paths))
+        assert {"/api/v1", "/apis/apps", "/apis/apps/v1", "/livez/store"} <= set(paths)
+        assert "/openid/v1/jwks" not in paths  # nobody signs tokens here
+        for path in paths:
+            assert (await world.get(path)).status == 200
+
+    in_world(story)
+
+
+def test_nothing_is_cached_that_may_change() -> None:
+    async def story(world: World) -> None:
+        pods = "/api/v1/namespaces/a/pods"
+        for path in ("/", "/version", "/metrics", "/livez", "/readyz/x", "/api", pods, f"{pods}/q"):
+            headers = dict((await world.get(path)).headers)
+            assert headers["Cache-Control"] == "no-cache, private"
+
+    in_world(story)
+
+
 def test_health_is_told_whatever_the_method() -> None:
     async def story(world: World) -> None:
         assert answer(await world.ask("POST", "/healthz")).body == b"ok"

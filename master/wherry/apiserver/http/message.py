@@ -13,6 +13,8 @@ from wherry.apiserver.http.pieces import Pieces
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
+NO_CACHE = ("Cache-Control", "no-cache, private")
+"""On every answer but documents that never change: upstream's `WithCacheControl`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Limits:
     goodbye_s: float = 1.0
     """For a client to answer the end of TLS; one that keeps idle connections in a pool never does."""
     drain_s: float = 10.0
-    gzip_bytes: int = 2048
-    """Larger bodies are compressed for clients that accept it."""
+    gzip_bytes: int = 128 * 1024
+    """Larger bodies are compressed for clients that accept it; kube-apiserver's threshold."""
 
 
 @dataclass(slots=True)
@@ -141,7 +143,9 @@ Handler = Callable[[Request], Awaitable[Reply]]
 
 def status_response(error: StatusError, *, close: bool = False) -> Response:
     """Return the Kubernetes Status that tells a client of `error`."""
-    headers = [("Retry-After", str(error.retry_after_s))] if error.retry_after_s else []
+    headers = [NO_CACHE]
+    if error.retry_after_s:
+        headers.append(("Retry-After", str(error.retry_after_s)))
     return Response(error.code, orjson.dumps(error.to_status()), headers=headers, close=close)
 
 
@@ -156,7 +160,7 @@ def refusal(code: int, reason: str, message: str) -> Response:
         "reason": reason,
         "code": code,
     }
-    return Response(code, orjson.dumps(status), close=True)
+    return Response(code, orjson.dumps(status), headers=[NO_CACHE], close=True)
 
 
 DEFAULT_LIMITS = Limits()

@@ -13,9 +13,9 @@ from wherry.api.clock import Clock
 from wherry.api.errors import NotAcceptableError, NotFoundError
 from wherry.apiserver.discovery import Discovery, aggregated_version
 from wherry.apiserver.document import Document
-from wherry.apiserver.http.message import Request, Response
+from wherry.apiserver.http.message import NO_CACHE, Request, Response
 from wherry.apiserver.openapi import OpenApi
-from wherry.apiserver.rest.health import health, single
+from wherry.apiserver.rest.health import PING, health, single
 from wherry.apiserver.rest.query import Query
 from wherry.apiserver.tokens import TokenIssuer
 
@@ -44,22 +44,7 @@ _YEAR_S = 365 * 24 * 3600
 _CONFIGURATION = "/.well-known/openid-configuration"
 _KEYS = "/openid/v1/jwks"
 _KEYS_TYPE = "application/jwk-set+json"
-_PATHS = (
-    _CONFIGURATION,
-    "/api",
-    "/apis",
-    "/healthz",
-    "/healthz/ping",
-    "/livez",
-    "/livez/ping",
-    "/metrics",
-    "/openapi/v2",
-    "/openapi/v3",
-    _KEYS,
-    "/readyz",
-    "/readyz/ping",
-    "/version",
-)
+_PATHS: Final = ("/metrics", "/openapi/v2", "/openapi/v3", "/version")
 D = TypeVar("D")
 Checks = Callable[[], dict[str, str]]
 
@@ -90,7 +75,8 @@ class Documents:
         self._openapi = openapi
         self._clock = clock
         self._checks = checks
-        self._issuer = issuer
+        # Strangers look for an issuer's documents where its name says, and only by https.
+        self._issuer = issuer if issuer and issuer.url.startswith("https://") else None
         self._address = address
         self._computing = asyncio.Lock()
 
@@ -101,14 +87,15 @@ class Documents:
             NotFoundError: nothing is there.
         """
         match list(parts):
-            case ["" | "version" as name]:
-                return Response(body=orjson.dumps(VERSION if name else {"paths": _PATHS}))
+            case ["" | "index.html" | "version" as name]:
+                content = VERSION if name == "version" else {"paths": self._paths()}
+                return Response(body=orjson.dumps(content), headers=[NO_CACHE])
             case ["healthz" | "livez" | "readyz" as name, *rest]:
                 return self._health(name, rest, query)
             case [".well-known", "openid-configuration"] | ["openid", "v1", "jwks"]:
                 return self._issuer_document("/" + "/".join(parts))
             case ["metrics"]:
-                return Response(body=generate_latest(REGISTRY), content_type=_METRICS)
+                return Response(200, generate_latest(REGISTRY), _METRICS, [NO_CACHE])
             case ["openapi", *rest]:
                 return await self._openapi_document(rest, request, query)
             case ["api" | "apis", *_]:
@@ -116,17 +103,20 @@ class Documents:
             case _:
                 raise _nothing_here()
 
+    def _paths(self) -> list[str]:
+        checks = [PING, *self._checks()]
+        found = [*_PATHS, *self._discovery.paths()]
+        found += [f"/{each}" for each in HEALTH]
+        found += [f"/{each}/{check}" for each in HEALTH for check in checks]
+        return sorted([*found, *([_CONFIGURATION, _KEYS] if self._issuer is not None else [])])
+
     def _health(self, name: str, rest: Sequence[str], query: Query) -> Response:
-        checks = {"ping": "", **(self._checks() if name == "readyz" else {})}
-        if not rest:
-            return health(name, checks, query)
-        if len(rest) > 1:
-            raise _nothing_here()
-        return single(rest[0], checks)
+        checks = {PING: "", **self._checks()}
+        return single("/".join(rest), checks) if rest else health(name, checks, query)
 
     def _issuer_document(self, path: str) -> Response:
         """Answer what strangers verify ServiceAccount tokens with (OpenID Connect discovery)."""
-        if self._issuer is None or not self._issuer.url.startswith("https://"):
+        if self._issuer is None:
             raise _nothing_here()
         headers = [("Cache-Control", "public, max-age=3600")]
         if path == _KEYS:
@@ -190,7 +180,7 @@ class Documents:
             expires = formatdate(self._clock.now() + _YEAR_S, usegmt=True)
             headers += [("Cache-Control", "public, immutable"), ("Expires", expires)]
         else:
-            headers += [("Cache-Control", "no-cache, private")]
+            headers.append(NO_CACHE)
         if request.headers.get("if-none-match") == document.etag:
             return Response(304, b"", "", headers)
         if "gzip" in request.headers.get("accept-encoding", ""):

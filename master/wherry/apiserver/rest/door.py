@@ -24,7 +24,7 @@ from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.duration import parse_duration
 from wherry.apiserver.gate import Action, Gate, authorize, bearer
 from wherry.apiserver.http.handling import OUT_OF_TIME
-from wherry.apiserver.http.message import TEXT, Reply, Request, Response, status_response
+from wherry.apiserver.http.message import NO_CACHE, TEXT, Reply, Request, Response, status_response
 from wherry.apiserver.impersonation import impersonation
 from wherry.apiserver.metrics import NO_RESOURCE, Metrics, address_of
 from wherry.apiserver.proxy.door import Proxies
@@ -32,7 +32,7 @@ from wherry.apiserver.resources import BY_ADDRESS, Resource
 from wherry.apiserver.rest.action import STREAMS, action_of
 from wherry.apiserver.rest.documents import HEALTH, PUBLIC, Documents
 from wherry.apiserver.rest.info import READS, request_info
-from wherry.apiserver.rest.objects import NO_CACHE, Objects
+from wherry.apiserver.rest.objects import Objects
 from wherry.apiserver.rest.path import PROXY, Paths, Route
 from wherry.apiserver.rest.query import Query
 from wherry.apiserver.reviews import Reviews
@@ -210,7 +210,7 @@ class RestDoor:
         except NotFoundError:
             if parts[0] in ("api", "apis"):
                 raise
-            return Response(404, b"404 page not found\n", TEXT)
+            return Response(404, b"404 page not found\n", TEXT, [NO_CACHE])
         if not reads and parts[0] not in HEALTH:
             raise not_allowed()
         return answer

@@ -2,10 +2,12 @@
 
     /readyz                     ok, or 500 and a line for each check
     /readyz?verbose             a line for each check, whatever they say
-    /readyz?exclude=store       without one of them
-    /readyz/store               one of them
+    /readyz?exclude=etcd        without one of them
+    /readyz/etcd                one of them
 
-Everybody may ask, so why a check failed is for the log and not for the answer.
+The checks have upstream's names: `etcd` is the store, `informer-sync` the caches. An API server
+that waits for either is alive, so `/livez` and `/healthz` as a whole ask neither: to start it
+again would not help. Everybody may ask, so why a check failed is for the log and not for the answer.
 Source: apiserver `server/healthz`.
 """
 
@@ -14,23 +16,26 @@ from collections.abc import Mapping
 from typing import Final
 
 from wherry.api.errors import NotFoundError
-from wherry.apiserver.http.message import TEXT, Response
+from wherry.apiserver.http.message import NO_CACHE, TEXT, Response
 from wherry.apiserver.rest.query import Query
 
-_HEADERS: Final = [("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-cache, private")]
+PING: Final = "ping"
+_HEADERS: Final = [("X-Content-Type-Options", "nosniff"), NO_CACHE]
 
 
 def health(name: str, checks: Mapping[str, str], query: Query) -> Response:
     """Answer for all checks.
 
     Args:
-        name: `healthz`, `livez` or `readyz`.
+        name: `healthz`, `livez` or `readyz`; only the last asks for more than `PING`.
         checks: By name what is wrong, "" if nothing is.
         query: `verbose` and `exclude`.
     """
     excluded = set(query.texts("exclude"))
     lines, failed = list[str](), False
     for check, why in checks.items():
+        if name != "readyz" and check != PING:
+            continue
         if check in excluded:
             lines.append(f"[+]{check} excluded: ok")
         elif why:

@@ -15,7 +15,15 @@ from wherry.api.errors import (
     error_from_status,
 )
 from wherry.apiserver.gate import Action
-from wherry.apiserver.http.message import Reply, Request, Response, Stream, Tunnel, Upgrade
+from wherry.apiserver.http.message import (
+    NO_CACHE,
+    Reply,
+    Request,
+    Response,
+    Stream,
+    Tunnel,
+    Upgrade,
+)
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.rest.query import Query
@@ -59,7 +67,7 @@ class PodStreams:
         answer = await request(self._dialer, address, "GET", target, [("Connection", "close")])
         if answer.status != 200:
             return await _failure(answer)
-        return Stream(self._copy(action, answer), content_type="text/plain")
+        return Stream(self._copy(action, answer), content_type="text/plain", headers=[NO_CACHE])
 
     async def connect(self, action: Action, req: Request, query: Query, user: User) -> Reply:
         """Upgrade to exec, attach or port-forward.
