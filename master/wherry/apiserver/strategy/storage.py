@@ -1,15 +1,32 @@
 """CSI's kinds: storage `ValidateCSIDriver`, `ValidateCSINode`, `ValidateVolumeAttachment` and others."""
 
+from collections.abc import Sequence
+
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import Defaults
-from wherry.apiserver.strategy.formats import need, not_negative, option, unchanged
+from wherry.apiserver.strategy.formats import (
+    NOT_NEGATIVE,
+    amount_of,
+    in_range,
+    need,
+    not_negative,
+    option,
+    unchanged,
+)
 from wherry.apiserver.strategy.pod.volume_source import check_driver_name
 from wherry.apiserver.strategy.selector import validate_label_selector
+from wherry.apiserver.strategy.volume import check_parameters
 
 _FS_GROUP = ("File", "None", "ReadWriteOnceWithFSType")
-_LIFECYCLES = ("Ephemeral", "Persistent")
+_LIFECYCLES = ("Persistent", "Ephemeral")
+_LEAST_TOKEN_S = 600
+_MOST_TOKEN_S = 1 << 32
+_LEAST_PERIOD_S = 10
+_MOST_NODE_ID = 256
+_MOST_NOTES = 256 * 1024
+_MOST_MESSAGE = 1024
 _DRIVER = Defaults(
     made={
         "spec": Defaults(
@@ -39,25 +56,53 @@ class CSIDriverStrategy(Strategy):
             obj["spec"]["volumeLifecycleModes"] = ["Persistent"]
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Check name, modes and token requests."""
+        """Check policy, token requests, modes and how often to count."""
         spec = obj["spec"]
-        wrong = check_driver_name("metadata.name", obj["metadata"].get("name", ""))
-        wrong += option("spec", spec, "fsGroupPolicy", _FS_GROUP)
-        for index, request in enumerate(spec.get("tokenRequests", ())):
-            seconds, at = request.get("expirationSeconds", 600), f"spec.tokenRequests[{index}]"
-            if seconds < 600:
-                detail = "may not specify a duration less than 10 minutes"
-                wrong.append(fields.invalid(f"{at}.expirationSeconds", seconds, detail))
-        return wrong + [
+        wrong = option("spec", spec, "fsGroupPolicy", _FS_GROUP)
+        wrong += _token_requests("spec.tokenRequests", spec.get("tokenRequests", ()))
+        wrong += [
             fields.unsupported("spec.volumeLifecycleModes", mode, _LIFECYCLES)
             for mode in spec["volumeLifecycleModes"]
             if mode not in _LIFECYCLES
         ]
+        period = spec.get("nodeAllocatableUpdatePeriodSeconds", _LEAST_PERIOD_S)
+        if period < _LEAST_PERIOD_S:
+            detail = f"must be greater than or equal to {_LEAST_PERIOD_S} seconds"
+            at = "spec.nodeAllocatableUpdatePeriodSeconds"
+            wrong.append(fields.invalid(at, period, detail))
+        if "serviceAccountTokenInSecrets" in spec and not spec.get("tokenRequests"):
+            at, value = "spec.serviceAccountTokenInSecrets", spec["serviceAccountTokenInSecrets"]
+            detail = "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+            wrong.append(fields.invalid(at, value, detail))
+        return wrong
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
-        """Keep what kubelets have acted on."""
-        names_ = ("attachRequired", "fsGroupPolicy", "volumeLifecycleModes")
-        return unchanged("spec", new["spec"], old.get("spec", {}), *names_)
+        """Keep what kubelets have acted on. Upstream calls the first field by another name."""
+        spec, was = new["spec"], old.get("spec", {})
+        wrong: list[Cause] = []
+        if spec["attachRequired"] != was.get("attachRequired"):
+            at = "spec.attachedRequired"
+            wrong.append(fields.invalid(at, spec["attachRequired"], fields.IMMUTABLE))
+        return wrong + unchanged("spec", spec, was, "volumeLifecycleModes")
+
+
+def _token_requests(path: str, requests: Sequence[Object]) -> list[Cause]:
+    wrong: list[Cause] = []
+    seen: set[str] = set()
+    for index, request in enumerate(requests):
+        at, audience = f"{path}[{index}]", request.get("audience", "")
+        seconds = request.get("expirationSeconds", _LEAST_TOKEN_S)
+        if audience in seen:
+            wrong.append(fields.duplicate(f"{at}.audience", audience))
+            continue
+        seen.add(audience)
+        if seconds < _LEAST_TOKEN_S:
+            detail = "may not specify a duration less than 10 minutes"
+            wrong.append(fields.invalid(f"{at}.expirationSeconds", seconds, detail))
+        if seconds > _MOST_TOKEN_S:
+            detail = "may not specify a duration larger than 2^32 seconds"
+            wrong.append(fields.invalid(f"{at}.expirationSeconds", seconds, detail))
+    return wrong
 
 
 class CSINodeStrategy(Strategy):
@@ -75,16 +120,49 @@ class CSINodeStrategy(Strategy):
         seen: set[str] = set()
         for index, driver in enumerate(obj["spec"]["drivers"]):
             at, name = f"spec.drivers[{index}]", driver.get("name", "")
-            wrong += need(at, driver, "name", "nodeID")
-            if name:
-                wrong += check_driver_name(f"{at}.name", name)
+            wrong += need(at, driver, "name") + check_driver_name(f"{at}.name", name)
+            wrong += _node_id(f"{at}.nodeID", driver.get("nodeID", ""))
+            wrong += not_negative(f"{at}.allocatable", driver.get("allocatable", {}), "count")
             if name in seen:
                 wrong.append(fields.duplicate(f"{at}.name", name))
             seen.add(name)
-            wrong += not_negative(f"{at}.allocatable", driver.get("allocatable", {}), "count")
-            for number, key in enumerate(driver.get("topologyKeys", ())):
-                wrong += names.check(f"{at}.topologyKeys[{number}]", key, names.qualified_name)
+            wrong += _topology_keys(at, driver.get("topologyKeys", ()))
         return wrong
+
+    def validate_update(self, new: Object, old: Object) -> list[Cause]:
+        """Keep every driver that is still there, but for how much it can take."""
+        was = {driver.get("name"): driver for driver in old.get("spec", {}).get("drivers", ())}
+        return [
+            fields.invalid("spec.drivers", _identity(driver), fields.IMMUTABLE)
+            for driver in new["spec"]["drivers"]
+            if driver.get("name") in was and _identity(driver) != _identity(was[driver.get("name")])
+        ]
+
+
+def _identity(driver: Object) -> Object:
+    return {field: value for field, value in driver.items() if field != "allocatable"}
+
+
+def _node_id(path: str, node: str) -> list[Cause]:
+    if not node:
+        return [fields.required(path)]
+    if len(node.encode()) <= _MOST_NODE_ID:
+        return []
+    return [fields.invalid(path, node, f"must be {_MOST_NODE_ID} characters or less")]
+
+
+def _topology_keys(path: str, keys: Sequence[str]) -> list[Cause]:
+    """Check the keys. Upstream's paths end at the driver."""
+    wrong: list[Cause] = []
+    seen: set[str] = set()
+    for key in keys:
+        if not key:
+            wrong.append(fields.required(path))
+        if key in seen:
+            wrong.append(fields.duplicate(path, key))
+        seen.add(key)
+        wrong += names.check(path, key, names.qualified_name)
+    return wrong
 
 
 class VolumeAttachmentStrategy(Strategy):
@@ -92,30 +170,58 @@ class VolumeAttachmentStrategy(Strategy):
 
     unconditional_update = False
     status_metadata = ()
+    step_first = False
 
     def prepare_create(self, obj: Object) -> None:
         """Begin detached."""
         obj["status"] = {"attached": False}
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Check attacher, node and source."""
+        """Check attacher, source and node."""
         spec = obj.get("spec", {})
-        wrong = need("spec", spec, "attacher", "nodeName")
-        if spec.get("attacher"):
-            wrong += check_driver_name("spec.attacher", spec["attacher"])
-        source = spec.get("source", {})
+        source, at = spec.get("source", {}), "spec.source"
+        wrong = need("spec", spec, "attacher")
         kinds = [kind for kind in ("persistentVolumeName", "inlineVolumeSpec") if kind in source]
-        if not kinds:
-            detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-            wrong.append(fields.required("spec.source", detail))
-        elif len(kinds) > 1:
-            detail = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
-            wrong.append(fields.forbidden("spec.source", detail))
-        return wrong
+        if len(kinds) != 1:
+            say = fields.forbidden if kinds else fields.required
+            wrong.append(
+                say(at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName")
+            )
+        elif source.get("persistentVolumeName") == "":
+            detail = "must specify non empty persistentVolumeName"
+            wrong.append(fields.required(f"{at}.persistentVolumeName", detail))
+        return wrong + names.check(
+            "spec.nodeName", spec.get("nodeName", ""), names.dns1123_subdomain
+        )
+
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """Check the names that an older version did not look at."""
+        spec = obj.get("spec", {})
+        wrong = check_driver_name("spec.attacher", spec.get("attacher", ""))
+        volume = spec.get("source", {}).get("persistentVolumeName")
+        if volume is None:
+            return wrong
+        at = "spec.source.persistentVolumeName"
+        return wrong + names.check(at, volume, names.dns1123_subdomain)
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep the spec."""
         return unchanged("", new, old, "spec")
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Check how much was said about the attachment."""
+        status = new.get("status", {})
+        notes = status.get("attachmentMetadata", {})
+        wrong: list[Cause] = []
+        if sum(len(k.encode()) + len(v.encode()) for k, v in notes.items()) > _MOST_NOTES:
+            wrong.append(fields.too_long("status.attachmentMetadata", _MOST_NOTES))
+        for field in ("attachError", "detachError"):
+            error, at = status.get(field, {}), f"status.{field}"
+            if len(error.get("message", "").encode()) > _MOST_MESSAGE:
+                wrong.append(fields.too_long(f"{at}.message", _MOST_NOTES))  # as upstream says
+            if error.get("errorCode", 0) < 0:
+                wrong += in_range(f"{at}.errorCode", error["errorCode"], 0, (1 << 31) - 1)
+        return wrong
 
 
 class CSIStorageCapacityStrategy(Strategy):
@@ -124,10 +230,14 @@ class CSIStorageCapacityStrategy(Strategy):
     unconditional_update = False
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Name the class."""
-        wrong = need("", obj, "storageClassName")
+        """Check topology, class and amount."""
+        wrong: list[Cause] = []
         if "nodeTopology" in obj:
             wrong += validate_label_selector("nodeTopology", obj["nodeTopology"])
+        name = obj.get("storageClassName", "")
+        wrong += names.check("storageClassName", name, names.dns1123_subdomain)
+        if "capacity" in obj and amount_of(obj["capacity"]) < 0:
+            wrong.append(fields.invalid("capacity", obj["capacity"], NOT_NEGATIVE))
         return wrong
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
@@ -139,14 +249,20 @@ class VolumeAttributesClassStrategy(Strategy):
     """Parameters of volumes that may change."""
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Check the driver, and that there are parameters."""
+        """Check the driver, and that there are parameters, but not too many."""
         wrong = need("", obj, "driverName")
         if obj.get("driverName"):
-            wrong += check_driver_name("driverName", obj["driverName"])
-        if not obj.get("parameters"):
+            wrong += names.check("driverName", obj["driverName"].lower(), names.qualified_name)
+        parameters = obj.get("parameters", {})
+        wrong += check_parameters("parameters", parameters)
+        if not parameters:
             wrong.append(fields.required("parameters", "must contain at least one key/value pair"))
         return wrong
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep both."""
-        return unchanged("", new, old, "driverName", "parameters")
+        return [
+            fields.forbidden(field, f"updates to {field} are forbidden.")
+            for field in ("driverName", "parameters")
+            if (new.get(field) or None) != (old.get(field) or None)
+        ]

@@ -193,7 +193,7 @@ class StorageClassStrategy(Strategy):
             wrong.append(fields.required("provisioner", provisioner))
         else:
             wrong += names.check("provisioner", provisioner.lower(), names.qualified_name)
-        wrong += _class_parameters(obj.get("parameters", {}))
+        wrong += check_parameters("parameters", obj.get("parameters", {}))
         wrong += option("", obj, "reclaimPolicy", ("Delete", "Retain"))
         wrong += option("", obj, "volumeBindingMode", _BINDING)
         return wrong + _topologies(obj.get("allowedTopologies", ()))
@@ -208,15 +208,16 @@ class StorageClassStrategy(Strategy):
         return wrong + unchanged("", new, old, "volumeBindingMode")
 
 
-def _class_parameters(parameters: Mapping[str, str]) -> list[Cause]:
+def check_parameters(path: str, parameters: Mapping[str, str]) -> list[Cause]:
+    """Check what is handed to a driver: not too much of it."""
     size = sum(len(k.encode()) + len(v.encode()) for k, v in parameters.items())
     wrong: list[Cause] = []
     if len(parameters) > 512:
-        wrong.append(fields.too_long("parameters", 512))
+        return [fields.too_long(path, 512)]
     if "" in parameters:
-        wrong.append(fields.invalid("parameters", "", "field can not be empty."))
+        wrong.append(fields.invalid(path, "", "field can not be empty."))
     if size > 256 * 1024:
-        wrong.append(fields.too_long("parameters", 256 * 1024))
+        wrong.append(fields.too_long(path, 256 * 1024))
     return wrong
 
 
