@@ -3,8 +3,9 @@
 The values made for every request are structs: a frozen dataclass costs ten times as much to make.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -12,6 +13,8 @@ from wherry.api.errors import ForbiddenError
 from wherry.api.kinds import NAMESPACE
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.verbs import User
+
+_IN_PROTOCOL: Final = "base64url.bearer.authorization.k8s.io."
 
 
 class Attributes(msgspec.Struct, frozen=True):
@@ -136,3 +139,21 @@ def bearer(header: str) -> str:
     """
     scheme, token, *_ = [*header.strip().split(" ", 2), ""]
     return token if scheme.lower() == "bearer" else ""
+
+
+def websocket_bearer(protocols: str) -> str:
+    """Return the token among a Sec-WebSocket-Protocol header's subprotocols, "" where there is none.
+
+    A browser can send no other header with a WebSocket. The token does not count where nothing
+    else is offered: there would be no subprotocol to choose.
+    Source: apiserver `request/websocket`.
+    """
+    offered = [each.strip() for each in protocols.split(",")]
+    tokens = [each for each in offered if each.startswith(_IN_PROTOCOL)]
+    if len(tokens) != 1 or len(offered) == 1:
+        return ""
+    encoded = tokens[0].removeprefix(_IN_PROTOCOL)
+    try:
+        return urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
+    except ValueError:
+        return ""

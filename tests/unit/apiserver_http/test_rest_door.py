@@ -301,6 +301,19 @@ def test_a_certificate_is_remembered_whatever_token_comes_with_it() -> None:
     in_world(story)
 
 
+def test_a_browser_shows_its_token_among_subprotocols() -> None:
+    async def story(world: World) -> None:
+        world.gate.shut = True
+        sent = {
+            "sec-websocket-protocol": "base64url.bearer.authorization.k8s.io.dA, v4.channel.k8s.io"
+        }
+        for upgrade, said in ((True, 'User "bob" cannot get'), (False, "Unauthorized")):
+            request = Request("GET", "/api/v1/nodes/n", sent, [], b"", Peer(), upgrade=upgrade)
+            assert said in content(await world.door(request))["message"]
+
+    in_world(story)
+
+
 def test_documents() -> None:
     async def story(world: World) -> None:
         assert content(await world.get("/version/"))["minor"] == "33"

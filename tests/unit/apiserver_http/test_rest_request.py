@@ -15,7 +15,7 @@ from wherry.api.errors import (
     NotAcceptableError,
     UnsupportedMediaError,
 )
-from wherry.apiserver.gate import bearer
+from wherry.apiserver.gate import bearer, websocket_bearer
 from wherry.apiserver.http.message import Peer, Request
 from wherry.apiserver.registry.read import parse_revision
 from wherry.apiserver.resources import BY_ADDRESS
@@ -463,3 +463,24 @@ def test_requests_that_last_as_long_as_their_client_likes(target: str, expected:
 )
 def test_bearer_tokens(header: str, token: str) -> None:
     assert bearer(header) == token
+
+
+TOKEN = "base64url.bearer.authorization.k8s.io."
+
+
+@pytest.mark.parametrize(
+    ("protocols", "token"),
+    [
+        (f"{TOKEN}YS5iLmM, v4.channel.k8s.io", "a.b.c"),
+        (f"v4.channel.k8s.io,{TOKEN}YS5iLmM", "a.b.c"),
+        (f"{TOKEN}_w, x", ""),
+        (f"{TOKEN}A, x", ""),
+        (f"{TOKEN}\N{LATIN SMALL LETTER E WITH ACUTE}, x", ""),
+        (f"{TOKEN}YS5iLmM", ""),
+        (f"{TOKEN}YQ, {TOKEN}YQ, x", ""),
+        ("v4.channel.k8s.io", ""),
+        ("", ""),
+    ],
+)
+def test_bearer_tokens_of_browsers(protocols: str, token: str) -> None:
+    assert websocket_bearer(protocols) == token

@@ -22,7 +22,7 @@ from wherry.apiserver.asked import not_allowed
 from wherry.apiserver.decode import decode_object
 from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.duration import parse_duration
-from wherry.apiserver.gate import Action, Gate, authorize, bearer
+from wherry.apiserver.gate import Action, Gate, authorize, bearer, websocket_bearer
 from wherry.apiserver.http.handling import OUT_OF_TIME
 from wherry.apiserver.http.message import NO_CACHE, TEXT, Reply, Request, Response, status_response
 from wherry.apiserver.impersonation import impersonation
@@ -60,6 +60,8 @@ _CLUSTER_INFO = ("api", "v1", "namespaces", "kube-public", "configmaps", "cluste
 _METRICS = ("apis", metrics_kinds.GROUP, metrics_kinds.VERSION)
 _APPLY = "apply-patch"
 _USER = "user"
+_REMEMBERED_S = 60.0
+"""A certificate that expires on a connection that stands is noticed within so long."""
 
 
 class RestDoor:
@@ -113,7 +115,7 @@ class RestDoor:
         try:
             parts = self._paths.split(path)
             public = parts[0] in PUBLIC or parts == _CLUSTER_INFO
-            user = await self._user(request, public=public)
+            user = await self._user(request, began, public=public)
             user = self._acting(user, request)
             query = Query(raw_query)
             route = self._paths.route(path, parts)
@@ -144,21 +146,23 @@ class RestDoor:
             )
         return reply
 
-    async def _user(self, request: Request, *, public: bool) -> User:
-        """Return who asks; whom the connection's certificate names is remembered with it."""
+    async def _user(self, request: Request, now: float, *, public: bool) -> User:
+        """Return who asks; whom the connection's certificate names is remembered for a while."""
         peer = request.peer
-        if (known := peer.cache.get(_USER)) is not None:
-            user: User = known
-            return user
+        known: tuple[User, float] | None = peer.cache.get(_USER)
+        if known is not None and now < known[1]:
+            return known[0]
         given = request.headers.get("authorization")
         token = bearer(given) if given else ""
+        if request.upgrade and not token:
+            token = websocket_bearer(request.headers.get("sec-websocket-protocol", ""))
         if not token and peer.certificate is None:
             if public:
                 return ANONYMOUS
             raise UnauthorizedError("Unauthorized")
         user = await self._gate.authenticate(peer.certificate, token)
         if not token:
-            peer.cache[_USER] = user
+            peer.cache[_USER] = user, now + _REMEMBERED_S
         return user
 
     def _acting(self, user: User, request: Request) -> User:
