@@ -728,6 +728,25 @@ def test_exec_and_port_forward_are_tunnelled(play: Play) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101")
         writer.close()
+        tcp = "Host: n1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        status, body = await world.raw(
+            f"GET /dial/default/{name}?port=8080 HTTP/1.1\r\n{tcp}GET /none HTTP/1.0\r\n\r\n"
+        )
+        assert status == 101
+        assert b"404 Not Found" in body
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", world.agent.server.port, ssl=world.client("apiserver")
+        )
+        for port, code, says in (
+            ("81", b"5", b":81: connect: connection refused"),
+            ("x", b"4", b"parse port"),
+        ):
+            writer.write(f"GET /dial/default/{name}?port={port} HTTP/1.1\r\n{tcp}".encode())
+            assert (await reader.readuntil(b"\r\n\r\n"))[:10] == b"HTTP/1.1 " + code
+            assert says in await reader.readuntil(b'"code":')
+            assert (await reader.readexactly(4))[:1] == code
+        writer.close()
+        assert (await world.ask(f"/dial/default/{name}?port=8080"))[0] == 400
 
     play(scenario)
 

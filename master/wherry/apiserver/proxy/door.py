@@ -29,7 +29,7 @@ from wherry.api.errors import (
 )
 from wherry.api.objects import Service
 from wherry.api.objects.view import Decoder
-from wherry.apiserver.gate import Action
+from wherry.apiserver.gate import Action, Attributes
 from wherry.apiserver.http.message import Reply, Request, Response, Stream, Tunnel, Upgrade
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.proxy.rewrite import (
@@ -143,9 +143,9 @@ class Proxies:
         with self._hold(len(req.body)):
             answer = await self._ask(way, req.method, target, headers, req.body)
         if answer.status == 101:
-            return self._upgraded(answer, asked_for=req.upgrade)
+            return self._upgraded(answer, action.attributes, asked_for=req.upgrade)
         hosts = (f"{way.host}:{way.port}", way.host, req.headers.get("host", ""))
-        return await self._answered(answer, req, prefix, hosts)
+        return await self._answered(answer, action.attributes, req, prefix, hosts)
 
     @contextmanager
     def _hold(self, size: int) -> Iterator[None]:
@@ -276,24 +276,29 @@ class Proxies:
                 raise
         return connection
 
-    def _upgraded(self, answer: AgentResponse, *, asked_for: bool) -> Reply:
+    def _upgraded(self, answer: AgentResponse, asked: Attributes, *, asked_for: bool) -> Reply:
         if not asked_for:
             answer.connection.writer.transport.abort()
             raise BadGatewayError("the backend switched protocols, and was not asked to")
 
         async def run(tunnel: Tunnel) -> None:
-            self._metrics.opened("rest")
+            self._metrics.opened("rest", asked)
             try:
                 await tunnel.write(answer.head)
                 await relay(tunnel, answer.connection)
             finally:
                 answer.connection.writer.close()
-                self._metrics.closed("rest")
+                self._metrics.closed("rest", asked)
 
         return Upgrade(run)
 
     async def _answered(
-        self, answer: AgentResponse, req: Request, prefix: str, hosts: tuple[str, ...]
+        self,
+        answer: AgentResponse,
+        asked: Attributes,
+        req: Request,
+        prefix: str,
+        hosts: tuple[str, ...],
     ) -> Reply:
         try:
             headers = [
@@ -308,12 +313,14 @@ class Proxies:
             if answer.status in _NO_BODY:
                 return Response(answer.status, content_type="", headers=headers)
             return Stream(_nothing(), answer.status, content_type="", headers=headers)
-        pieces = self._pieces(answer, len(req.body))
+        pieces = self._pieces(answer, asked, len(req.body))
         await anext(pieces)  # it has begun, so that its end comes, whatever becomes of the client
         return Stream(pieces, answer.status, content_type="", headers=headers)
 
-    async def _pieces(self, answer: AgentResponse, held: int) -> AsyncGenerator[bytes, None]:
-        self._metrics.opened("rest")
+    async def _pieces(
+        self, answer: AgentResponse, asked: Attributes, held: int
+    ) -> AsyncGenerator[bytes, None]:
+        self._metrics.opened("rest", asked)
         body = answer.body()
         try:
             with self._hold(held):  # the end of it may not have been sent yet
@@ -323,7 +330,7 @@ class Proxies:
         finally:
             await body.aclose()
             answer.connection.writer.close()
-            self._metrics.closed("rest")
+            self._metrics.closed("rest", asked)
 
 
 async def _nothing() -> AsyncGenerator[bytes, None]:
