@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 import virtual_loop
+from agent_objects import phase, ready
 from containerd_host import BUSYBOX, ContainerdHost
 
 from wherry.agent.cri import CriRuntime
@@ -251,15 +252,6 @@ async def settled(holds: Callable[[], bool]) -> None:
     await virtual_loop.until(holds, within_s=WITHIN_S, step_s=0.05)
 
 
-def phase(pod: Json) -> str:
-    return str(pod.get("status", {}).get("phase", ""))
-
-
-def ready(pod: Json) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
 def container(pod: Json) -> Json:
     statuses = pod.get("status", {}).get("containerStatuses") or [{"state": {}, "lastState": {}}]
     first: Json = statuses[0]
@@ -288,10 +280,11 @@ def test_a_pod_runs_logs_and_goes(play: Play) -> None:
         uid = pod["metadata"]["uid"]
         await world.api.delete(POD, name, "default", grace_s=5)
         await world.gone(name)
-        assert {"Pulled", "Created", "Started", "Killing"} <= set(world.reasons(name))
+        told = {"Pulled", "Created", "Started", "Killing"}
+        await settled(lambda: told <= set(world.reasons(name)))
         directory = world.host.directory
         await settled(lambda: not (directory / "agent/pods" / uid).exists())
-        assert not list((directory / "logs").glob(f"*{uid}"))
+        await settled(lambda: not list((directory / "logs").glob(f"*{uid}")))
 
     play(scenario)
 
@@ -318,7 +311,7 @@ def test_crashes_are_restarted_with_back_off_and_previous_logs(play: Play) -> No
         assert "back-off 10s restarting failed container=c" in str(container(pod)["state"])
         await world.says(name, lambda log: log == "I am here\n", "previous=true")
         await world.until(name, lambda p: container(p).get("restartCount") == 2)
-        assert "BackOff" in world.reasons(name)
+        await settled(lambda: "BackOff" in world.reasons(name))
 
     play(scenario)
 
@@ -728,25 +721,16 @@ def test_exec_and_port_forward_are_tunnelled(play: Play) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101")
         writer.close()
-        tcp = "Host: n1\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-        status, body = await world.raw(
-            f"GET /dial/default/{name}?port=8080 HTTP/1.1\r\n{tcp}GET /none HTTP/1.0\r\n\r\n"
-        )
+        dial = f"GET /dial/default/{name}?port={{}} HTTP/1.1\r\n{{}}Host: n1\r\n\r\n"
+        tcp = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+        status, body = await world.raw(dial.format(8080, tcp) + "GET /none HTTP/1.0\r\n\r\n")
         assert status == 101
         assert b"404 Not Found" in body
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", world.agent.server.port, ssl=world.client("apiserver")
-        )
-        for port, code, says in (
-            ("81", b"5", b":81: connect: connection refused"),
-            ("x", b"4", b"parse port"),
-        ):
-            writer.write(f"GET /dial/default/{name}?port={port} HTTP/1.1\r\n{tcp}".encode())
-            assert (await reader.readuntil(b"\r\n\r\n"))[:10] == b"HTTP/1.1 " + code
-            assert says in await reader.readuntil(b'"code":')
-            assert (await reader.readexactly(4))[:1] == code
-        writer.close()
-        assert (await world.ask(f"/dial/default/{name}?port=8080"))[0] == 400
+        status, body = await world.raw(dial.format(81, tcp))
+        assert status == 503
+        assert b":81: connect: connection refused" in body
+        assert (await world.raw(dial.format(8080, "")))[0] == 400
+        assert (await world.raw(dial.format("x", tcp)))[0] == 400
 
     play(scenario)
 

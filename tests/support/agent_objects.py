@@ -12,6 +12,15 @@ from wherry.agent.views import Pod
 REF = PodRef("ns", "p", "u")
 
 
+def phase(pod: dict[str, Any]) -> str:
+    return str(pod.get("status", {}).get("phase", ""))
+
+
+def ready(pod: dict[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
 def pod(spec: dict[str, Any] | None = None, **top: Any) -> Pod:
     """A pod `ns/p` (uid u) of one container `c`, unless `spec` says otherwise."""
     body = {

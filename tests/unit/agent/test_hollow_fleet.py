@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 import virtual_loop
+from agent_objects import phase, ready
 
 from wherry.agent.fleet import FleetConfig, HollowFleet
 from wherry.agent.hollow import HollowRuntime
@@ -85,15 +86,6 @@ def play(scenario: Scenario, **options: Any) -> None:
             await bench.kill()
 
     virtual_loop.run(main())
-
-
-def phase(pod: Json) -> str:
-    return str(pod.get("status", {}).get("phase", ""))
-
-
-def ready(pod: Json) -> bool:
-    conditions = pod.get("status", {}).get("conditions", [])
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def container(pod: Json, index: int = 0) -> Json:
