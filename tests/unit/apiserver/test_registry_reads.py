@@ -58,21 +58,25 @@ some_writes = st.lists(a_write, min_size=4, max_size=12)
     some_writes,
     st.lists(st.tuples(st.booleans(), writes), min_size=8, max_size=8),
     st.integers(1, 3),
+    st.sampled_from(["", "odd=yes"]),
 )
 def test_pages_under_writes_are_one_revision(
-    before: list[tuple[int, str]], between: list[tuple[bool, list[tuple[int, str]]]], limit: int
+    before: list[tuple[int, str]],
+    between: list[tuple[bool, list[tuple[int, str]]]],
+    limit: int,
+    labels: str,
 ) -> None:
     """Whether the cache has the writes already (a list waits for that), or has them still to come."""
 
     async def run(w: World) -> None:
         for number, name in before:
             await write(w, number, name)
-        whole = await page(w)
+        whole = await page(w, labels=labels)
         expected = state(whole.items)
         found: list[bytes] = []
         token = ""
         for in_cache, some in between:
-            part = await page(w, limit=limit, continue_token=token)
+            part = await page(w, labels=labels, limit=limit, continue_token=token)
             found += part.items
             assert len(part.items) <= limit
             assert part.revision == whole.revision
@@ -85,6 +89,20 @@ def test_pages_under_writes_are_one_revision(
                 await page(w)
         assert not token
         assert state(found) == expected
+
+    in_world(run)
+
+
+def test_a_page_of_a_few_among_many_is_read_on_where_the_store_stopped() -> None:
+    async def run(w: World) -> None:
+        for name in "abcdefghi":
+            labels = {"found": "yes"} if name in "abceh" else {}
+            await w.create(kinds.CONFIG_MAP, "default", metadata={"name": name, "labels": labels})
+        first = await page(w, labels="found", limit=3)
+        await w.create(kinds.CONFIG_MAP, "default", name="j")
+        await page(w)  # the cache has moved on: what was then is the store's to say
+        rest = await page(w, labels="found", limit=3, continue_token=first.continue_token)
+        assert [*state(first.items), *state(rest.items)] == [*"abceh"]
 
     in_world(run)
 
