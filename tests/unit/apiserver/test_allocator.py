@@ -144,7 +144,10 @@ def test_a_service_that_changes_its_type_gives_its_port_back() -> None:
 def test_a_replaced_service_keeps_what_it_does_not_mention() -> None:
     async def run(w: World) -> None:
         made = await service(w, "s", type="NodePort", ports=[{"name": "a", "port": 80}])
-        body = {"spec": {"type": "NodePort", "ports": [{"name": "b", "port": 80}]}}
+        body = {
+            "metadata": {"name": "s"},
+            "spec": {"type": "NodePort", "ports": [{"name": "a", "port": 8080}]},
+        }
         raw = await w.api.update(kinds.SERVICE, "s", orjson.dumps(body), "default")
         spec = orjson.loads(raw)["spec"]
         assert spec["clusterIP"] == made["spec"]["clusterIP"]

@@ -163,7 +163,7 @@ def said(kind: Kind, obj: dict[str, Any]) -> list[str]:
             ),
             [
                 "spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 90000: must be "
-                "greater than 0 and less than or equal to 86400"
+                "greater than 0 and less than 86400"
             ],
         ),
         (
@@ -190,14 +190,17 @@ def said(kind: Kind, obj: dict[str, Any]) -> list[str]:
             kinds.NODE,
             {"spec": {"taints": [{"key": "a", "effect": "Never"}]}},
             [
-                'spec.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", '
+                'metadata.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", '
                 '"PreferNoSchedule", "NoExecute"'
             ],
         ),
         (
             kinds.NODE,
             {"spec": {"taints": [{"key": "a", "effect": "NoExecute"}] * 2}},
-            ['spec.taints[1]: Duplicate value: {"key":"a","effect":"NoExecute"}'],
+            [
+                'metadata.taints[1]: Duplicate value: {"key":"a","effect":"NoExecute"}: taints must '
+                "be unique by key and effect pair"
+            ],
         ),
         (
             kinds.ENDPOINTS,

@@ -4,6 +4,9 @@ import base64
 import binascii
 
 import orjson
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
@@ -11,17 +14,18 @@ from wherry.apiserver.strategy.base import Object, Strategy
 
 MOST_BYTES = 1 << 20
 """Size of all values together."""
+_TLS = "kubernetes.io/tls"
 _REQUIRED_KEYS = {
     "kubernetes.io/dockercfg": [".dockercfg"],
     "kubernetes.io/dockerconfigjson": [".dockerconfigjson"],
-    "kubernetes.io/ssh-auth": ["ssh-privatekey"],
-    "kubernetes.io/tls": ["tls.crt", "tls.key"],
+    _TLS: ["tls.crt", "tls.key"],
 }
 
 _DOCKER = {
     "kubernetes.io/dockercfg": ".dockercfg",
     "kubernetes.io/dockerconfigjson": ".dockerconfigjson",
 }
+_ACCOUNT = "kubernetes.io/service-account.name"
 
 
 class ConfigMapStrategy(Strategy):
@@ -39,7 +43,7 @@ class ConfigMapStrategy(Strategy):
         for key in binary:
             wrong += names.check(f"binaryData[{key}]", key, names.config_key)
         size = sum(len(v.encode()) for v in text.values())
-        size += sum(len(v) * 3 // 4 for v in binary.values())
+        size += sum(len(v) * 3 // 4 - v[-2:].count("=") for v in binary.values())
         if size > MOST_BYTES:
             wrong.append(fields.too_long("", MOST_BYTES))
         return wrong
@@ -83,22 +87,54 @@ class SecretStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep the type."""
-        wrong = _immutable(new, old, ("data",))
+        wrong: list[Cause] = []
         if new.get("type") != old.get("type"):
             wrong.append(fields.invalid("type", new.get("type"), fields.IMMUTABLE))
-        return wrong
+        return wrong + _immutable(new, old, ("data",))
+
+    def warnings(self, obj: Object) -> list[str]:
+        """Warn of a certificate whose key is another's."""
+        if obj.get("type") != _TLS:
+            return []
+        return _key_pair(_plain(obj, "tls.crt"), _plain(obj, "tls.key"))
+
+
+def _plain(obj: Object, key: str) -> bytes:
+    text = obj.get("stringData", {}).get(key)
+    if text is not None:
+        return str(text).encode()
+    try:
+        return base64.b64decode(obj.get("data", {}).get(key, ""))
+    except binascii.Error:
+        return b""
+
+
+def _key_pair(certificate: bytes, key: bytes) -> list[str]:
+    """Say what Go's `tls.X509KeyPair` says of the two, but of what only it cannot read."""
+    for what, pem in (("certificate", certificate), ("key", key)):
+        if b"-----BEGIN " not in pem:
+            return [f"tls: failed to find any PEM data in {what} input"]
+    try:
+        of_certificate = x509.load_pem_x509_certificate(certificate).public_key()
+        of_key = serialization.load_pem_private_key(key, None).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return []
+    if of_certificate == of_key:
+        return []
+    return ["tls: private key does not match public key"]
 
 
 def _of_type(obj: Object) -> list[Cause]:
     data = obj.get("data", {})
+    if obj["type"] == "kubernetes.io/ssh-auth" and not data.get("ssh-privatekey"):
+        return [fields.required("data[ssh-privatekey]")]
     if obj["type"] == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
         return [fields.required("data[username]"), fields.required("data[password]")]
     if obj["type"] in _DOCKER:
         return _docker_config(_DOCKER[obj["type"]], data)
-    if obj["type"] == "kubernetes.io/service-account-token":
-        annotation = "kubernetes.io/service-account.name"
-        if not obj["metadata"].get("annotations", {}).get(annotation):
-            return [fields.required(f"metadata.annotations[{annotation}]")]
+    account = obj["metadata"].get("annotations", {}).get(_ACCOUNT)
+    if obj["type"] == "kubernetes.io/service-account-token" and not account:
+        return [fields.required(f"metadata.annotations[{_ACCOUNT}]")]
     return []
 
 
@@ -106,10 +142,17 @@ def _docker_config(key: str, data: Object) -> list[Cause]:
     if key not in data:
         return []  # Said before, as of all keys that a type needs.
     try:
-        orjson.loads(base64.b64decode(data[key]))
+        found = orjson.loads(base64.b64decode(data[key]))
     except ValueError as error:  # also what binascii and orjson raise
         return [fields.invalid(f"data[{key}]", "<secret contents redacted>", str(error))]
-    return []
+    if found is None or isinstance(found, dict):
+        return []
+    kind = _JSON_KINDS.get(type(found), "number")
+    why = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+    return [fields.invalid(f"data[{key}]", "<secret contents redacted>", why)]
+
+
+_JSON_KINDS: dict[type, str] = {bool: "bool", str: "string", list: "array"}
 
 
 def _immutable(new: Object, old: Object, contents: tuple[str, ...]) -> list[Cause]:

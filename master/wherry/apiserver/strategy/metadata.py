@@ -82,12 +82,21 @@ def _finalizers(finalizers: list[str]) -> list[Cause]:
     if {"orphan", "foregroundDeletion"} <= set(finalizers):
         detail = "finalizer orphan and foregroundDeletion cannot be both set"
         wrong.append(fields.invalid(path, finalizers, detail))
+    for index, finalizer in enumerate(finalizers):
+        wrong += _standard(f"{path}[{index}]", finalizer)
+    return wrong
+
+
+def _standard(path: str, finalizer: str) -> list[Cause]:
+    if "/" in finalizer or finalizer in _STANDARD_FINALIZERS:
+        return []
     detail = "name is neither a standard finalizer name nor is it fully qualified"
-    return wrong + [
-        fields.invalid(f"{path}[{index}]", finalizer, detail)
-        for index, finalizer in enumerate(finalizers)
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS
-    ]
+    return [fields.invalid(path, finalizer, detail)]
+
+
+def check_finalizer(path: str, finalizer: str) -> list[Cause]:
+    """Check the name of one who is asked before an object goes."""
+    return names.check(path, finalizer, names.qualified_name) + _standard(path, finalizer)
 
 
 def validate_metadata_update(new: dict[str, Any], old: dict[str, Any]) -> list[Cause]:

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
-from wherry.apiserver.strategy import names
+from wherry.api.errors import Cause
+from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy, keep
+from wherry.apiserver.strategy.metadata import check_finalizer
 
 NAME_LABEL = "kubernetes.io/metadata.name"
+_OURS = "kubernetes"
 
 
 class NamespaceStrategy(Strategy):
@@ -23,7 +26,8 @@ class NamespaceStrategy(Strategy):
 
     def prepare_create(self, obj: Object) -> None:
         """Set phase and finalizer."""
-        obj["spec"] = {"finalizers": ["kubernetes"]}
+        asked = obj.get("spec", {}).get("finalizers", [])
+        obj["spec"] = {"finalizers": asked if _OURS in asked else [*asked, _OURS]}
         obj["status"] = {"phase": "Active"}
 
     def prepare_update(self, new: Object, old: Object) -> None:
@@ -34,3 +38,20 @@ class NamespaceStrategy(Strategy):
     def prepare_status(self, new: Object, old: Object) -> None:  # noqa: ARG002
         """Keep the label, which may not be lost by this way either."""
         self.default(new)
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check who else holds it."""
+        return [
+            cause
+            for finalizer in obj.get("spec", {}).get("finalizers", ())
+            for cause in check_finalizer("spec.finalizers", finalizer)
+        ]
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Let the phase say whether it is being deleted."""
+        ends = bool(new["metadata"].get("deletionTimestamp"))
+        phase, wanted = new.get("status", {}).get("phase", ""), "Terminating" if ends else "Active"
+        if phase == wanted:
+            return []
+        detail = f"may only be '{wanted}' if `deletionTimestamp` is {'not ' if ends else ''}empty"
+        return [fields.invalid("status.Phase", phase, detail)]  # upstream's path

@@ -1,10 +1,12 @@
-"""Node."""
+"""Node: core `ValidateNode` and `ValidateNodeUpdate`."""
+
+from collections.abc import Sequence
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.formats import check_cidr, quantities
-from wherry.apiserver.strategy.pod.resources import check_resource_name
+from wherry.apiserver.strategy.formats import NOT_NEGATIVE, amount_of, check_cidr
+from wherry.apiserver.strategy.pod.resources import check_whole
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
@@ -25,63 +27,86 @@ class NodeStrategy(Strategy):
             status["allocatable"] = dict(status["capacity"])
 
     def validate(self, obj: Object) -> list[Cause]:
-        """Check taints and pod CIDRs."""
-        spec = obj.get("spec", {})
-        wrong = _taints(spec.get("taints", ()))
-        cidrs = spec.get("podCIDRs", [])
-        for index, cidr in enumerate(cidrs):
-            wrong += check_cidr(f"spec.podCIDRs[{index}]", cidr)
-        if not wrong and len(cidrs) > 1 and (len(cidrs) > 2 or _one_family(cidrs)):
-            detail = "may specify no more than one CIDR for each IP family"
-            wrong.append(fields.invalid("spec.podCIDRs", cidrs, detail))
-        return wrong
+        """Check taints, resources and pod CIDRs. Upstream's path of a taint is in the metadata."""
+        wrong = _taints("metadata.taints", obj.get("spec", {}).get("taints", ()))
+        wrong += _resources(obj.get("status", {}))
+        return wrong + _cidrs("spec.podCIDRs", obj.get("spec", {}).get("podCIDRs", []))
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Let podCIDR and providerID be set once."""
         was, is_ = old.get("spec", {}), new.get("spec", {})
-        return [
-            fields.forbidden(
-                f"spec.{path}", f'node updates may not change {field} except from "" to valid'
-            )
-            for field, path in (("podCIDR", "podCIDRs"), ("providerID", "providerID"))
-            if was.get(field) and was[field] != is_.get(field)
-        ]
+        wrong: list[Cause] = []
+        before, now = was.get("podCIDRs", []), is_.get("podCIDRs", [])
+        if before and before != now:
+            detail = 'node updates may not change podCIDR except from "" to valid'
+            wrong.append(fields.forbidden("spec.podCIDRs", detail))
+        if was.get("providerID") and was["providerID"] != is_.get("providerID"):
+            detail = 'node updates may not change providerID except from "" to valid'
+            wrong.append(fields.forbidden("spec.providerID", detail))
+        if is_.get("externalID") and is_["externalID"] != was.get("externalID"):
+            wrong.append(fields.forbidden("spec.externalID", "may not be updated"))
+        return wrong
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
         """Check addresses and resources."""
         status = new.get("status", {})
-        wrong: list[Cause] = []
+        wrong = _resources(status)
         seen: set[tuple[str, str]] = set()
         for index, address in enumerate(status.get("addresses", ())):
             key = (address.get("type", ""), address.get("address", ""))
             if key in seen:
                 wrong.append(fields.duplicate(f"status.addresses[{index}]", address))
             seen.add(key)
-        for field in ("capacity", "allocatable"):
-            for name in status.get(field, {}):
-                wrong += check_resource_name(f"status.{field}[{name}]", name)
-            quantities(f"status.{field}", status.get(field, {}), wrong)
         return wrong
 
 
-def _one_family(cidrs: list[str]) -> bool:
-    return len({":" in cidr for cidr in cidrs}) == 1
+def _resources(status: Object) -> list[Cause]:
+    """Check amounts. Names are the agent's affair."""
+    wrong: list[Cause] = []
+    for field in ("capacity", "allocatable"):
+        resources = status.get(field, {})
+        for name, shown in resources.items():
+            at = f"status.{field}.{name}"
+            if amount_of(shown) < 0:
+                wrong.append(fields.invalid(at, shown, NOT_NEGATIVE))
+            wrong += check_whole(at, name, shown, amount_of(shown))
+    return wrong
 
 
-def _taints(taints: list[Object]) -> list[Cause]:
+def _cidrs(path: str, cidrs: list[str]) -> list[Cause]:
+    wrong: list[Cause] = []
+    for index, cidr in enumerate(cidrs):
+        wrong += check_cidr(f"{path}[{index}]", cidr)
+    if wrong or len(cidrs) < 2:
+        return wrong
+    if len(cidrs) > 2 or len({":" in cidr for cidr in cidrs}) == 1:
+        detail = "may specify no more than one CIDR for each IP family"
+        wrong.append(fields.invalid(path, cidrs, detail))
+    seen: set[str] = set()
+    for index, cidr in enumerate(cidrs):
+        if cidr in seen:
+            wrong.append(fields.duplicate(f"{path}[{index}]", cidr))
+        seen.add(cidr)
+    return wrong
+
+
+def _taints(path: str, taints: Sequence[Object]) -> list[Cause]:
     wrong: list[Cause] = []
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(taints):
-        path = f"spec.taints[{index}]"
-        key, effect = taint.get("key", ""), taint.get("effect", "")
-        wrong += names.check(f"{path}.key", key, names.qualified_name)
-        wrong += names.check(f"{path}.value", taint.get("value", ""), names.label_value)
+        at = f"{path}[{index}]"
+        key, effect, value = (taint.get(f, "") for f in ("key", "effect", "value"))
+        wrong += names.check(f"{at}.key", key, names.qualified_name)
+        reasons = names.label_value(value)
+        if reasons:
+            wrong.append(fields.invalid(f"{at}.value", value, ";".join(reasons)))
         if not effect:
-            wrong.append(fields.required(f"{path}.effect"))
+            wrong.append(fields.required(f"{at}.effect"))
         elif effect not in _EFFECTS:
-            wrong.append(fields.unsupported(f"{path}.effect", effect, _EFFECTS))
+            wrong.append(fields.unsupported(f"{at}.effect", effect, _EFFECTS))
         if (key, effect) in seen:
-            shown = {"key": key, "value": taint.get("value", ""), "effect": effect}
-            wrong.append(fields.duplicate(path, {k: v for k, v in shown.items() if v}))
+            shown = {"key": key, "value": value, "effect": effect}
+            detail = "taints must be unique by key and effect pair"
+            wrong.append(fields.duplicate(at, {k: v for k, v in shown.items() if v}, detail))
         seen.add((key, effect))
     return wrong
