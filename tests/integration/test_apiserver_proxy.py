@@ -452,3 +452,24 @@ def test_who_asks_a_silent_pod_shuts_nobody_else_out(tmp_path: Path) -> None:
             writer.transport.abort()
 
     in_proxy_world(tmp_path, story)
+
+
+def test_bodies_on_their_way_are_bounded_together(tmp_path: Path) -> None:
+    async def story(w: ProxyWorld) -> None:
+        w.backend.silent = asyncio.Event()
+        body = b"x" * (3 << 20)
+        head = f"POST {POD}/x HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+        writers = []
+        for count in range(1, 22):  # 64 MB have room for 21 of them
+            writers.append((await w.send(head.encode() + body))[1])
+            while len(w.backend.bodies) < count:
+                await asyncio.sleep(0.01)
+        status, message = await w.message(f"{POD}/x", method="POST", body=body)
+        assert (status, message) == (429, "too many requests, please try again later")
+        w.backend.silent.set()
+        for writer in writers:
+            writer.close()
+        while (await w.ask(f"{POD}/x", method="POST", body=body))[0] != 200:
+            await asyncio.sleep(0.01)
+
+    in_proxy_world(tmp_path, story)

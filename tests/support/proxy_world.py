@@ -43,6 +43,8 @@ class Backend:
     echo: bool = False
     rude: bool = False
     """Whether it answers before anything was asked, and goes."""
+    silent: asyncio.Event | None = None
+    """Until when nothing is answered."""
     port: int = 0
     heads: list[str] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
@@ -61,6 +63,8 @@ class Backend:
             self.heads.append(head)
             length = self.header("content-length") or "0"
             self.bodies.append(await reader.readexactly(int(length)))
+            if self.silent is not None:
+                await self.silent.wait()
             writer.write(self.answer)
             await writer.drain()
             while self.flood:
