@@ -88,7 +88,8 @@ class RoleBindingStrategy(Strategy):
     def default(self, obj: Object) -> None:
         """Name the groups that are meant."""
         ref = obj.setdefault("roleRef", {})
-        ref.setdefault("apiGroup", _GROUP)
+        if not ref.get("apiGroup"):
+            ref["apiGroup"] = _GROUP
         for subject in obj.get("subjects", ()):
             if not subject.get("apiGroup") and subject.get("kind") in _NAMED:
                 subject["apiGroup"] = _GROUP

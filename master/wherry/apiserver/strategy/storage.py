@@ -131,11 +131,12 @@ class CSINodeStrategy(Strategy):
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep every driver that is still there, but for how much it can take."""
-        was = {driver.get("name"): driver for driver in old.get("spec", {}).get("drivers", ())}
+        was = old.get("spec", {}).get("drivers", [])
+        known, kept = {driver.get("name") for driver in was}, list(map(_identity, was))
         return [
             fields.invalid("spec.drivers", _identity(driver), fields.IMMUTABLE)
             for driver in new["spec"]["drivers"]
-            if driver.get("name") in was and _identity(driver) != _identity(was[driver.get("name")])
+            if driver.get("name") in known and _identity(driver) not in kept
         ]
 
 

@@ -1,24 +1,30 @@
 """Validating- and MutatingWebhookConfiguration, APIService: who else is asked."""
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
+from wherry.apiserver.strategy.admission_rule import (
+    RULE,
+    validate_match_conditions,
+    validate_rule,
+)
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
-from wherry.apiserver.strategy.formats import in_range, option
+from wherry.apiserver.strategy.formats import PORT_RANGE, in_range, option
 from wherry.apiserver.strategy.selector import validate_label_selector
 
-_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _EFFECTS = ("None", "NoneOnDryRun")
 _POLICIES = ("Fail", "Ignore")
 _MATCHES = ("Equivalent", "Exact")
-_SCOPES = ("*", "Cluster", "Namespaced")
+_REVIEWS = ("v1", "v1beta1")
+_FORM = "; desired format: https://host[/path]"
 _WEBHOOK = Defaults(
     absent={"failurePolicy": "Fail", "matchPolicy": "Equivalent", "timeoutSeconds": 10},
     made={"namespaceSelector": NOTHING, "objectSelector": NOTHING},
     within={
-        "rules": Defaults(absent={"scope": "*"}),
+        "rules": RULE,
         "clientConfig": Defaults(within={"service": Defaults(absent={"port": 443})}),
     },
 )
@@ -46,7 +52,9 @@ class WebhookConfigurationStrategy(Strategy):
         for index, hook in enumerate(obj.get("webhooks", ())):
             at, name = f"webhooks[{index}]", hook.get("name", "")
             wrong += _webhook(at, hook)
-            if name in seen:
+            versions = hook.get("admissionReviewVersions", [])
+            wrong += _versions(f"{at}.admissionReviewVersions", versions)
+            if name and name in seen:
                 wrong.append(fields.duplicate(f"{at}.name", name))
             seen.add(name)
         return wrong
@@ -60,26 +68,11 @@ class MutatingWebhookConfigurationStrategy(WebhookConfigurationStrategy):
         super().default(obj)
         _MUTATING.each(obj.get("webhooks", []))
 
-    def validate(self, obj: Object) -> list[Cause]:
-        """Check every webhook, and whether it may be asked again."""
-        wrong = super().validate(obj)
-        for index, hook in enumerate(obj.get("webhooks", ())):
-            at = f"webhooks[{index}]"
-            wrong += option(at, hook, "reinvocationPolicy", ("IfNeeded", "Never"))
-        return wrong
-
 
 def _webhook(path: str, hook: Object) -> list[Cause]:
-    name = hook.get("name", "")
-    wrong = names.check(f"{path}.name", name, names.dns1123_subdomain)
-    if not wrong and name.count(".") < 2:
-        detail = "should be a domain with at least three segments separated by dots"
-        wrong.append(fields.invalid(f"{path}.name", name, detail))
-    if not hook.get("admissionReviewVersions"):
-        detail = "must specify one of v1, v1beta1"
-        wrong.append(fields.required(f"{path}.admissionReviewVersions", detail))
+    wrong = _full_name(f"{path}.name", hook.get("name", ""))
     for index, rule in enumerate(hook.get("rules", ())):
-        wrong += _rule(f"{path}.rules[{index}]", rule)
+        wrong += validate_rule(f"{path}.rules[{index}]", rule)
     wrong += option(path, hook, "failurePolicy", _POLICIES)
     wrong += option(path, hook, "matchPolicy", _MATCHES)
     if hook.get("sideEffects") is None:
@@ -92,26 +85,37 @@ def _webhook(path: str, hook: Object) -> list[Cause]:
         wrong.append(fields.invalid(f"{path}.timeoutSeconds", hook["timeoutSeconds"], detail))
     for field in ("namespaceSelector", "objectSelector"):
         wrong += validate_label_selector(f"{path}.{field}", hook[field])
-    return wrong + _client(f"{path}.clientConfig", hook.get("clientConfig", {}))
+    wrong += option(path, hook, "reinvocationPolicy", ("IfNeeded", "Never"))
+    wrong += _client(f"{path}.clientConfig", hook.get("clientConfig", {}))
+    conditions = hook.get("matchConditions", [])
+    return wrong + validate_match_conditions(f"{path}.matchConditions", conditions)
 
 
-def _rule(path: str, rule: Object) -> list[Cause]:
+def _full_name(path: str, name: str) -> list[Cause]:
+    if not name:
+        return [fields.required(path)]
+    if reasons := names.dns1123_subdomain(name):
+        return [fields.invalid(path, name, ",".join(reasons))]
+    if name.count(".") >= 2:
+        return []
+    detail = "should be a domain with at least three segments separated by dots"
+    return [fields.invalid(path, name, detail)]
+
+
+def _versions(path: str, versions: list[str]) -> list[Cause]:
+    if not versions:
+        return [fields.required(path, f"must specify one of {', '.join(_REVIEWS)}")]
     wrong: list[Cause] = []
-    for field in ("operations", "apiGroups", "apiVersions", "resources"):
-        values, at = rule.get(field, []), f"{path}.{field}"
-        if not values:
-            wrong.append(fields.required(at))
-        if "*" in values and len(values) > 1 and field != "resources":
-            detail = "if '*' is present, must not specify other " + _WORDS[field]
-            wrong.append(fields.invalid(at, values, detail))
-    for index, operation in enumerate(rule.get("operations", ())):
-        if operation not in _OPERATIONS:
-            at = f"{path}.operations[{index}]"
-            wrong.append(fields.unsupported(at, operation, _OPERATIONS))
-    return wrong + option(path, rule, "scope", _SCOPES)
-
-
-_WORDS = {"operations": "operations", "apiGroups": "API groups", "apiVersions": "API versions"}
+    for index, version in enumerate(versions):
+        at = f"{path}[{index}]"
+        if version in versions[:index]:
+            wrong.append(fields.invalid(at, version, "duplicate version"))
+        else:
+            wrong += names.check(at, version, names.dns1035_label)
+    if not set(versions) & set(_REVIEWS):
+        detail = f"must include at least one of {', '.join(_REVIEWS)}"
+        wrong.append(fields.invalid(path, versions, detail))
+    return wrong
 
 
 def _client(path: str, config: Object) -> list[Cause]:
@@ -120,11 +124,7 @@ def _client(path: str, config: Object) -> list[Cause]:
         detail = "exactly one of url or service is required"
         return [fields.required(path, detail)]
     if service is None:
-        url = config["url"]
-        if url.startswith("https://"):
-            return []
-        detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]"
-        return [fields.invalid(f"{path}.url", url.partition(":")[0], detail)]
+        return _url(f"{path}.url", config["url"])
     at = f"{path}.service"
     wrong = [
         fields.required(f"{at}.{field}", f"service {field} is required")
@@ -132,8 +132,41 @@ def _client(path: str, config: Object) -> list[Cause]:
         if not service.get(field)
     ]
     if not 1 <= service["port"] <= 65535:
-        detail = "port is not valid: must be between 1 and 65535, inclusive"
+        detail = f"port is not valid: {PORT_RANGE}"
         wrong.append(fields.invalid(f"{at}.port", service["port"], detail))
+    return wrong + _url_path(f"{at}.path", service.get("path", ""))
+
+
+def _url(path: str, text: str) -> list[Cause]:
+    try:
+        url = urlsplit(text)
+    except ValueError as error:
+        return [fields.required(path, f"url must be a valid URL: {error}{_FORM}")]
+    user, at, host = url.netloc.rpartition("@")
+    parts = (
+        (url.scheme, url.scheme != "https", f"'https' is the only allowed URL scheme{_FORM}"),
+        (host, not host, f"host must be specified{_FORM}"),
+        (user, bool(at), "user information is not permitted in the URL"),
+        (url.fragment, bool(url.fragment), "fragments are not permitted in the URL"),
+        (url.query, bool(url.query), "query parameters are not permitted in the URL"),
+    )
+    return [fields.invalid(path, part, detail) for part, bad, detail in parts if bad]
+
+
+def _url_path(path: str, text: str) -> list[Cause]:
+    if text in ("", "/"):
+        return []
+    if text == "//":
+        return [fields.invalid(path, text, "segment[0] may not be empty")]
+    wrong: list[Cause] = []
+    if not text.startswith("/"):
+        wrong.append(fields.invalid(path, text, "must start with a '/'"))
+    for index, segment in enumerate(text.removeprefix("/").removesuffix("/").split("/")):
+        reasons = names.dns1123_subdomain(segment)
+        detail = f"segment[{index}]: {{}}" if segment else f"segment[{index}] may not be empty"
+        wrong += [
+            fields.invalid(path, text, detail.format(r)) for r in (reasons if segment else ("",))
+        ]
     return wrong
 
 
