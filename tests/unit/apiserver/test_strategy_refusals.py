@@ -527,9 +527,9 @@ def spec(**fields: Any) -> dict[str, Any]:
             [
                 'webhooks[0].name: Invalid value: "a.b": should be a domain with at least three '
                 "segments separated by dots",
-                "webhooks[0].admissionReviewVersions: Required value: must specify one of v1, v1beta1",
                 "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun",
                 "webhooks[0].clientConfig: Required value: exactly one of url or service is required",
+                "webhooks[0].admissionReviewVersions: Required value: must specify one of v1, v1beta1",
             ],
         ),
         (
@@ -568,7 +568,10 @@ def test_refusals(address: str, change: dict[str, Any], expected: list[str]) -> 
         (
             "v1/PersistentVolumeClaim",
             spec(volumeMode="Block"),
-            ["spec: Forbidden: spec is immutable after creation except resources.requests"],
+            [
+                "spec: Forbidden: spec is immutable after creation except resources.requests",
+                'volumeMode: Invalid value: "Block": field is immutable',
+            ],
         ),
         ("v1/PersistentVolumeClaim", spec(volumeName="pv"), []),
         (
