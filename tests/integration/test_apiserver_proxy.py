@@ -1,6 +1,7 @@
 """The proxy subresource through a real door and a real agent's server, to a scripted backend."""
 
 import asyncio
+import gzip
 import ssl
 from contextlib import suppress
 from pathlib import Path
@@ -118,6 +119,25 @@ def test_redirects_of_the_backend_lead_through_the_proxy(
         w.backend.answer = answer.encode()
         status, headers, _ = await w.ask(f"{POD}/")
         assert (status, headers["location"]) == (302, told)
+
+    in_proxy_world(tmp_path, story)
+
+
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_links_of_a_page_lead_through_the_proxy(tmp_path: Path, gzipped: bool) -> None:
+    async def story(w: ProxyWorld) -> None:
+        page = (
+            b'<html><a href="/x?a=1&amp;b=2">x</a><a href="http://[">y</a><img src=z></html>' * 5000
+        )
+        body = gzip.compress(page) if gzipped else page
+        encoding = b"Content-Encoding: gzip\r\n" if gzipped else b""
+        w.backend.answer = (
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n%b"
+            b"Content-Length: %d\r\n\r\n%b" % (encoding, len(body), body)
+        )
+        status, headers, told = await w.ask(f"{POD}/", "Accept-Encoding: gzip")
+        assert (status, "content-encoding" in headers) == (200, False)
+        assert told == page.replace(b'"/x', f'"{POD}/x'.encode())
 
     in_proxy_world(tmp_path, story)
 

@@ -13,7 +13,7 @@ import ssl
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from random import Random
 from urllib.parse import quote
 
@@ -32,11 +32,13 @@ from wherry.api.objects.view import Decoder
 from wherry.apiserver.gate import Action, Attributes
 from wherry.apiserver.http.message import Reply, Request, Response, Stream, Tunnel, Upgrade
 from wherry.apiserver.metrics import Metrics
+from wherry.apiserver.proxy.html import Page, is_page
 from wherry.apiserver.proxy.rewrite import (
     NODE_HEADER,
     backend_path,
     request_headers,
     response_headers,
+    rewrite_link,
     rewrite_url,
     split_path,
 )
@@ -76,6 +78,7 @@ _SLICE, _ENDPOINTS = BY_KIND[kinds.ENDPOINT_SLICE], BY_KIND[kinds.ENDPOINTS]
 _MOST_HELD = 64 << 20
 _HANDSHAKE_S = 10.0
 _NO_BODY = (204, 304)
+_ENCODING = "content-encoding"
 _DIAL = [("Connection", "Upgrade"), ("Upgrade", "tcp")]
 _decode_service = Decoder(Service)
 
@@ -313,12 +316,17 @@ class Proxies:
             if answer.status in _NO_BODY:
                 return Response(answer.status, content_type="", headers=headers)
             return Stream(_nothing(), answer.status, content_type="", headers=headers)
-        pieces = self._pieces(answer, asked, len(req.body))
+        page = None
+        if is_page(answer.status, headers):
+            gzipped = any(name.lower() == _ENCODING for name, _ in headers)
+            page = Page(partial(rewrite_link, prefix=prefix, hosts=hosts), gzipped=gzipped)
+            headers = [(name, value) for name, value in headers if name.lower() != _ENCODING]
+        pieces = self._pieces(answer, asked, len(req.body), page)
         await anext(pieces)  # it has begun, so that its end comes, whatever becomes of the client
         return Stream(pieces, answer.status, content_type="", headers=headers)
 
     async def _pieces(
-        self, answer: AgentResponse, asked: Attributes, held: int
+        self, answer: AgentResponse, asked: Attributes, held: int, page: Page | None
     ) -> AsyncGenerator[bytes, None]:
         self._metrics.opened("rest", asked)
         body = answer.body()
@@ -326,7 +334,10 @@ class Proxies:
             with self._hold(held):  # the end of it may not have been sent yet
                 yield b""
                 async for piece in body:
-                    yield piece
+                    for passed in (piece,) if page is None else page.feed(piece):
+                        yield passed
+                if page is not None:
+                    yield page.end()
         finally:
             await body.aclose()
             answer.connection.writer.close()

@@ -145,3 +145,11 @@ def rewrite_url(url: str, prefix: str, hosts: Sequence[str]) -> str:
     if not f"{unquote(path)}/".startswith(f"{unquote(prefix)}/"):
         path = prefix + path
     return urlunsplit(("", "", path, parts.query, parts.fragment))
+
+
+def rewrite_link(url: str, prefix: str, hosts: Sequence[str]) -> str:
+    """Return a URL of a page as `rewrite_url` does; what is none stays as it is."""
+    try:
+        return rewrite_url(url, prefix, hosts)
+    except InternalError:
+        return url
