@@ -30,7 +30,7 @@ from wherry.apiserver.admission import Lookup
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.tokens import Identity, InvalidTokenError, TokenConfig, TokenIssuer
 from wherry.apiserver.verbs import User
-from wherry.pki.certificates import expires_s, fingerprint, identity
+from wherry.pki.certificates import fingerprint, identity
 
 AUTHENTICATED = "system:authenticated"
 BOOTSTRAPPERS = "system:bootstrappers"
@@ -112,7 +112,7 @@ class Authenticator:
         self._audiences = tokens.audiences if tokens else ()
         self._issuer = TokenIssuer(tokens) if tokens and tokens.signing_key else None
         self._static = dict(static or {})
-        self._certificates: _Recent[tuple[User, float]] = _Recent()
+        self._certificates: _Recent[User] = _Recent()
         self._accounts: _Recent[tuple[Identity, User]] = _Recent()
 
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
@@ -150,21 +150,21 @@ class Authenticator:
         return await self._by_token(token), ours
 
     def _by_certificate(self, certificate: bytes) -> User | None:
-        """Return whom a certificate names, None where it names nobody, or not any more.
+        """Return whom a certificate names, None where it names nobody.
 
-        TLS looked at its times when the connection began, which may be long ago.
+        TLS looked at its times when the connection began. They are not looked at again: our own
+        clients renew their certificates and keep their connections.
         """
         digest = hashlib.sha256(certificate).digest()
-        known = self._certificates.get(digest)
-        if known is None:
+        user = self._certificates.get(digest)
+        if user is None:
             name, groups = identity(certificate)
             if not name:
                 return None
             extra = {_CREDENTIAL: [f"X509SHA256={fingerprint(certificate)}"]}
             user = User(name, (*groups, AUTHENTICATED), extra=extra)
-            known = user, expires_s(certificate)
-            self._certificates.put(digest, known)
-        return known[0] if self._clock.now() < known[1] else None
+            self._certificates.put(digest, user)
+        return user
 
     async def _by_token(self, token: str) -> User:
         digest = _digest(token)

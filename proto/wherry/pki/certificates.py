@@ -98,11 +98,6 @@ def fingerprint(certificate: bytes) -> str:
     return _load(certificate).fingerprint(hashes.SHA256()).hex()
 
 
-def expires_s(certificate: bytes) -> float:
-    """Return the date until which a PEM or DER certificate is valid."""
-    return _load(certificate).not_valid_after_utc.timestamp()
-
-
 def _load(certificate: bytes) -> x509.Certificate:
     pem = certificate.startswith(b"-----")
     load = x509.load_pem_x509_certificate if pem else x509.load_der_x509_certificate

@@ -18,14 +18,13 @@ from cryptography.x509.oid import NameOID
 from registry_world import World, in_world
 
 from wherry.api import kinds
-from wherry.api.clock import Clock
 from wherry.api.errors import ConfigError, InvalidError, NotFoundError, UnauthorizedError
 from wherry.apiserver.access import Access, node_of_pod, requester_of
 from wherry.apiserver.authn import Authenticator, read_token_file
 from wherry.apiserver.authz import FixedPolicy
 from wherry.apiserver.registry import RegistryConfig
 from wherry.apiserver.tokens import TokenConfig
-from wherry.pki.certificates import create_ca, create_signing_key, expires_s, issue
+from wherry.pki.certificates import create_ca, create_signing_key, issue
 from wherry.pki.subject import Subject
 
 TOKENS = TokenConfig(signing_key=create_signing_key())
@@ -86,35 +85,6 @@ def test_a_certificate_counts_before_a_token() -> None:
                 await who.authenticate(nobody, token)
 
     in_world(run, config=CONFIG)
-
-
-class LateClock:
-    """A clock that is so many seconds ahead of another one."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.ahead_s = 0.0
-
-    def now(self) -> float:
-        return self._clock.now() + self.ahead_s
-
-    def monotonic(self) -> float:
-        return self._clock.monotonic() + self.ahead_s
-
-
-def test_a_certificate_that_expires_while_its_connection_stands() -> None:
-    async def run(w: World) -> None:
-        ca, clock = create_ca("ca", now_s=w.clock.now()), LateClock(w.clock)
-        certificate = issue(ca, Subject("jane", ()), now_s=w.clock.now()).certificate
-        who = Authenticator(w.registry, clock=clock, static=read_token_file("secret,joe,u1\n"))
-        clock.ahead_s = expires_s(certificate) - w.clock.now() - 1
-        assert (await who.authenticate(certificate, "secret")).name == "jane"
-        clock.ahead_s += 2
-        assert (await who.authenticate(certificate, "secret")).name == "joe"
-        with pytest.raises(UnauthorizedError):
-            await who.authenticate(certificate, "")
-
-    in_world(run)
 
 
 def test_static_tokens_and_nobody() -> None:

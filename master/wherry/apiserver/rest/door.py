@@ -60,8 +60,6 @@ _CLUSTER_INFO = ("api", "v1", "namespaces", "kube-public", "configmaps", "cluste
 _METRICS = ("apis", metrics_kinds.GROUP, metrics_kinds.VERSION)
 _APPLY = "apply-patch"
 _USER = "user"
-_REMEMBERED_S = 60.0
-"""A certificate that expires on a connection that stands is noticed within so long."""
 
 
 class RestDoor:
@@ -115,7 +113,7 @@ class RestDoor:
         try:
             parts = self._paths.split(path)
             public = parts[0] in PUBLIC or parts == _CLUSTER_INFO
-            user = await self._user(request, began, public=public)
+            user = await self._user(request, public=public)
             user = self._acting(user, request)
             query = Query(raw_query)
             route = self._paths.route(path, parts)
@@ -146,12 +144,12 @@ class RestDoor:
             )
         return reply
 
-    async def _user(self, request: Request, now: float, *, public: bool) -> User:
-        """Return who asks; whom the connection's certificate names is remembered for a while."""
+    async def _user(self, request: Request, *, public: bool) -> User:
+        """Return who asks; whom the connection's certificate names is remembered with it."""
         peer = request.peer
-        known: tuple[User, float] | None = peer.cache.get(_USER)
-        if known is not None and now < known[1]:
-            return known[0]
+        if (known := peer.cache.get(_USER)) is not None:
+            user: User = known
+            return user
         given = request.headers.get("authorization")
         token = bearer(given) if given else ""
         if request.upgrade and not token:
@@ -162,7 +160,7 @@ class RestDoor:
             raise UnauthorizedError("Unauthorized")
         user = await self._gate.authenticate(peer.certificate, token)
         if not token:
-            peer.cache[_USER] = user, now + _REMEMBERED_S
+            peer.cache[_USER] = user
         return user
 
     def _acting(self, user: User, request: Request) -> User:
