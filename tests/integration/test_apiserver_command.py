@@ -33,8 +33,9 @@ class Answer:
 class Process:
     """An API server that runs, asked as admin."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext, log: Path) -> None:
+    def __init__(self, port: int, ca: Path, tls: ssl.SSLContext, log: Path) -> None:
         self.port = port
+        self.ca = ca
         self.tls = tls
         self._log = log
 
@@ -74,7 +75,7 @@ def running(tmp_path: Path, *flags: str, store: str = "memory://") -> Iterator[P
     ]
     with log.open("wb") as stderr, subprocess.Popen(argv, stderr=stderr) as process:
         try:
-            server = Process(port, client_context(pki.admin()), log)
+            server = Process(port, pki.ca, client_context(pki.admin()), log)
             until(server.listens, "the API server to listen")
             yield server
         finally:
@@ -89,6 +90,32 @@ def test_a_request_has_its_time_and_no_more_than_its_client_wants(tmp_path: Path
             assert (late["code"], late["reason"]) == (504, "Timeout")
             assert late["message"] == (
                 "Timeout: request did not complete within the allotted timeout"
+            )
+
+
+def at_most_tls_1_2(server: Process) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(server.ca))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def test_old_tls_is_refused_with_an_alert_unless_it_is_asked_for(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.tls = at_most_tls_1_2(server)
+        with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
+            server.ask("/version")
+    with running(tmp_path, "--tls-min-version", "VersionTLS12") as server:
+        server.tls = at_most_tls_1_2(server)
+        assert server.ask("/version").status == 200
+
+
+def test_pages_of_allowed_origins_may_ask(tmp_path: Path) -> None:
+    with running(tmp_path, "--cors-allowed-origins", "//dash.example(:|$)") as server:
+        for origin, code in (("https://dash.example", 204), ("https://evil.example", 405)):
+            told = server.ask("/api", "OPTIONS", origin=origin)
+            assert told.status == code
+            assert told.headers.get("Access-Control-Allow-Origin") == (
+                origin if code == 204 else None
             )
 
 

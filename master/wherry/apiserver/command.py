@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from ssl import TLSVersion
 from typing import Any
 
 import click
@@ -17,6 +18,7 @@ from wherry.apiserver.access import Access, node_of_pod, requester_of
 from wherry.apiserver.authn import Authenticator, read_token_file
 from wherry.apiserver.authz import FixedPolicy
 from wherry.apiserver.bootstrap import Bootstrap, BootstrapConfig
+from wherry.apiserver.cors import parse_origins
 from wherry.apiserver.duration import parse_duration
 from wherry.apiserver.http.message import DEFAULT_LIMITS, Limits
 from wherry.apiserver.registry import Registry, RegistryConfig
@@ -52,6 +54,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic in the st
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PORT = click.IntRange(0, 65535)
 _COUNT = click.IntRange(0)
+_TLS_VERSIONS = {"VersionTLS12": TLSVersion.TLSv1_2, "VersionTLS13": TLSVersion.TLSv1_3}
 _KEPT_BYTES = 32 << 20  # freed memory: a list of 5,000 pods and what was copied of it
 _GC_THRESHOLDS = (50_000, 20, 50)  # requests leave few circles behind
 _DNS_ADDRESS = 10
@@ -78,7 +81,9 @@ class Flags:
     cluster_cidr: str
     tls_cert_file: Path
     tls_private_key_file: Path
+    tls_min_version: str
     client_ca_file: Path
+    cors_allowed_origins: str
     kubelet_client_certificate: Path | None
     kubelet_client_key: Path | None
     token_auth_file: Path | None
@@ -111,7 +116,21 @@ class Flags:
 @click.option("--cluster-cidr", metavar="CIDR", default="10.244.0.0/16", help="Pod addresses.")
 @click.option("--tls-cert-file", type=_FILE, required=True, help="Serving certificate.")
 @click.option("--tls-private-key-file", type=_FILE, required=True, help="Its key.")
+@click.option(
+    "--tls-min-version",
+    type=click.Choice(list(_TLS_VERSIONS)),
+    default="VersionTLS13",
+    help="Of the REST door; the other one speaks TLS 1.3.",
+)
 @click.option("--client-ca-file", type=_FILE, required=True, help="Authority of clients.")
+@click.option(
+    "--cors-allowed-origins",
+    metavar="REGEX[,REGEX...]",
+    default="",
+    show_default=False,
+    help="Origins of web pages that may ask, as '//example.com(:|$)'; each pins the whole host. "
+    "None: no page may.",
+)
 @click.option(
     "--kubelet-client-certificate",
     type=_FILE,
@@ -232,6 +251,8 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
                 request_s=flags.request_timeout,
             ),
             min_request_timeout_s=float(flags.min_request_timeout),
+            tls_min_version=_TLS_VERSIONS[flags.tls_min_version],
+            origins=parse_origins(flags.cors_allowed_origins),
         ),
         store,
         registry,

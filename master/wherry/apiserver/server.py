@@ -8,16 +8,18 @@ to answer, then the caches end.
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
-from ssl import SSLContext
+from ssl import SSLContext, TLSVersion
 from typing import Any, Final, Generic, TypeVar
 
 from wherry.api.clock import Clock
 from wherry.api.errors import ConfigError, WherryError
+from wherry.apiserver.cors import Cors
 from wherry.apiserver.discovery import get_discovery
 from wherry.apiserver.gate import Gate
 from wherry.apiserver.grpc import ClusterService, GrpcServer
@@ -58,6 +60,8 @@ class ServerConfig:
         reuse_port: Share both ports with other processes: see `workers.py`.
         min_request_timeout_s: How long a watch lasts at least whose client does not say, and up
             to twice as long: so their ends are spread out. 0 is no bound.
+        tls_min_version: Of TLS, at the REST door.
+        origins: Of pages that may read our answers; see `cors`.
     """
 
     tls: TlsFiles
@@ -69,6 +73,8 @@ class ServerConfig:
     advertise_address: str = ""
     reuse_port: bool = False
     min_request_timeout_s: float = 1800.0
+    tls_min_version: TLSVersion = TLSVersion.TLSv1_3
+    origins: Sequence[re.Pattern[str]] = ()
 
 
 class Rotating(Generic[T]):
@@ -153,9 +159,9 @@ class ApiServer:
             watch_s=partial(_watch_s, config.min_request_timeout_s, rng),
             rng=rng,
         )
-        self._tls = _optional_client(config.tls)
+        self._tls = _optional_client(config.tls, config.tls_min_version)
         self.http = HttpServer(
-            door,
+            Cors(door, config.origins) if config.origins else door,
             host=config.bind_address,
             port=config.secure_port,
             clock=clock,
@@ -233,8 +239,9 @@ def _files(tls: TlsFiles) -> tuple[Path, Path, Path]:
     return tls.cert, tls.key, tls.ca
 
 
-def _optional_client(files: TlsFiles) -> SSLContext:
+def _optional_client(files: TlsFiles, least: TLSVersion) -> SSLContext:
     """Return the REST door's context: a client certificate or a token, and never HTTP/2."""
     context = server_context(files, require_client=False)
+    context.minimum_version = least
     context.set_alpn_protocols(["http/1.1"])
     return context

@@ -4,6 +4,7 @@ import logging
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from wherry.api.errors import ConfigError
 
@@ -29,8 +30,12 @@ class TlsFiles:
                 ) from error
 
 
+_TOLD: Final = ("NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL")
+"""Why handshakes fail of clients that are too old: also worth an alert."""
+
+
 class _ServerSide(ssl.SSLObject):
-    """Lets the alert out that tells a client why its certificate is refused.
+    """Lets the alert out that tells a client why its certificate, or its TLS, is refused.
 
     asyncio and uvloop cut the connection where a handshake fails, and the alert, which waits
     to be sent, with it: the client sees a reset. So the failure is reported as "more is needed"
@@ -44,11 +49,13 @@ class _ServerSide(ssl.SSLObject):
         """Go on with the handshake."""
         try:
             super().do_handshake()
-        except ssl.SSLCertVerificationError as error:
-            if self._told:
+        except ssl.SSLError as error:
+            certificate = isinstance(error, ssl.SSLCertVerificationError)
+            if self._told or not (certificate or error.reason in _TOLD):
                 raise
             self._told = True
-            log.info("refused a client's certificate: %s", error.verify_message)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                log.info("refused a client's certificate: %s", error.verify_message)
             raise ssl.SSLWantReadError from error
 
 
