@@ -1,13 +1,21 @@
 """ResourceQuota and LimitRange: core `ValidateResourceQuota`, `ValidateLimitRange`."""
 
-from typing import Final
+from fractions import Fraction
+from typing import Any, Final
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.formats import quantities
-from wherry.apiserver.strategy.pod.resources import STANDARD, check_resource_name
+from wherry.apiserver.strategy.pod.resources import (
+    STANDARD,
+    check_container_resource,
+    check_resource_name,
+    check_whole,
+    may_overcommit,
+)
 
+Parsed = dict[str, dict[str, Fraction]]
 _QUOTA: Final = STANDARD - {"storage"}
 _SCOPES = (
     "BestEffort",
@@ -19,7 +27,21 @@ _SCOPES = (
     "VolumeAttributesClass",
 )
 _OPPOSITES = ({"BestEffort", "NotBestEffort"}, {"Terminating", "NotTerminating"})
-_OPERATORS = ("DoesNotExist", "Exists", "In", "NotIn")
+_ONLY_EXIST = frozenset(_SCOPES) - {"PriorityClass", "VolumeAttributesClass"}
+_OF_PODS = frozenset(
+    {
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "pods",
+    }
+)
 _LIMIT_TYPES = ("Container", "PersistentVolumeClaim", "Pod")
 _KINDS = ("max", "min", "default", "defaultRequest", "maxLimitRequestRatio")
 
@@ -39,10 +61,9 @@ class ResourceQuotaStrategy(Strategy):
         """Check resources and scopes."""
         spec = obj["spec"]
         wrong = _hard("spec.hard", spec.get("hard", {}))
-        wrong += _scopes("spec.scopes", spec.get("scopes", []))
-        selector = spec.get("scopeSelector", {})
-        for index, each in enumerate(selector.get("matchExpressions", ())):
-            wrong += _scope_expression(f"spec.scopeSelector.matchExpressions[{index}]", each)
+        wrong += _scopes("spec.scopes", spec.get("scopes", []), spec.get("hard", {}))
+        if "scopeSelector" in spec:
+            wrong += _selector("spec.scopeSelector.matchExpressions", spec)
         return wrong
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
@@ -69,34 +90,61 @@ def _hard(path: str, hard: Object) -> list[Cause]:
             bad.append(fields.invalid(at, name, "must be a standard resource for quota"))
         wrong += bad
     for name, amount in quantities(path, hard, wrong).items():
-        whole = "/" in name or name not in _QUOTA or ("." not in name and name not in _DIVISIBLE)
-        if whole and amount.denominator != 1:
-            wrong.append(fields.invalid(f"{path}[{name}]", hard[name], "must be an integer"))
+        wrong += check_whole(f"{path}[{name}]", name, hard[name], amount)
     return wrong
 
 
-_DIVISIBLE = ("cpu", "memory", "ephemeral-storage")
+def _fits(scope: str, name: str) -> bool:
+    """Tell whether a standard resource can be counted for one sort of object only."""
+    if name not in STANDARD:
+        return True  # What is not standard is nobody's affair.
+    if scope == "BestEffort":
+        return name == "pods"
+    if scope == "VolumeAttributesClass":
+        return name in ("persistentvolumeclaims", "requests.storage")
+    return scope not in _SCOPES or name in _OF_PODS
 
 
-def _scopes(path: str, scopes: list[str]) -> list[Cause]:
-    given = set(scopes)
+def _misfits(path: str, scope: str, hard: Object, shown: Any) -> list[Cause]:
+    detail = "unsupported scope applied to resource"
+    return [fields.invalid(path, shown, detail) for name in sorted(hard) if not _fits(scope, name)]
+
+
+def _opposed(path: str, given: set[str], shown: Any) -> list[Cause]:
+    return [
+        fields.invalid(path, shown, "conflicting scopes") for pair in _OPPOSITES if pair <= given
+    ]
+
+
+def _scopes(path: str, scopes: list[str], hard: Object) -> list[Cause]:
     wrong: list[Cause] = []
-    if not given <= set(_SCOPES):
-        wrong.append(fields.invalid(path, scopes, "unsupported scope"))
-    if any(pair <= given for pair in _OPPOSITES):
-        wrong.append(fields.invalid(path, scopes, "conflicting scopes"))
-    return wrong
+    for scope in scopes:
+        if scope not in _SCOPES:
+            wrong.append(fields.invalid(path, scopes, "unsupported scope"))
+        wrong += _misfits(path, scope, hard, scopes)
+    return wrong + _opposed(path, set(scopes), scopes)
 
 
-def _scope_expression(path: str, each: Object) -> list[Cause]:
+def _selector(path: str, spec: Object) -> list[Cause]:
+    """Check which objects are counted. Upstream's paths do not say which expression is wrong."""
+    selector = spec["scopeSelector"]
+    found = selector.get("matchExpressions", [])
+    wrong: list[Cause] = []
+    for each in found:
+        wrong += _scope_expression(path, each, spec.get("hard", {}), selector)
+    return wrong + _opposed(path, {each.get("scopeName", "") for each in found}, spec.get("scopes"))
+
+
+def _scope_expression(path: str, each: Object, hard: Object, selector: Object) -> list[Cause]:
     scope, operator = each.get("scopeName", ""), each.get("operator", "")
     values = each.get("values", [])
     wrong: list[Cause] = []
     if scope not in _SCOPES:
         wrong.append(fields.invalid(f"{path}.scopeName", scope, "unsupported scope"))
-    if scope not in ("PriorityClass", "VolumeAttributesClass") and operator != "Exists":
+    wrong += _misfits(path, scope, hard, selector)
+    if scope in _ONLY_EXIST and operator != "Exists":
         detail = (
-            "must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, "
+            "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
             "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
             "ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"
         )
@@ -158,15 +206,15 @@ def _limit(path: str, item: Object) -> list[Cause]:
     if not wrong and "/" not in kind and kind not in _LIMIT_TYPES:
         detail = "must be a standard limit type or fully qualified"
         wrong.append(fields.invalid(f"{path}.type", kind, detail))
+    check = check_container_resource if kind in ("Pod", "Container") else check_resource_name
     for field in _KINDS:
+        if kind == "Pod" and field in ("default", "defaultRequest"):
+            if item.get(field):
+                detail = "may not be specified when `type` is 'Pod'"
+                wrong.append(fields.forbidden(f"{path}.{field}", detail))
+            continue
         for name in item.get(field, {}):
-            wrong += check_resource_name(f"{path}.{field}[{name}]", name)
-    if kind == "Pod":
-        wrong += [
-            fields.forbidden(f"{path}.{field}", "may not be specified when `type` is 'Pod'")
-            for field in ("default", "defaultRequest")
-            if item.get(field)
-        ]
+            wrong += check(f"{path}.{field}[{name}]", name)
     bounded = {*item.get("min", {}), *item.get("max", {})}
     if kind == "PersistentVolumeClaim" and "storage" not in bounded:
         detail = "either minimum or maximum storage value is required, but neither was provided"
@@ -176,20 +224,42 @@ def _limit(path: str, item: Object) -> list[Cause]:
 
 def _bounds(path: str, item: Object) -> list[Cause]:
     wrong: list[Cause] = []
-    parsed = {kind: quantities(f"{path}.{kind}", item.get(kind, {}), wrong) for kind in _KINDS}
+    parsed: Parsed = {
+        kind: quantities(f"{path}.{kind}", item.get(kind, {}), wrong) for kind in _KINDS
+    }
     for name in sorted({name for amounts in parsed.values() for name in amounts}):
         for low, high, where, detail in _PAIRS:
             if name not in parsed[low] or name not in parsed[high]:
                 continue
             if parsed[low][name] > parsed[high][name]:
                 text = detail.format(low=item[low][name], high=item[high][name])
-                shown = item[where][name]
+                bound = low if low == "min" else high
+                shown = item[bound if where == "default" else where][name]  # as upstream shows it
                 wrong.append(fields.invalid(f"{path}.{where}[{name}]", shown, text))
-        ratio = parsed["maxLimitRequestRatio"].get(name)
-        if ratio is not None and ratio < 1:
-            text = f"ratio {item['maxLimitRequestRatio'][name]} is less than 1"
-            shown = item["maxLimitRequestRatio"][name]
-            wrong.append(fields.invalid(f"{path}.maxLimitRequestRatio[{name}]", shown, text))
+        wrong += _ratio(f"{path}.maxLimitRequestRatio[{name}]", name, item, parsed)
+        given, asked = parsed["default"].get(name), parsed["defaultRequest"].get(name)
+        if not may_overcommit(name) and None not in (given, asked) and given != asked:
+            shown = item["defaultRequest"][name]
+            text = (
+                f"default value {item['default'][name]} must equal to defaultRequest value "
+                f"{shown} in {name}"
+            )
+            wrong.append(fields.invalid(f"{path}.defaultRequest[{name}]", shown, text))
+    return wrong
+
+
+def _ratio(path: str, name: str, item: Object, parsed: Parsed) -> list[Cause]:
+    ratio = parsed["maxLimitRequestRatio"].get(name)
+    if ratio is None:
+        return []
+    shown = item["maxLimitRequestRatio"][name]
+    wrong: list[Cause] = []
+    if ratio < 1:
+        wrong.append(fields.invalid(path, shown, f"ratio {shown} is less than 1"))
+    least, most = parsed["min"].get(name), parsed["max"].get(name)
+    if least and most is not None and ratio > most / least:
+        text = f"ratio {shown} is greater than max/min = {float(most / least):f}"
+        wrong.append(fields.invalid(path, shown, text))
     return wrong
 
 

@@ -10,6 +10,7 @@ spec           the whole spec, and templates; below it
   dns, scheduling, platform
 annotations    those that say something of the pod
 label_keys     what a new pod's own labels add to its selectors
+warnings       what is allowed and better were not so
 quality        Guaranteed, Burstable, BestEffort
 status, update what may change on a pod that exists
 """
@@ -24,6 +25,7 @@ from wherry.apiserver.strategy.pod.annotations import (
     validate_annotations_update,
 )
 from wherry.apiserver.strategy.pod.quality import qos_class
+from wherry.apiserver.strategy.pod.warnings import warn_of_pod
 
 __all__ = ["MIRROR", "PodStrategy"]
 
@@ -83,3 +85,7 @@ class PodStrategy(Strategy):
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         """Check what agents and the scheduler report."""
         return status.validate_status(new, old)
+
+    def warnings(self, obj: Object) -> list[str]:
+        """Warn of what is old, repeated or matches nothing."""
+        return warn_of_pod(obj)

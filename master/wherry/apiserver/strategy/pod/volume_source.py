@@ -6,7 +6,7 @@ than "must be set" stands in the functions.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
@@ -70,6 +70,17 @@ ORDER = (
     "image",
 )
 """Which of several sources counts: the first."""
+OLD_VOLUMES: Final = {
+    "photonPersistentDisk": "deprecated in v1.11, non-functional in v1.16+",
+    "gitRepo": "deprecated in v1.11",
+    "scaleIO": "deprecated in v1.16, non-functional in v1.22+",
+    "flocker": "deprecated in v1.22, non-functional in v1.25+",
+    "storageos": "deprecated in v1.22, non-functional in v1.25+",
+    "quobyte": "deprecated in v1.22, non-functional in v1.25+",
+    "glusterfs": "deprecated in v1.25, non-functional in v1.26+",
+    "cephfs": "deprecated in v1.28, non-functional in v1.31+",
+    "rbd": "deprecated in v1.28, non-functional in v1.31+",
+}
 _IQN = re.compile(r"iqn\.\d{4}-\d{2}\.([A-Za-z0-9.-]+)(:[^,;*&$|\s]+)$")
 _EUI = re.compile(r"eui.[A-Za-z0-9]{16}$")
 _NAA = re.compile(r"naa.[A-Za-z0-9]{32}$")
