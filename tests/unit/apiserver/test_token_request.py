@@ -187,6 +187,8 @@ def test_a_pods_token_names_its_node_and_outlives_a_program_that_reads_it_once()
             "authentication.kubernetes.io/pod-name": ["p"],
             "authentication.kubernetes.io/pod-uid": [ref["uid"]],
         }
+        # What TokenReview says of a token is what SelfSubjectReview tells its bearer.
+        assert (await who(w).review(answer["status"]["token"], []))[0] == user
         for other in ({"expirationSeconds": 3606}, {"expirationSeconds": 3607, "audiences": ["x"]}):
             claims = claims_of(await ask(w, {"spec": {"boundObjectRef": ref, **other}}))
             assert claims["exp"] - claims["iat"] == other["expirationSeconds"]
