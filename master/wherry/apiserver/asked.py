@@ -25,13 +25,16 @@ def check_segment(what: str, name: str) -> None:
 def check_served(action: Action) -> None:
     """Refuse a verb that the resource or subresource has not, or that lacks its namespace.
 
+    Nobody deletes the objects of all namespaces at once.
+
     Raises:
         MethodNotAllowedError: it is not served.
     """
     resource = action.resource
     subresource = resource.subresource(action.subresource) if action.subresource else None
     served = resource.verbs if subresource is None else subresource.verbs
-    nowhere = action.verb == "create" and resource.kind.namespaced and not action.namespace
+    local = action.verb in ("create", "deletecollection") and resource.kind.namespaced
+    nowhere = local and not action.namespace
     if action.verb not in served or nowhere:
         raise not_allowed()
 

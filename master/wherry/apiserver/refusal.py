@@ -32,6 +32,18 @@ def already_exists(resource: Resource, name: str) -> AlreadyExistsError:
     return AlreadyExistsError(message, name=name, kind=kind.plural, group=kind.group)
 
 
+def not_generated(resource: Resource, name: str) -> AlreadyExistsError:
+    """Say that a name which was made up, or is one of several to choose from, is taken."""
+    kind = resource.kind
+    message = (
+        f'{kind.qualified} "{name}" already exists, the server was not able to generate a unique '
+        "name for the object"
+    )
+    return AlreadyExistsError(
+        message, name=name, kind=kind.plural, group=kind.group, retry_after_s=1
+    )
+
+
 def conflict(
     resource: Resource, name: str, why: str = MODIFIED, subresource: str = ""
 ) -> ConflictError:

@@ -47,6 +47,8 @@ class Context:
     applies: bool = False
     may_create: Callable[[], object] | None = None
     warnings: list[str] = field(default_factory=list)
+    advice: list[str] = field(default_factory=list)
+    """Those of the warnings that are no fault in the body: nobody is refused for them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,11 @@ from wherry.api.errors import (
     AlreadyExistsError,
     ConflictError,
     ForbiddenError,
+    InvalidError,
     NotFoundError,
     StatusError,
     UnavailableError,
+    is_of_another,
 )
 from wherry.api.kinds import NAMESPACE, Kind
 from wherry.api.objects import Decoder, Meta
@@ -271,6 +273,10 @@ class Driver:
             )
         except NotFoundError:
             return
+        except InvalidError as error:
+            if is_of_another(error):
+                raise ConflictError(error.message) from error
+            raise
         answer = _decode(raw).metadata
         self._expectations.wrote(key, action.kind, answer, now_s=self._clock.monotonic())
         self._succeeded(action.telling, action.name)

@@ -17,7 +17,14 @@ from typing import Any, Final
 import orjson
 
 from wherry.agent.runtime_config import PodRef
-from wherry.api.errors import ConflictError, NotFoundError, StatusError, UnavailableError
+from wherry.api.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    StatusError,
+    UnavailableError,
+    is_of_another,
+)
 from wherry.api.kinds import POD
 from wherry.api.objects import Decoder, Meta
 from wherry.client.api import Api
@@ -141,7 +148,9 @@ class StatusWriter:
                 await self._api.delete(POD, pod.name, pod.namespace, uid=pod.uid, grace_s=0)
         except NotFoundError:
             self.forget(pod.uid)
-        except ConflictError as error:
+        except (ConflictError, InvalidError) as error:
+            if isinstance(error, InvalidError) and not is_of_another(error):
+                raise
             log.info("status of pod %s/%s: %s", pod.namespace, pod.name, error)
             entry.written = b""
             entry.conflicted()

@@ -262,6 +262,11 @@ class TimeoutStatusError(StatusError):
     reason = "Timeout"
 
 
+def is_of_another(error: StatusError) -> bool:
+    """Tell whether a patch with a uid met another object of that name: a uid cannot be changed."""
+    return any(cause.field == "metadata.uid" for cause in error.causes)
+
+
 _BY_REASON: dict[str, type[StatusError]] = {
     cls.reason: cls for cls in StatusError.__subclasses__() if cls.reason
 }

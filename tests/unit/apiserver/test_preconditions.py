@@ -1,13 +1,17 @@
 """Writes that were made for another version or incarnation: who is told what, in upstream's words."""
 
+import asyncio
+import random
 from typing import Any
 
 import orjson
 import pytest
 from registry_world import ADMIN, World, in_world
 
+from wherry.agent.runtime_config import PodRef
+from wherry.agent.status_writer import StatusWriter
 from wherry.api import kinds
-from wherry.api.errors import ConflictError, InvalidError, StatusError
+from wherry.api.errors import ConflictError, InvalidError, StatusError, is_of_another
 from wherry.api.kinds import Kind
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.verbs import Context, DeleteOptions
@@ -26,6 +30,7 @@ DEPLOYMENT = {
     }
 }
 MAP, WEB = (kinds.CONFIG_MAP, CONFIG_MAP), (kinds.DEPLOYMENT, DEPLOYMENT)
+POD_SPEC = {"containers": [{"name": "c", "image": "i"}]}
 STORED = (
     'Operation cannot be fulfilled on {what} "x": StorageError: invalid object, Code: 4, Key: '
     "/registry/{plural}/default/x, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID "
@@ -114,6 +119,25 @@ def test_a_patch_changes_no_uid(
         with pytest.raises(error) as refused:
             await w.registry.patch(ctx, row, "default", "x", patch, form, subresource)
         assert refused.value.message == told(message, kind, uid)
+        assert is_of_another(refused.value) is (error is InvalidError)
+
+    in_world(run)
+
+
+def test_a_status_of_a_pod_that_another_one_followed_is_taken_back() -> None:
+    """An agent that is behind does not insist: its pod is gone."""
+
+    async def run(w: World) -> None:
+        pod = await w.create(kinds.POD, "default", name="x", spec=POD_SPEC)
+        writer = StatusWriter(w.api, random.Random(1))
+        taken_back = asyncio.Event()
+        writer.set(PodRef("default", "x", "other"), {"phase": "Failed"}, conflicted=taken_back.set)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(writer.run())
+            async with asyncio.timeout(30):
+                await taken_back.wait()
+            running.cancel()
+        assert (await w.get(kinds.POD, "x", "default"))["status"] == pod["status"]
 
     in_world(run)
 

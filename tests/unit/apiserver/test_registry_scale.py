@@ -16,7 +16,7 @@ def test_scaling_shares_no_metadata_with_what_was() -> None:
         "metadata": {"name": "web", "resourceVersion": "1", "managedFields": managers},
         "spec": {"replicas": 1, "paused": True},
     }
-    new = scaled(target, old, {"spec": {"replicas": 3}})
+    new = scaled(target, old, {"metadata": {"name": "web"}, "spec": {"replicas": 3}})
     assert new["spec"] == {"replicas": 3, "paused": True}
     new["metadata"].pop("managedFields")
     assert old["metadata"]["managedFields"] == managers

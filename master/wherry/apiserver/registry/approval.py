@@ -4,7 +4,6 @@ from typing import Any
 
 from wherry.api.times import format_time
 from wherry.apiserver import refusal
-from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
 from wherry.apiserver.strategy.certificate import condition_causes
 
@@ -15,11 +14,8 @@ def decided(target: Target, sent: Object, old: Object, *, now: float) -> Object:
     """Return `old` with the conditions that were sent, dated where the client did not.
 
     Raises:
-        ConflictError: it was made for another version or incarnation.
         InvalidError: the conditions contradict each other or take an earlier decision back.
     """
-    prepare.check_address(target, sent)
-    prepare.check_preconditions(target, sent, old)
     status = old.get("status", {})
     were = {c.get("type"): c for c in status.get("conditions", ())}
     conditions = [

@@ -148,7 +148,7 @@ class Changer:
         old, now = current.decode(), self._parts.clock.now()
         edited = edit(old)
         sent = prepare.check_types(ctx, target.resource, edited.object, edited.refuse)
-        prepare.check_identity(target, sent, old)
+        prepare.check_part(target, sent, old)
         match subresource:
             case "status":
                 new = prepare.update_status(target, sent, old)
@@ -159,7 +159,7 @@ class Changer:
             case "resize":
                 new = resize.resized(target, sent, old)
             case _:
-                new = _finalized(target, sent, old)
+                new = _finalized(sent, old)
         tracked = managed.on_change(ctx, target.resource, subresource, new, old, edited, now=now)
         return plan_of(target.resource, tracked, old, current)
 
@@ -218,8 +218,7 @@ def plan_of(resource: Resource, new: Object, old: Object, current: Current) -> P
     return Plan(encode(new))
 
 
-def _finalized(target: Target, sent: Object, old: Object) -> Object:
+def _finalized(sent: Object, old: Object) -> Object:
     """Return a namespace with the `spec.finalizers` that were sent."""
-    prepare.check_preconditions(target, sent, old)
     finalizers = sent.get("spec", {}).get("finalizers", [])
     return {**old, "spec": {**old.get("spec", {}), "finalizers": finalizers}}

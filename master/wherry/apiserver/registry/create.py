@@ -5,6 +5,7 @@ from typing import Any
 
 from wherry.api import kinds
 from wherry.api.errors import AlreadyExistsError
+from wherry.apiserver import refusal
 from wherry.apiserver.admission import Operation, Request
 from wherry.apiserver.name import generate_name, new_uid
 from wherry.apiserver.patch import copy_json
@@ -41,9 +42,11 @@ class Creator:
                 return await self.create_checked(
                     ctx, resource, namespace, obj, name, generated=bool(generated)
                 )
-            except AlreadyExistsError:
-                if not generated or attempt == _NAME_ATTEMPTS - 1:
+            except AlreadyExistsError as error:
+                if not meta.get("generateName"):
                     raise
+                if not generated or attempt == _NAME_ATTEMPTS - 1:
+                    raise refusal.not_generated(resource, meta["name"]) from error
         raise AssertionError("the last attempt returns or raises")
 
     async def create_checked(

@@ -20,15 +20,13 @@ def added(target: Target, sent: Object, old: Object) -> Object:
     """Return `old` with the ephemeral containers that were sent, and nothing else of it.
 
     Raises:
-        BadRequestError: the object contradicts the URL.
-        ConflictError: it was made for another version or incarnation.
         InvalidError: one of them is wrong, or one that there was is missing or differs.
     """
     spec: Object = copy_json(old["spec"])
     spec["ephemeralContainers"] = sent.get("spec", {}).get("ephemeralContainers", [])
     if not spec["ephemeralContainers"]:
         del spec["ephemeralContainers"]
-    return prepare.update_containers(target, sent, old, spec, lambda new: _causes(new, old))
+    return prepare.update_containers(target, old, spec, lambda new: _causes(new, old))
 
 
 def _causes(new: Object, old: Object) -> list[Cause]:

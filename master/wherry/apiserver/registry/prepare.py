@@ -7,7 +7,7 @@
 Admission stands between because it may change the object; the registry calls it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +33,9 @@ _SERVER_OWNED = (
     "selfLink",
     "managedFields",
 )
-_CARRIED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation")
-_CARRIED_IF_ABSENT = ("name", "namespace", "uid", "creationTimestamp", "generateName")
+_CARRIED = ("creationTimestamp", "generation")
+_CARRIED_IF_THERE = ("deletionTimestamp", "deletionGracePeriodSeconds")
+_CARRIED_IF_ABSENT = ("name", "namespace", "uid", "generateName")
 _NOT_TAKEN = ("selfLink", "managedFields")
 _NEVER_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences")
 
@@ -74,15 +75,43 @@ def check_types(
             f"the object provided is unrecognized (must be of type {kind.kind}): got "
             f'kind "{sent[1]}" of apiVersion "{sent[0]}", expected "{kind.kind}" of "{kind.api_version}"'
         )
-    out, warnings = normalize(kind, obj, ctx.field_validation, found=ctx.warnings, refuse=refuse)
+    found = [warning for warning in ctx.warnings if warning not in ctx.advice]
+    out, warnings = normalize(kind, obj, ctx.field_validation, found=found, refuse=refuse)
     ctx.warnings.extend(w for w in warnings if w not in ctx.warnings)
     out["apiVersion"], out["kind"] = kind.api_version, kind.kind
     if not isinstance(out.get("metadata"), dict):
         out["metadata"] = {}
+    if len(out["metadata"].get("ownerReferences") or ()) > 1:
+        _drop_repeated_owners(ctx, out["metadata"], patched=refuse is not None)
     if not out["metadata"].get("uid"):
-        told = strategy_for(kind).warnings(out)
-        ctx.warnings.extend(w for w in told if w not in ctx.warnings)
+        _advise(ctx, strategy_for(kind).warnings(out))
     return out
+
+
+def _advise(ctx: Context, texts: Iterable[str]) -> None:
+    new = [text for text in texts if text not in ctx.warnings]
+    ctx.warnings.extend(new)
+    ctx.advice.extend(new)
+
+
+def _drop_repeated_owners(ctx: Context, meta: Object, *, patched: bool) -> None:
+    """Leave out owners that stand there twice, and warn of them."""
+    kept: dict[object, Object] = {}
+    repeated = [
+        owner.get("uid", "")
+        for owner in meta["ownerReferences"]
+        if kept.setdefault(tuple(sorted(owner.items())), owner) is not owner
+    ]
+    if not repeated:
+        return
+    meta["ownerReferences"] = list(kept.values())
+    when = " after mutating admission happens" if patched else ""
+    warning = (
+        f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner "
+        "references in 1.20+, and may reject such requests as early as 1.24; please fix your "
+        f"requests; duplicate UID(s) observed: {', '.join(repeated)}"
+    )
+    _advise(ctx, [warning])
 
 
 def begin_create(target: Target, obj: Object, *, now: float, uid: str) -> Object:
@@ -92,7 +121,7 @@ def begin_create(target: Target, obj: Object, *, now: float, uid: str) -> Object
         BadRequestError: the object contradicts the URL.
     """
     meta = obj["metadata"]
-    if meta.get("resourceVersion"):
+    if meta.get("resourceVersion") not in (None, "", "0"):
         raise BadRequestError("resourceVersion should not be set on objects to be created")
     check_address(target, obj)
     for field in _SERVER_OWNED:
@@ -112,10 +141,10 @@ def begin_create(target: Target, obj: Object, *, now: float, uid: str) -> Object
 
 
 def check_address(target: Target, obj: Object) -> None:
-    """Refuse an object whose namespace or name is not the URL's; fill in what it leaves out.
+    """Refuse an object whose namespace or name is not the URL's; fill in the namespace if left out.
 
     Raises:
-        BadRequestError: they differ.
+        BadRequestError: they differ, or there is no name.
     """
     meta = obj["metadata"]
     if target.resource.kind.namespaced:
@@ -126,9 +155,14 @@ def check_address(target: Target, obj: Object) -> None:
         meta["namespace"] = target.namespace
     else:
         meta.pop("namespace", None)
-    if target.name and meta.get("name", "") not in ("", target.name):
+    name = meta.get("name", "")
+    if target.name and not name:
         raise BadRequestError(
-            f"the name of the object ({meta['name']}) does not match the name on the URL ({target.name})"
+            f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
+        )
+    if target.name and name != target.name:
+        raise BadRequestError(
+            f"the name of the object ({name}) does not match the name on the URL ({target.name})"
         )
 
 
@@ -199,12 +233,16 @@ def check_uid(target: Target, sent: Object, actual: str) -> None:
         raise failed_precondition(target, "UID", uid, actual)
 
 
-def check_identity(target: Target, sent: Object, old: Object) -> None:
-    """Refuse what would make another incarnation of an object of which only a part is changed.
+def check_part(target: Target, sent: Object, old: Object) -> None:
+    """Refuse what was made for another object, version or incarnation, where only a part is changed.
 
     Raises:
-        InvalidError: the uid is not the stored one's.
+        BadRequestError: the object contradicts the URL.
+        ConflictError: its resourceVersion is not the stored one's.
+        InvalidError: its uid is not, or it has no resourceVersion and its kind needs one.
     """
+    check_address(target, sent)
+    check_preconditions(target, sent, old)
     uid = sent["metadata"].get("uid")
     if uid and uid != old["metadata"]["uid"]:
         cause = fields.invalid("metadata.uid", uid, fields.IMMUTABLE)
@@ -225,6 +263,9 @@ def carry_metadata(meta: Object, was: Object) -> None:
     """Give new metadata what only the server sets."""
     for field in _CARRIED:
         keep(meta, was, field)
+    for field in _CARRIED_IF_THERE:  # who marks an object by an update is told that he may not
+        if field in was:
+            meta[field] = was[field]
     for field in _CARRIED_IF_ABSENT:
         if not meta.get(field) and field in was:
             meta[field] = was[field]
@@ -260,24 +301,19 @@ def finish_update(target: Target, new: Object, old: Object) -> None:
 
 
 def update_containers(
-    target: Target, sent: Object, old: Object, spec: Object, causes: Callable[[Object], list[Cause]]
+    target: Target, old: Object, spec: Object, causes: Callable[[Object], list[Cause]]
 ) -> Object:
     """Return `old` with another spec: what a subresource of pods let through of `sent`.
 
     Args:
         target: The pod.
-        sent: What the client sent; only its metadata is looked at.
         old: The pod as it is.
         spec: The new spec; nothing of it may be shared with `old` and still lack defaults.
         causes: What is wrong with the step to the new pod.
 
     Raises:
-        BadRequestError: the object contradicts the URL.
-        ConflictError: it was made for another version or incarnation.
         InvalidError: with every cause there is.
     """
-    check_address(target, sent)
-    check_preconditions(target, sent, old)
     new = {**old, "metadata": dict(old["metadata"]), "spec": spec}
     target.strategy.default(new)
     wrong = fields.collect(lambda: target.strategy.validate(new), lambda: causes(new))
@@ -296,11 +332,8 @@ def update_status(target: Target, new: Object, old: Object) -> Object:
     """Return `old` with the status of `new`, and what of its metadata the kind lets through.
 
     Raises:
-        ConflictError: `new` was made for another version or incarnation.
         InvalidError: with every cause there is.
     """
-    check_address(target, new)
-    check_preconditions(target, new, old)
     out = {k: v for k, v in old.items() if k != "status"}
     if "status" in new:
         out["status"] = new["status"]

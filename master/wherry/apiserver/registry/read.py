@@ -61,6 +61,7 @@ _PAGE_TOO_OLD = (
     "results in an inconsistent list - objects that were created, modified, or deleted between "
     "the time the first chunk was returned and now may show up in the list."
 )
+_NOT_VALID = "invalid continue token: continue key is not valid"
 _REVISION_TOO_OLD = "The resourceVersion for the provided list is too old."
 _LONGEST_REVISION = 20  # digits; Python reads no number of thousands
 _NOW = -1
@@ -90,11 +91,10 @@ def decode_token(text: str) -> tuple[int, bytes]:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         token = msgspec.json.decode(raw, type=_Token)
     except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
-        raise BadRequestError(f"continue key is not valid: {error}") from error
+        raise BadRequestError(f"{_NOT_VALID}: {error}") from error
     if not token.rv:
         raise BadRequestError(
-            "continue key is not valid: incorrect encoded start resourceVersion "
-            "(version meta.k8s.io/v1)"
+            f"{_NOT_VALID}: incorrect encoded start resourceVersion (version meta.k8s.io/v1)"
         )
     return token.rv, token.start.encode()
 
@@ -168,7 +168,7 @@ class Reader:
                 )
             revision, start = decode_token(options.continue_token)
             if not start.startswith(resource.prefix(selection.namespace)):
-                raise BadRequestError("continue key is not valid: it is of another collection")
+                raise BadRequestError(f"{_NOT_VALID}: {start.decode()}")
             if revision == _NOW:
                 await self.catch_up_to_now()
                 return _cached(cache, selection, cache.revision, options.limit, start)
@@ -178,7 +178,7 @@ class Reader:
                 late = ExpiredError(_PAGE_TOO_OLD)
                 late.continue_token = encode_token(_NOW, start)
                 raise late from error
-        wanted = parse_revision(options.revision)
+        wanted = parse_revision(options.revision, "invalid resource version: ")
         if wanted and (
             options.revision_match == "Exact" or (options.limit and not options.revision_match)
         ):
@@ -339,8 +339,8 @@ def _page(
     return Page([e.object for e in found[:limit]], revision, token, remaining)
 
 
-def parse_revision(text: str) -> int:
-    """Read a resourceVersion as a client sends it, "" as 0.
+def parse_revision(text: str, said: str = "") -> int:
+    """Read a resourceVersion as a client sends it, "" as 0; `said` begins the refusal.
 
     Raises:
         BadRequestError: it is not a number, or more than a store counts to.
@@ -353,5 +353,5 @@ def parse_revision(text: str) -> int:
             return revision
         text, why = text[: _LONGEST_REVISION + 1], "value out of range"
     raise BadRequestError(
-        f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
+        f'{said}resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {why}'
     )

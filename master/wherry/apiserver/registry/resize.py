@@ -25,8 +25,6 @@ def resized(target: Target, sent: Object, old: Object) -> Object:
     """Return `old` with the resources that were sent, and nothing else of it.
 
     Raises:
-        BadRequestError: the object contradicts the URL.
-        ConflictError: it was made for another version or incarnation.
         InvalidError: this cannot be changed while the pod runs.
     """
     spec: Object = copy_json(old["spec"])
@@ -37,7 +35,7 @@ def resized(target: Target, sent: Object, old: Object) -> Object:
             keep(container, new, "resources")
             keep(container, new, "resizePolicy")
     return prepare.update_containers(
-        target, sent, old, spec, lambda new: order or _causes(new["spec"], old["spec"])
+        target, old, spec, lambda new: order or _causes(new["spec"], old["spec"])
     )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from wherry.apiserver import refusal
-from wherry.apiserver.registry.prepare import Target
+from wherry.apiserver.registry.prepare import Target, check_address
 from wherry.apiserver.strategy import fields
 
 Object = dict[str, Any]
@@ -29,10 +29,12 @@ def scaled(target: Target, old: Object, scale: Object) -> Object:
     """Return `old` with the replicas that `scale` (which has passed the schema) asks for.
 
     Raises:
+        BadRequestError: it contradicts the URL.
         ConflictError: it was made for another version.
         InvalidError: the number is negative.
     """
-    meta, spec = scale.get("metadata", {}), scale.get("spec", {})
+    check_address(target, scale)
+    meta, spec = scale["metadata"], scale.get("spec", {})
     stated = meta.get("resourceVersion")
     replicas = spec.get("replicas", 0)
     if replicas < 0:

@@ -130,6 +130,7 @@ def list_options(query: Query) -> ListOptions:
             (apimachinery `ValidateListOptions`).
     """
     limit = query.number("limit") or 0
+    query.number("timeoutSeconds")  # of a watch, and an error here too where it is no number
     wrong = _match_causes(query)
     if query.texts("sendInitialEvents"):
         why = "sendInitialEvents is forbidden for list"
