@@ -129,6 +129,20 @@ def test_an_upgrade_asks_for_the_same_protocol() -> None:
     assert made[-2:] == [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 
 
+@pytest.mark.parametrize(
+    ("offered", "passed"),
+    [
+        ("chat, base64url.bearer.authorization.k8s.io.c2VjcmV0,v2", ["chat, v2"]),
+        ("base64url.bearer.authorization.k8s.io.c2VjcmV0", []),
+        ("chat", ["chat"]),
+    ],
+)
+def test_a_token_among_subprotocols_is_not_passed(offered: str, passed: list[str]) -> None:
+    lines = [("host", "a"), ("sec-websocket-protocol", offered)]
+    made = request_headers(lines, method="GET", body_bytes=0, client="c", uri="/", upgrade="x")
+    assert [value for name, value in made if name == "sec-websocket-protocol"] == passed
+
+
 TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=14)
 FORBIDDEN = ("authorization", "proxy-authorization", "impersonate-user", "impersonate-group")
 

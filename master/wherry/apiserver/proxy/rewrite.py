@@ -31,6 +31,9 @@ _OURS = frozenset({"authorization", "content-length", "expect", "host", NODE_HEA
 """Not for who is asked: credentials, and what is said anew."""
 _FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-uri")
 _IMPERSONATE = "impersonate-"
+_PROTOCOLS = "sec-websocket-protocol"
+_TOKEN = "base64url.bearer.authorization.k8s.io."  # noqa: S105
+"""Begins the subprotocol that is a browser's token: it can set no header of a WebSocket."""
 _ANSWERED_ANEW = frozenset(
     {
         "content-length",
@@ -87,9 +90,10 @@ def request_headers(
     host = given.get("host", "")
     headers = [("Host", host)]
     headers += [
-        (name, value)
+        (name, value if name != _PROTOCOLS else _without_token(value))
         for name, value in lines
         if name not in dropped and not name.startswith(_IMPERSONATE)
+        if name != _PROTOCOLS or _without_token(value)
     ]
     if body_bytes or method in _WITH_BODY:
         headers.append(("Content-Length", str(body_bytes)))
@@ -103,6 +107,12 @@ def request_headers(
     if upgrade:
         return [*headers, ("Connection", "Upgrade"), ("Upgrade", upgrade)]
     return [*headers, ("Connection", "close")]
+
+
+def _without_token(protocols: str) -> str:
+    """Return the subprotocols without the one that is a token."""
+    words = [word.strip() for word in protocols.split(",")]
+    return ", ".join(word for word in words if word and not word.startswith(_TOKEN))
 
 
 def _named(lines: Iterable[tuple[str, str]]) -> set[str]:
