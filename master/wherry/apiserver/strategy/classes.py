@@ -5,7 +5,8 @@ from typing import Final
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.formats import PREEMPTION, need, option, quantities, unchanged
+from wherry.apiserver.strategy.formats import PREEMPTION, need, option, unchanged
+from wherry.apiserver.strategy.pod.resources import validate_resources
 from wherry.apiserver.strategy.pod.scheduling import validate_toleration
 
 _HIGHEST_OF_USERS = 1_000_000_000
@@ -69,7 +70,8 @@ class RuntimeClassStrategy(Strategy):
         if obj.get("handler"):
             wrong = names.check("handler", obj["handler"], names.dns1123_label)
         if "overhead" in obj:
-            quantities("overhead.podFixed", obj["overhead"].get("podFixed", {}), wrong)
+            fixed = obj["overhead"].get("podFixed", {})
+            wrong += validate_resources("overhead", {"limits": fixed})
         scheduling = obj.get("scheduling", {})
         wrong += names.check_labels("scheduling.nodeSelector", scheduling.get("nodeSelector", {}))
         for index, toleration in enumerate(scheduling.get("tolerations", ())):

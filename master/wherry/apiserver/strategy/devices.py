@@ -1,11 +1,20 @@
-"""Dynamic resource allocation: what may not change of claims, slices and classes."""
+"""Dynamic resource allocation: claims and their templates, classes and slices of devices."""
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields
 from wherry.apiserver.strategy.base import Object, Strategy
+from wherry.apiserver.strategy.defaulting import Defaults
+from wherry.apiserver.strategy.device_claim import (
+    CLAIM,
+    validate_claim,
+    validate_configurations,
+    validate_selectors,
+)
 from wherry.apiserver.strategy.formats import need, unchanged
 from wherry.apiserver.strategy.pod.volume_source import check_driver_name
 
+_CLAIM = Defaults(within={"spec": CLAIM})
+_TEMPLATE = Defaults(within={"spec": _CLAIM})
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
 _ONE_PLACE = f"exactly one of {', '.join(f'`{place}`' for place in _PLACES)} is required"
 
@@ -19,6 +28,14 @@ class ResourceClaimStrategy(Strategy):
         """Begin with nothing allocated."""
         obj["status"] = {}
 
+    def default(self, obj: Object) -> None:
+        """Ask for one device."""
+        _CLAIM.apply(obj)
+
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """Check what is asked for; it never changes."""
+        return validate_claim("spec", obj.get("spec", {}))
+
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep what was asked for."""
         return unchanged("", new, old, "spec")
@@ -26,6 +43,14 @@ class ResourceClaimStrategy(Strategy):
 
 class ResourceClaimTemplateStrategy(Strategy):
     """A claim for each pod."""
+
+    def default(self, obj: Object) -> None:
+        """Ask for one device."""
+        _TEMPLATE.apply(obj)
+
+    def validate_create(self, obj: Object) -> list[Cause]:
+        """Check what is asked for; it never changes."""
+        return validate_claim("spec.spec", obj.get("spec", {}).get("spec", {}))
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep it: pods were made with it."""
@@ -36,6 +61,12 @@ class DeviceClassStrategy(Strategy):
     """Devices of a sort."""
 
     generation = True
+
+    def validate(self, obj: Object) -> list[Cause]:
+        """Check selectors and configurations."""
+        spec = obj.get("spec", {})
+        wrong = validate_selectors("spec.selectors", spec.get("selectors", []))
+        return wrong + validate_configurations("spec.config", spec.get("config", []))
 
 
 class ResourceSliceStrategy(Strategy):

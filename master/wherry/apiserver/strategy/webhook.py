@@ -12,7 +12,7 @@ from wherry.apiserver.strategy.admission_rule import (
 )
 from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
-from wherry.apiserver.strategy.formats import PORT_RANGE, in_range, option
+from wherry.apiserver.strategy.formats import PORT_RANGE, need, option
 from wherry.apiserver.strategy.selector import validate_label_selector
 
 _EFFECTS = ("None", "NoneOnDryRun")
@@ -200,22 +200,42 @@ class APIServiceStrategy(Strategy):
         if name != wanted:
             detail = f'must be `spec.version+"."+spec.group`: {_quoted(wanted)}'
             wrong.append(fields.invalid("metadata.name", name, detail))
-        if not spec.get("version"):
-            wrong.append(fields.required("spec.version"))
+        if not spec.get("group"):
+            if spec.get("version") != "v1":
+                detail = "only v1 may have an empty group and it better be legacy kube"
+                wrong.append(fields.required("spec.group", detail))
+        else:
+            wrong += names.check("spec.group", spec["group"], names.dns1123_subdomain)
+        wrong += names.check("spec.version", spec.get("version", ""), names.dns1035_label)
         for field, most in (("groupPriorityMinimum", 20000), ("versionPriority", 1000)):
             value = spec.get(field, 0)
             if not 0 < value <= most:
                 detail = f"must be positive and less than {most}"
                 wrong.append(fields.invalid(f"spec.{field}", value, detail))
-        service = spec.get("service")
-        if service is not None:
-            wrong += [
-                fields.required(f"spec.service.{field}")
-                for field in ("namespace", "name")
-                if not service.get(field)
-            ]
-            wrong += in_range("spec.service.port", service["port"], 1, 65535)
+        return wrong + _server(spec)
+
+
+def _server(spec: Object) -> list[Cause]:
+    """Check who serves, and how it is known; what is served here needs neither."""
+    service, bundle = spec.get("service"), spec.get("caBundle", "")
+    trusted, at = spec.get("insecureSkipTLSVerify", False), "spec.insecureSkipTLSVerify"
+    wrong: list[Cause] = []
+    if service is None:
+        if bundle:
+            size = f"{len(bundle) * 3 // 4 - bundle.count('=')} bytes"
+            detail = "local APIServices may not have a caBundle"
+            wrong.append(fields.invalid("spec.caBundle", size, detail))
+        if trusted:
+            detail = "local APIServices may not have insecureSkipTLSVerify"
+            wrong.append(fields.invalid(at, trusted, detail))
         return wrong
+    wrong += need("spec.service", service, "namespace", "name")
+    if not 1 <= service["port"] <= 65535:
+        detail = f"port is not valid: {PORT_RANGE}"
+        wrong.append(fields.invalid("spec.service.port", service["port"], detail))
+    if trusted and bundle:
+        wrong.append(fields.invalid(at, trusted, "may not be true if caBundle is present"))
+    return wrong
 
 
 def _quoted(text: str) -> str:
