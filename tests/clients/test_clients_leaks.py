@@ -25,14 +25,14 @@ processes would be some 10 kB in each; what is kept on purpose is bounded."""
 
 
 def gauge(hollow: HollowCluster, process: str, name: str) -> float:
-    """Return the sum of a metric's values; 0 of one that was not needed yet."""
+    """Return the sum of a metric's values; 0 of one that was not needed yet. The name is a pattern."""
     pattern = re.compile(rf"^{name}(?:{{[^}}]*}})? (\S+)$", re.MULTILINE)
     return sum(map(float, pattern.findall(hollow.metrics(process))))
 
 
 def watching(hollow: HollowCluster) -> float:
     """Return how many watches are open over REST; the cluster's own come by gRPC."""
-    return gauge(hollow, "apiserver", 'apiserver_longrunning_requests{door="rest"}')
+    return gauge(hollow, "apiserver", r'apiserver_longrunning_requests{[^}]*door="rest"[^}]*}')
 
 
 def bodies(namespace: str) -> Iterator[tuple[str, dict[str, object]]]:
