@@ -105,6 +105,35 @@ def test_a_list_is_no_object_and_an_object_no_list(url: str, kind: str, what: st
     in_world(story)
 
 
+@pytest.mark.parametrize(
+    ("query", "agent", "pretty"),
+    [
+        ("", "kubectl/v1.33.1", False),
+        ("", "curl/8.9.1", True),
+        ("", "Wget", True),
+        ("", "Mozilla/5.0 (X11)", True),
+        ("pretty=true", "kubectl/v1.33.1", True),
+        ("pretty=1", "", True),
+        ("pretty=false", "curl/8.9.1", False),
+        ("pretty=yes", "curl/8.9.1", False),
+        ("pretty=", "curl/8.9.1", True),
+    ],
+)
+def test_people_get_lines(query: str, agent: str, *, pretty: bool) -> None:
+    """A list, an object and a refusal; what is no JSON is left alone."""
+
+    async def story(world: World) -> None:
+        pods = "/api/v1/namespaces/a/pods"
+        for url in (pods, f"{pods}/p", f"{pods}/none", "/api/v1"):
+            reply = await world.get(f"{url}?{query}", user_agent=agent)
+            assert (b"\n  " in bytes(reply.body)) is pretty
+            assert content(reply)["kind"]
+        text = await world.get(f"{pods}/p?{query}", user_agent=agent, accept="application/yaml")
+        assert yaml.safe_load(bytes(text.body)) == POD
+
+    in_world(story)
+
+
 @pytest.mark.parametrize("as_kind", ["Table", "PartialObjectMetadata"])
 def test_watches_in_a_version_of_old(as_kind: str) -> None:
     async def story(world: World) -> None:

@@ -34,6 +34,7 @@ from wherry.apiserver.rest.documents import HEALTH, PUBLIC, Documents
 from wherry.apiserver.rest.info import READS, request_info
 from wherry.apiserver.rest.objects import Objects
 from wherry.apiserver.rest.path import PROXY, Paths, Route
+from wherry.apiserver.rest.pretty import indented, is_for_people
 from wherry.apiserver.rest.query import Query
 from wherry.apiserver.reviews import Reviews
 from wherry.apiserver.schema import normalize
@@ -131,6 +132,9 @@ class RestDoor:
                 reply = await self._perform(action, request, query, user)
         except StatusError as error:
             reply = status_response(error)
+        people = is_for_people(raw_query, request.headers.get("user-agent", ""))
+        if people and path.startswith("/api") and PROXY not in address:
+            reply = indented(reply)
         code = 101 if not hasattr(reply, "status") else reply.status
         seconds = self._clock.monotonic() - began
         self._metrics.count("rest", verb, address, code, seconds)
