@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from wherry.api.errors import NotAcceptableError, UnsupportedMediaError
+from wherry.api.exchange import PatchType
 from wherry.apiserver.tables import META
-from wherry.client.api import PatchType
 
 TABLE = "Table"
 """Rows of printer columns."""
