@@ -41,7 +41,7 @@ class Victim:
                 Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
             )
         )
-        self.ca = pki.ca
+        self.ca, self.admin = pki.ca, admin
         self.tls = client_context(admin)
         self.log = directory / "apiserver.log"
         with self.log.open("wb") as log:
