@@ -127,28 +127,6 @@ def test_autoscalers(change: dict[str, Any], expected: list[str]) -> None:
     assert refused(HPA, MANIFEST, change) == expected
 
 
-def test_what_is_filled_in() -> None:
-    spec = created(HPA, MANIFEST)["spec"]
-    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
-    assert spec["minReplicas"] == 1
-    assert spec["metrics"] == [{"type": "Resource", "resource": cpu}]
-    assert "behavior" not in spec
-    assert created(HPA, MANIFEST, behavior(scaleDown={}))["spec"]["behavior"] == {
-        "scaleUp": {
-            "stabilizationWindowSeconds": 0,
-            "selectPolicy": "Max",
-            "policies": [
-                {"type": "Pods", "value": 4, "periodSeconds": 15},
-                {"type": "Percent", "value": 100, "periodSeconds": 15},
-            ],
-        },
-        "scaleDown": {
-            "selectPolicy": "Max",
-            "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
-        },
-    }
-
-
 @pytest.mark.parametrize(
     ("before", "change", "expected"),
     [

@@ -220,6 +220,11 @@ class DeploymentStrategy(Workload):
     )
     shares = ("updatedReplicas", "readyReplicas", "availableReplicas")
 
+    def is_change(self, new: Object, old: Object) -> bool:
+        """Count a change of the annotations too: ReplicaSets have copies of them."""
+        noted = [obj["metadata"].get("annotations") for obj in (new, old)]
+        return noted[0] != noted[1] or super().is_change(new, old)
+
     def validate(self, obj: Object) -> list[Cause]:
         """Check numbers, selector, template and strategy."""
         spec = obj["spec"]
