@@ -176,6 +176,19 @@ def test_a_service_is_a_ready_pod(tmp_path: Path, name: str, dialled: str) -> No
     in_proxy_world(tmp_path, story)
 
 
+def test_an_endpoint_that_its_pod_has_left_is_not_asked(tmp_path: Path) -> None:
+    async def story(w: ProxyWorld) -> None:
+        w.verbs.objects["services", "a", "s"] = service("s", *PORTS)
+        left = endpoint("10.9.9.8")
+        w.verbs.objects["endpointslices", "a", "s1"] = endpoint_slice(SLICE_PORTS, left)
+        status, message = await w.message(f"{NAMESPACE}/services/s/proxy/")
+        assert (status, message) == (503, 'no endpoints available for service "s"')
+        w.verbs.objects["pods", "a", "p"]["status"]["podIPs"].append({"ip": "10.9.9.8"})
+        assert (await w.ask(f"{NAMESPACE}/services/s/proxy/"))[0] == 200
+
+    in_proxy_world(tmp_path, story)
+
+
 def test_an_endpoint_without_a_pod_is_asked_from_here(tmp_path: Path) -> None:
     async def story(w: ProxyWorld) -> None:
         w.verbs.objects["services", "a", "s"] = service("s", {"port": 80})

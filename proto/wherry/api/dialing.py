@@ -10,7 +10,8 @@ def dial_failure(error: Exception) -> str:
         case TimeoutError() if not error.errno:
             return "i/o timeout"
         case ssl.SSLError():
-            return f"tls: {(error.reason or str(error)).lower().replace('_', ' ')}"
+            reason = getattr(error, "reason", "") or str(error)  # only OpenSSL's own have one
+            return f"tls: {reason.lower().replace('_', ' ')}"
         case OSError() if error.errno and error.errno > 0:
             # asyncio's own text names a call of Python's
             return f"connect: {os.strerror(error.errno).lower()}"
