@@ -93,7 +93,8 @@ def filter_failure(
 ) -> bool:
     """Drop what upstream's documents and answers do not agree on either.
 
-    Actions answer with a Status, deletions with what went, and the documents say otherwise.
+    Actions answer with a Status, deletions with what went or still waits for its finalizers, and
+    the documents say otherwise.
     """
     if _UPSTREAMS_500 in response.text:
         return False

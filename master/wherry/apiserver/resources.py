@@ -14,6 +14,7 @@ __all__ = [
     "BY_ADDRESS",
     "BY_KIND",
     "RESOURCES",
+    "RETURNS_OBJECT",
     "SCALE",
     "SCALE_VIEW",
     "SERVED",
@@ -40,6 +41,26 @@ SERVED = (*RESOURCES, *VIEWS)
 
 SCALE_VIEW = Resource(Kind("autoscaling", "v1", "Scale", "scales"), "scale", "")
 """What `scale` subresources are shown as; nothing is stored under it."""
+
+RETURNS_OBJECT = frozenset(
+    {
+        "Pod",
+        "Service",
+        "ServiceAccount",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "PodTemplate",
+        "ResourceQuota",
+        "StorageClass",
+        "VolumeAttachment",
+        "CSIDriver",
+        "CSINode",
+        "VolumeAttributesClass",
+        "ResourceClaim",
+    }
+)
+"""Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
+typed models (kubernetes for Python) refuse the other one."""
 
 BY_KIND = {r.kind: r for r in SERVED}
 BY_ADDRESS = {(r.kind.group, r.kind.version, r.kind.plural): r for r in SERVED}

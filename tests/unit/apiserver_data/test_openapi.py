@@ -144,6 +144,15 @@ def test_codes_and_bodies(
         assert ("content" in v3["responses"][code]) == (not text)
 
 
+@pytest.mark.parametrize(("plural", "told"), [("pods", "core.v1.Pod"), ("configmaps", "v1.Status")])
+def test_what_a_delete_answers_with(plural: str, told: str) -> None:
+    path = f"/api/v1/namespaces/{{namespace}}/{plural}/{{name}}"
+    answers = read("api/v1")["paths"][path]["delete"]["responses"]
+    for code in ("200", "202"):
+        schema = answers[code]["content"]["application/json"]["schema"]
+        assert schema["$ref"].endswith(f".{told}")
+
+
 def test_schemas_carry_what_clients_merge_by() -> None:
     schemas = read("api/v1")["components"]["schemas"]
     containers = schemas["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]

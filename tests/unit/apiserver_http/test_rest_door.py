@@ -91,7 +91,9 @@ def test_delete_answers_with_what_clients_expect() -> None:
 def test_delete_collection() -> None:
     async def story(world: World) -> None:
         url = "/api/v1/namespaces/a/configmaps?labelSelector=a%3Db"
-        listed = content(await world.ask("DELETE", url, {"dryRun": ["All"]}))
+        listed = content(
+            await world.ask("DELETE", url, {"kind": "", "apiVersion": "", "dryRun": ["All"]})
+        )
         assert listed["kind"] == "ConfigMapList"
         call = next(c for c in world.verbs.calls if c[0] == "delete_collection")
         assert call[2].labels == "a=b"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wherry.apiserver.resources import Resource, Subresource
+from wherry.apiserver.resources import RETURNS_OBJECT, Resource, Subresource
 from wherry.apiserver.schema import GVK, Definitions
 from wherry.apiserver.schema.definitions import DELETE_OPTIONS
 
@@ -137,7 +137,8 @@ def operations(row: Resource, definitions: Definitions) -> Iterator[Operation]:
             body = PATCH_BODY if verb == "patch" else name if verb == "update" else None
             yield operation(item, method, action, body)
     if "delete" in row.verbs:
-        yield operation(item, "delete", "delete", DELETE_OPTIONS, STATUS)
+        told = name if kind.kind in RETURNS_OBJECT else STATUS
+        yield operation(item, "delete", "delete", DELETE_OPTIONS, told)
     for sub in row.subresources:
         yield from _of_subresource(row, sub, f"{item}/{sub.name}", scope, definitions)
 

@@ -17,7 +17,7 @@ from wherry.apiserver.http.message import JSON, NO_CACHE, Reply, Request, Respon
 from wherry.apiserver.http.pieces import Pieces
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.patch import operation_of, unknown_members
-from wherry.apiserver.resources import SCALE_VIEW
+from wherry.apiserver.resources import RETURNS_OBJECT, SCALE_VIEW
 from wherry.apiserver.rest.accept import OBJECT, TABLE, YAML, Form, negotiate, patch_type
 from wherry.apiserver.rest.action import check_selectors
 from wherry.apiserver.rest.query import (
@@ -43,25 +43,6 @@ from wherry.apiserver.rest.render import (
 from wherry.apiserver.verbs import Context, User, Verbs, Written
 from wherry.client.api import PatchType, WatchEvent
 
-RETURNS_OBJECT = frozenset(
-    {
-        "Pod",
-        "Service",
-        "ServiceAccount",
-        "PersistentVolume",
-        "PersistentVolumeClaim",
-        "PodTemplate",
-        "ResourceQuota",
-        "StorageClass",
-        "VolumeAttachment",
-        "CSIDriver",
-        "CSINode",
-        "VolumeAttributesClass",
-        "ResourceClaim",
-    }
-)
-"""Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
-typed models (kubernetes for Python) refuse the other one."""
 _NO_CACHE_ONLY = (NO_CACHE,)
 _decode_meta = Decoder(Meta)
 
