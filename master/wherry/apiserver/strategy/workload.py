@@ -62,7 +62,7 @@ class Workload(Strategy):
         status, was = new.get("status", {}), old.get("status", {})
         wrong = not_negative("status", status, *self.counts, "observedGeneration", "collisionCount")
         wrong += [
-            fields.invalid(f"status.{share}", status[share], _MORE.format("status.replicas"))
+            fields.invalid(f"status.{share}", status.get(share, 0), _MORE.format("status.replicas"))
             for share in self.shares
             if status.get(share, 0) > status.get("replicas", 0)
         ]
