@@ -83,7 +83,8 @@ def wrong(asked: Asked, code: int, media: str, body: bytes) -> str:
     """Say what is wrong with an answer, "" if nothing is."""
     if code == 500 and UPSTREAMS_500 in body:
         return ""
-    if code >= 500:
+    unreached = code == 503 and "/proxy" in asked.target  # nobody is behind these nodes and pods
+    if code >= 500 and not unreached:
         return f"{code}: {body[:300]!r}"
     found = yaml.safe_load(body) if "yaml" in media else orjson.loads(body)
     if code >= 400:
