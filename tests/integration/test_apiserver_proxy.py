@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from apiserver_pki import TestPki
 from proxy_world import (
+    HELLO,
     POD_IP,
     ProxyWorld,
     endpoint,
@@ -430,17 +431,14 @@ def test_an_upgrade_that_is_refused(tmp_path: Path) -> None:
     """After any answer but 101 the connection must not lead to the pod."""
 
     async def story(w: ProxyWorld) -> None:
-        w.backend.answer = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"
-        w.backend.echo = True
-        reader, writer = await w.send(
-            f"GET {POD}/ws HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"
-            "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
-        )
-        got = await reader.read()
-        assert got.startswith(b"HTTP/1.1 403 ")
-        assert got.count(b"HTTP/1.1") == 1
-        assert len(w.backend.heads) == 1
+        w.backend.answer, w.backend.echo = HELLO.replace(b"200 OK", b"403 No"), True
+        smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        head = f"GET {POD}/ws HTTP/1.1\r\nHost: a\r\n{WEBSOCKET}\r\n"
+        reader, writer = await w.send(head + smuggled)
+        answer = await reader.read()
         writer.close()
+        assert (answer[:13], answer.count(b"HTTP/1.1")) == (b"HTTP/1.1 403 ", 1)
+        assert [one.partition(" HTTP")[0] for one in w.backend.heads] == ["GET /ws"]
 
     in_proxy_world(tmp_path, story)
 
