@@ -56,11 +56,15 @@ RETURNS_OBJECT = frozenset(
         "CSIDriver",
         "CSINode",
         "VolumeAttributesClass",
+        "DeviceClass",
         "ResourceClaim",
+        "ResourceClaimTemplate",
+        "ResourceSlice",
     }
 )
 """Kinds whose DELETE answers with the object; all others answer with a Status. Clients with
-typed models (kubernetes for Python) refuse the other one."""
+typed models (kubernetes for Python) refuse the other one. Source: `ReturnDeletedObject` in
+kubernetes `pkg/registry/*/*/storage`."""
 
 BY_KIND = {r.kind: r for r in SERVED}
 BY_ADDRESS = {(r.kind.group, r.kind.version, r.kind.plural): r for r in SERVED}

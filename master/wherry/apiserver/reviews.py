@@ -65,7 +65,7 @@ class Reviews:
                 status = await self._token(spec)
             case _:
                 raise BadRequestError(f"{kind} is not a review")
-        return {"metadata": {}, **obj, "status": status}
+        return {"metadata": {}, **obj, "spec": spec, "status": status}
 
     def _access(
         self, kind: str, spec: dict[str, Any], user: User, causes: Sequence[Cause]

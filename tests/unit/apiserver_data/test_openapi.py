@@ -11,7 +11,7 @@ import pytest
 from wherry.api import kinds
 from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.openapi import V2_PROTOBUF_TYPE, OpenApi, get_openapi, gnostic
-from wherry.apiserver.resources import BY_KIND, SERVED
+from wherry.apiserver.resources import BY_KIND, RETURNS_OBJECT, SERVED
 from wherry.apiserver.schema import get_schema
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
@@ -151,6 +151,8 @@ def test_what_a_delete_answers_with(plural: str, told: str) -> None:
     for code in ("200", "202"):
         schema = answers[code]["content"]["application/json"]["schema"]
         assert schema["$ref"].endswith(f".{told}")
+    devices = {row.kind.kind for row in SERVED if row.kind.group == "resource.k8s.io"}
+    assert devices <= RETURNS_OBJECT
 
 
 def test_schemas_carry_what_clients_merge_by() -> None:
