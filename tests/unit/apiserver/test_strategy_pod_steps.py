@@ -260,8 +260,18 @@ def test_warnings(obj: Object, expected: list[str]) -> None:
 
 def test_warnings_of_a_template_say_where_it_is() -> None:
     template = {"spec": {"nodeSelector": {"beta.kubernetes.io/os": "linux"}}}
+    said = "spec.nodeSelector[beta.kubernetes.io/os]: deprecated since"
     (found,) = warn_of_template("spec.template", template)
-    assert found.startswith("spec.template.spec.nodeSelector[beta.kubernetes.io/os]: deprecated")
+    assert found.startswith(f"spec.template.{said}")
+    job = {"spec": {"template": template}}
+    for address, spec, at in (
+        (("apps/v1", "Deployment"), {"template": template}, "spec.template"),
+        (("apps/v1", "StatefulSet"), {"template": template}, "spec.template"),
+        (("batch/v1", "Job"), {"template": template}, "spec.template"),
+        (("batch/v1", "CronJob"), {"jobTemplate": job}, "spec.jobTemplate.spec.template"),
+    ):
+        (found,) = STRATEGIES[address].warnings({"metadata": {"name": "x"}, "spec": spec})
+        assert found.startswith(f"{at}.{said}")
 
 
 # kind, object, what is warned of

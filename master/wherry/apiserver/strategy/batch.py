@@ -12,6 +12,7 @@ from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
 from wherry.apiserver.strategy.formats import choice, not_negative, unchanged
 from wherry.apiserver.strategy.job_spec import validate_job
 from wherry.apiserver.strategy.pod.defaults import default_template
+from wherry.apiserver.strategy.pod.warnings import warn_of_template
 from wherry.apiserver.strategy.selector import compile_selector, validate_label_selector
 from wherry.apiserver.strategy.workload import check_labels_selected
 
@@ -94,7 +95,9 @@ class JobStrategy(Strategy):
 
     def warnings(self, obj: Object) -> Sequence[str]:
         """Warn of a name that makes no host names, and of more work than can be tracked."""
-        return [*names.warn_of_host_name(obj), *_too_much(obj.get("spec", {}))]
+        spec = obj.get("spec", {})
+        of_template = warn_of_template("spec.template", spec.get("template", {}))
+        return [*names.warn_of_host_name(obj), *of_template, *_too_much(spec)]
 
     def validate_create(self, obj: Object) -> list[Cause]:
         """Check what was made up for the job, and whether its pods' names will be host names."""
@@ -216,8 +219,10 @@ class CronJobStrategy(Strategy):
 
     def warnings(self, obj: Object) -> Sequence[str]:
         """Warn as of a Job."""
-        template = obj.get("spec", {}).get("jobTemplate", {})
-        return [*names.warn_of_host_name(obj), *_too_much(template.get("spec", {}))]
+        job = obj.get("spec", {}).get("jobTemplate", {}).get("spec", {})
+        at = "spec.jobTemplate.spec.template"
+        of_template = warn_of_template(at, job.get("template", {}))
+        return [*names.warn_of_host_name(obj), *of_template, *_too_much(job)]
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check schedule, policy and template."""

@@ -5,7 +5,7 @@ Each check returns causes, in the words of apimachinery `util/validation` and co
 
 import ipaddress
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Final
 
@@ -189,6 +189,29 @@ def parse_cidr(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | Non
 def check_cidr(path: str, text: str) -> list[Cause]:
     """Check an address range."""
     return [fields.invalid(path, text, CIDR_TEXT)] if parse_cidr(text) is None else []
+
+
+def check_families(path: str, texts: Sequence[str], shown: Sequence[Any], what: str) -> list[Cause]:
+    """Check that several addresses or ranges, each good by itself, are of different families.
+
+    Args:
+        path: Where the list stands.
+        texts: The addresses.
+        shown: The entries of the list that hold them.
+        what: What upstream calls them: IP or CIDR.
+    """
+    if len(texts) < 2:
+        return []
+    wrong: list[Cause] = []
+    if len(texts) > 2 or len({":" in text for text in texts}) == 1:
+        detail = f"may specify no more than one {what} for each IP family"
+        wrong.append(fields.invalid(path, shown, detail))
+    seen: set[str] = set()
+    for index, text in enumerate(texts):
+        if text in seen:
+            wrong.append(fields.duplicate(f"{path}[{index}]", shown[index]))
+        seen.add(text)
+    return wrong
 
 
 # -- quantities -----------------------------------------------------------------------------

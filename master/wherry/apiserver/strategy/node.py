@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
-from wherry.apiserver.strategy.formats import NOT_NEGATIVE, amount_of, check_cidr
+from wherry.apiserver.strategy.formats import NOT_NEGATIVE, amount_of, check_cidr, check_families
 from wherry.apiserver.strategy.pod.resources import check_whole
 
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -77,17 +77,7 @@ def _cidrs(path: str, cidrs: list[str]) -> list[Cause]:
     wrong: list[Cause] = []
     for index, cidr in enumerate(cidrs):
         wrong += check_cidr(f"{path}[{index}]", cidr)
-    if wrong or len(cidrs) < 2:
-        return wrong
-    if len(cidrs) > 2 or len({":" in cidr for cidr in cidrs}) == 1:
-        detail = "may specify no more than one CIDR for each IP family"
-        wrong.append(fields.invalid(path, cidrs, detail))
-    seen: set[str] = set()
-    for index, cidr in enumerate(cidrs):
-        if cidr in seen:
-            wrong.append(fields.duplicate(f"{path}[{index}]", cidr))
-        seen.add(cidr)
-    return wrong
+    return wrong or check_families(path, cidrs, cidrs, "CIDR")
 
 
 def _taints(path: str, taints: Sequence[Object]) -> list[Cause]:

@@ -16,6 +16,7 @@ from wherry.apiserver.strategy.formats import (
 )
 from wherry.apiserver.strategy.pod.defaults import CLAIM_SPEC
 from wherry.apiserver.strategy.pod.spec import validate_endless_template
+from wherry.apiserver.strategy.pod.warnings import warn_of_template
 from wherry.apiserver.strategy.volume_claim_spec import validate_claim_spec
 from wherry.apiserver.strategy.workload import Workload, is_nothing, validate_owned
 
@@ -122,8 +123,10 @@ class StatefulSetStrategy(Workload):
 
     def warnings(self, obj: Object) -> Sequence[str]:
         """Warn of revisions that are kept for ever; the name is a label."""
-        kept = obj.get("spec", {}).get("revisionHistoryLimit", 0)
-        return [_ALL_REVISIONS] if kept < 0 else []
+        spec = obj.get("spec", {})
+        of_template = warn_of_template("spec.template", spec.get("template", {}))
+        kept = spec.get("revisionHistoryLimit", 0)
+        return [*of_template, _ALL_REVISIONS] if kept < 0 else of_template
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         """Keep what the pods that are there were made from."""

@@ -15,6 +15,7 @@ from wherry.apiserver.strategy.formats import (
 )
 from wherry.apiserver.strategy.pod.defaults import default_template
 from wherry.apiserver.strategy.pod.spec import validate_endless_template, validate_template
+from wherry.apiserver.strategy.pod.warnings import warn_of_template
 from wherry.apiserver.strategy.selector import compile_selector, validate_label_selector
 
 _MORE = "cannot be greater than {}"
@@ -54,8 +55,9 @@ class Workload(Strategy):
         return unchanged("spec", new["spec"], old.get("spec", {}), "selector")
 
     def warnings(self, obj: Object) -> Sequence[str]:
-        """Warn of a name that makes no host names."""
-        return names.warn_of_host_name(obj)
+        """Warn of a name that makes no host names, and of what is old in the template."""
+        template = obj.get("spec", {}).get("template", {})
+        return [*names.warn_of_host_name(obj), *warn_of_template("spec.template", template)]
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
         """Check the counts, each alone and against those that it is a share of."""

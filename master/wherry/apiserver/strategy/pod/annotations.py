@@ -55,24 +55,13 @@ def _app_armor(path: str, name: str, profile: str, spec: Object) -> list[Cause]:
 
 def validate_annotations_update(new: Mapping[str, str], old: Mapping[str, str]) -> list[Cause]:
     """Return which annotations of a pod may not be changed and were."""
-    path = "metadata.annotations"
     wrong: list[Cause] = []
-    for key, value in old.items():
-        if new.get(key) == value:
+    for key in [*old, *(key for key in new if key not in old)]:
+        step = "remove or update" if key in old else "add"
+        if new.get(key) == old.get(key):
             continue
-        if key.startswith(APP_ARMOR):
-            detail = "may not remove or update AppArmor annotations"
-            wrong.append(fields.forbidden(f"{path}[{key}]", detail))
-        elif key == MIRROR:
-            detail = "may not remove or update mirror pod annotation"
-            wrong.append(fields.forbidden(f"{path}[{key}]", detail))
-    for key in new:
-        if key in old:
-            continue
-        if key.startswith(APP_ARMOR):
-            detail = "may not add AppArmor annotations"
-            wrong.append(fields.forbidden(f"{path}[{key}]", detail))
-        elif key == MIRROR:
-            detail = "may not add mirror pod annotation"
-            wrong.append(fields.forbidden(f"{path}[{key}]", detail))
+        if key.startswith(APP_ARMOR) or key == MIRROR:
+            what = "mirror pod annotation" if key == MIRROR else "AppArmor annotations"
+            at = f"metadata.annotations[{key}]"
+            wrong.append(fields.forbidden(at, f"may not {step} {what}"))
     return wrong

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
-from wherry.apiserver.strategy.formats import check_ip
+from wherry.apiserver.strategy.formats import check_families, check_ip
 
 Object = dict[str, Any]
 GATED: Final[Mapping[str, str]] = {
@@ -70,17 +70,7 @@ def _addresses(path: str, addresses: list[Object]) -> list[Cause]:
     """Check that there is one address of each family at most."""
     texts = [each.get("ip", "") for each in addresses]
     wrong = [c for index, ip in enumerate(texts) for c in check_ip(f"{path}[{index}]", ip)]
-    if wrong or len(texts) < 2:
-        return wrong
-    if len(texts) > 2 or len({":" in ip for ip in texts}) == 1:
-        detail = "may specify no more than one IP for each IP family"
-        wrong.append(fields.invalid(path, addresses, detail))
-    seen: set[str] = set()
-    for index, ip in enumerate(texts):
-        if ip in seen:
-            wrong.append(fields.duplicate(f"{path}[{index}]", addresses[index]))
-        seen.add(ip)
-    return wrong
+    return wrong or check_families(path, texts, addresses, "IP")
 
 
 def _claims(statuses: list[Object], spec: Object) -> list[Cause]:

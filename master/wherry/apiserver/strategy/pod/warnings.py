@@ -79,10 +79,9 @@ def _warn(path: str, meta: Object, spec: Object) -> list[str]:
     for field, key in (("hostAliases", "ip"), ("imagePullSecrets", "name")):
         if field in spec:
             found += _repeated(f"{at}.{field}", spec[field], key)
-    found += _fractions(f"{at}.overhead", spec.get("overhead", {}))
-    for where, container in _containers(at, spec):
-        found += _container(where, container)
-    found += _ports(at, spec)
+    if "overhead" in spec:
+        found += _fractions(f"{at}.overhead", spec["overhead"])
+    found += _of_containers(at, spec)
     if spec.get("terminationGracePeriodSeconds", 0) < 0:
         found.append(
             f"{at}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and "
@@ -91,6 +90,16 @@ def _warn(path: str, meta: Object, spec: Object) -> list[str]:
     if "affinity" in spec:
         found += _pod_affinity(f"{at}.affinity", spec["affinity"])
     return found
+
+
+def _of_containers(path: str, spec: Object) -> list[str]:
+    found: list[str] = []
+    ports: list[tuple[str, Object]] = []
+    for where, container in _containers(path, spec):
+        found += _container(where, container)
+        for index, port in enumerate(container.get("ports", ())):
+            ports.append((f"{where}.ports[{index}]", port))
+    return found + _ports(ports) if len(ports) > 1 else found
 
 
 def _containers(path: str, spec: Object) -> Iterator[tuple[str, Object]]:
@@ -171,7 +180,9 @@ def _fractions(path: str, resources: Object) -> list[str]:
     return [
         f'{path}[{name}]: fractional byte value "{resources[name]}" is invalid, must be an integer'
         for name in ("memory", "ephemeral-storage")
-        if name in resources and _milli(amount_of(resources[name])) % 1000
+        if name in resources
+        and str(resources[name])[-1:] in "mun"
+        and _milli(amount_of(resources[name])) % 1000
     ]
 
 
@@ -205,18 +216,16 @@ def _hides(variable: Object, reference: str) -> bool:
     return "valueFrom" in variable or value == reference or reference not in value
 
 
-def _ports(path: str, spec: Object) -> list[str]:
+def _ports(ports: list[tuple[str, Object]]) -> list[str]:
     found: list[str] = []
     known: dict[tuple[int, str], list[tuple[str, Object]]] = {}
-    for where, container in _containers(path, spec):
-        for index, port in enumerate(container.get("ports", ())):
-            at = f"{where}.ports[{index}]"
-            key = (port.get("containerPort", 0), port.get("protocol") or "TCP")
-            others = known.setdefault(key, [])
-            # Enough is said of the first few: a pod with more of the same port is a mistake anyway.
-            for other_at, other in others[:8]:
-                found += _beside(at, port, other_at, other)
-            others.append((at, port))
+    for at, port in ports:
+        key = (port.get("containerPort", 0), port.get("protocol") or "TCP")
+        others = known.setdefault(key, [])
+        # Enough is said of the first few: a pod with more of the same port is a mistake anyway.
+        for other_at, other in others[:8]:
+            found += _beside(at, port, other_at, other)
+        others.append((at, port))
     return found
 
 
