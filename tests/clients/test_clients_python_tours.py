@@ -138,7 +138,7 @@ def test_a_controller_applies_and_shares(official: Any, namespace: str) -> None:
         return core.patch_namespaced_config_map(
             "shared",
             namespace,
-            {"apiVersion": "v1", "kind": "ConfigMap", "data": data},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shared"}, "data": data},
             field_manager=manager,
             force=force,
             _content_type=APPLY,
