@@ -6,10 +6,10 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hollow_cluster import HollowCluster, until
+from python_clients import CLIENT_MARKS
 
-pytestmark = pytest.mark.integration
+pytestmark = CLIENT_MARKS
 
 kopf: Any = importlib.import_module("kopf")  # loosely typed: its annotations are not what is tested
 LABELS = {"operated": "yes"}
