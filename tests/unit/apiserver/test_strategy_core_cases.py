@@ -192,6 +192,7 @@ SERVICE_UPDATES: list[tuple[Object, Object, Object, list[str]]] = [
     (IP, {"type": "ExternalName", "externalName": "a"}, {"clusterIP": None, "clusterIPs": None, "ipFamilies": None}, []),
     ({"type": "ExternalName", "externalName": "a"}, {"type": "ClusterIP"}, {"ipFamilies": ["IPv4"]}, []),
     ({**IP, "type": "NodePort", "ports": NODE_PORTS}, {"type": "NodePort", "ports": [{"name": "b", "port": 90}]}, {"ports": [{"name": "b", "port": 90, "nodePort": 30002, "protocol": "TCP", "targetPort": 90}]}, []),
+    ({**IP, "type": "NodePort", "ports": NODE_PORTS}, {"type": "NodePort", "ports": [{"name": "a", "port": 80}, {"name": "c", "port": 81, "nodePort": 30001}]}, {"ports": [{"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80}, {"name": "c", "port": 81, "nodePort": 30001, "protocol": "TCP", "targetPort": 81}]}, []),
     ({**IP, "type": "NodePort", "ports": NODE_PORTS}, {"type": "ClusterIP", "ports": NODE_PORTS, "externalTrafficPolicy": "Cluster"}, {"externalTrafficPolicy": None}, []),
     ({**IP, "type": "LoadBalancer", "loadBalancerClass": "a/b"}, {"type": "ClusterIP", "loadBalancerClass": "a/b", "allocateLoadBalancerNodePorts": True}, {"loadBalancerClass": None, "allocateLoadBalancerNodePorts": None}, []),
     ({**IP, "type": "LoadBalancer"}, {"type": "LoadBalancer", "loadBalancerClass": "a/b"}, {}, ['spec.loadBalancerClass: Invalid value: "a/b": may not change once set']),

@@ -294,6 +294,7 @@ CONTAINER: list[tuple[Object, list[str]]] = [
         {"restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": list(range(256))}}]},
         [f"{C}.restartPolicyRules[0].exitCodes.values: Too many: 256: must have at most 255 items"],
     ),
+    ({"restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}] * 21}, [f"{C}.restartPolicyRules: Too many: 21: must have at most 20 items"]),
     # probes and hooks
     ({"livenessProbe": {"exec": {"command": ["x"]}, "terminationGracePeriodSeconds": 1}}, []),
     ({"readinessProbe": {"grpc": {"port": 1}, "successThreshold": 3}}, []),
