@@ -232,12 +232,13 @@ def test_a_mirror_pod_is_left_as_it_is(fields: Object, why: str | None) -> None:
     async def run(w: World) -> None:
         metadata = {"name": "p", "annotations": {"kubernetes.io/config.mirror": "x"}}
         if why is None:
-            spec = spec_of(nodeName="n")
-            pod = await w.create(kinds.POD, "default", metadata=metadata, spec=spec)
+            pod = await w.create(
+                kinds.POD, "default", metadata=metadata, spec=spec_of(nodeName="n")
+            )
             assert not {"serviceAccountName", "volumes"} & pod["spec"].keys()
             return
+        spec = spec_of(nodeName="n", **fields)
         with pytest.raises(ForbiddenError) as refused:
-            spec = spec_of(nodeName="n", **fields)
             await w.create(kinds.POD, "default", metadata=metadata, spec=spec)
         assert refused.value.message == f'pods "p" is forbidden: {why}'
 

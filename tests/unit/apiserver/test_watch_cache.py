@@ -226,6 +226,7 @@ def test_a_consumer_that_does_not_read_is_cut_off_and_nobody_else_is() -> None:
         for revision in range(2, 30):
             put(cache, f"c{revision}", revision)
             seen += len(await quick.next_batch())
+            assert slow.ended is (seen > 10)
         assert seen == 28
         with pytest.raises(ExpiredError):
             await slow.next_batch()
