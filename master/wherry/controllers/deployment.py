@@ -263,11 +263,12 @@ def _adopt_revision(this: _Pass) -> None:
 
 
 def _own_revision(d: Deployment, revision: int) -> list[Action]:
+    """Note the revision by way of the status: another annotation is another generation."""
     if d.metadata.annotations.get(REVISION) == str(revision):
         return []
     meta = d.metadata
     body = {"metadata": {"annotations": {REVISION: str(revision)}}}
-    return [Patch(DEPLOYMENT, meta.namespace, meta.name, body, uid=meta.uid)]
+    return [Patch(DEPLOYMENT, meta.namespace, meta.name, body, uid=meta.uid, subresource="status")]
 
 
 def _clean_up(this: _Pass) -> None:

@@ -26,6 +26,8 @@ from wherry.api.times import format_time
 from wherry.client.api import EventType, ObjectList, PatchType, WatchEvent
 
 Json = dict[str, Any]
+_STATUS_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+"""What of the metadata a write of the status changes too, as for most kinds upstream."""
 
 
 class FakeApi:
@@ -195,7 +197,9 @@ class FakeApi:
 
     async def _replace(self, kind: Kind, old: Json, new: Json, subresource: str) -> bytes:
         if subresource == "status":
+            noted = {k: v for k, v in new.get("metadata", {}).items() if k in _STATUS_METADATA}
             new = {**copy.deepcopy(old), "status": new.get("status", {})}
+            new["metadata"].update(noted)
         else:
             kept = {k: old["metadata"][k] for k in ("uid", "creationTimestamp", "generation")}
             new = {**copy.deepcopy(new), "metadata": {**new.get("metadata", {}), **kept}}

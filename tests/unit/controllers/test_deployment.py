@@ -97,7 +97,8 @@ def sizes(result: Result) -> dict[str, int]:
 
 
 def status_of(result: Result) -> Json:
-    [status] = [a.body["status"] for a in result.actions if isinstance(a, Patch) and a.subresource]
+    patches = [a.body for a in result.actions if isinstance(a, Patch)]
+    [status] = [body["status"] for body in patches if "status" in body]
     return dict(status)
 
 
