@@ -448,6 +448,9 @@ def test_warnings_are_no_more_than_clients_take(texts: list[str], count: int, lo
         ("/api/v1/pods?labelSelector=watch", False),
         ("/api/v1/pods?" + "&".join(["watch=1"] * 2000), False),  # refused for it
         ("/api/v1/watch/pods", True),
+        ("/apis/apps/v1/watch/namespaces/a/deployments", True),
+        ("/api/v1/namespaces/watch/pods", False),
+        ("/api/v1/namespaces/a/configmaps/log", False),
         ("/api/v1/namespaces/a/pods/p/log?follow=1", True),
         ("/api/v1/namespaces/a/pods/p/exec?command=x", True),
         ("/api/v1/namespaces/a/pods/p/attach/", True),
