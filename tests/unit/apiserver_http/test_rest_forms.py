@@ -6,7 +6,8 @@ import yaml
 from rest_world import POD, World, content, in_world
 from verbs_stub import event
 
-from wherry.apiserver.http.message import Stream
+from wherry.apiserver.http.message import Response, Stream
+from wherry.apiserver.rest.pretty import indented
 from wherry.client.api import EventType
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -126,3 +127,11 @@ def test_watches_in_a_version_of_old(as_kind: str) -> None:
         ] * 2
 
     in_world(story)
+
+
+def test_what_nobody_can_read_stays_in_one_line() -> None:
+    for size, lines in ((1000, 3), (1 << 20, 1)):
+        reply = indented(Response(200, orjson.dumps({"data": "x" * size})))
+        assert isinstance(reply, Response)
+        assert len(bytes(reply.body).splitlines()) == lines
+        assert content(reply) == {"data": "x" * size}
