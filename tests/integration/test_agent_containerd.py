@@ -722,7 +722,7 @@ def test_exec_and_port_forward_are_tunnelled(play: Play) -> None:
         assert head.startswith(b"HTTP/1.1 101")
         writer.close()
         dial = f"GET /dial/default/{name}?port={{}} HTTP/1.1\r\n{{}}Host: n1\r\n\r\n"
-        tcp = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+        tcp = "Connection: Upgrade, close\r\nUpgrade: tcp\r\n"
         status, body = await world.raw(dial.format(8080, tcp) + "GET /none HTTP/1.0\r\n\r\n")
         assert status == 101
         assert b"404 Not Found" in body

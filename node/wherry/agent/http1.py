@@ -149,7 +149,8 @@ class HttpsServer:
                 return False
             await reader.readexactly(length)
         answer = await self.handler(request)
-        keep = request.headers.get("connection", "").lower() != "close"
+        options = request.headers.get("connection", "").lower().split(",")
+        keep = "close" not in map(str.strip, options)
         match answer:
             case Reply():
                 await _send(writer, answer, keep=keep)
