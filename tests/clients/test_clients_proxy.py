@@ -1,7 +1,7 @@
 """The API server's proxy as its clients use it: Python's methods, `kubectl proxy`, a browser's page.
 
-Hollow pods have no processes, so what answers is a node's agent, or a server of the test's own that
-Endpoints made by hand lead to; pods that answer are `tests/integration`'s and `tests/cluster`'s.
+Hollow pods have no processes, so what answers is a node's agent, or a server of the test's own at
+a port of a Node made by hand; pods that answer are `tests/integration`'s and `tests/cluster`'s.
 """
 
 import ast
@@ -63,54 +63,60 @@ def own_address() -> str:
 
 
 @pytest.fixture
-def echo(official: Any, namespace: str) -> Iterator[str]:
-    """The name of a Service without pods that leads to `Echo`."""
+def echo(official: Any) -> Iterator[str]:
+    """`NODE:PORT` of a Node that nothing runs on, where `Echo` answers."""
     address = own_address()
     with ThreadingHTTPServer((address, 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         core = kubernetes.client.CoreV1Api(official)
-        ports = [{"name": "http", "port": 80}]
-        meta = {"name": "echo"}
-        core.create_namespaced_service(namespace, {"metadata": meta, "spec": {"ports": ports}})
-        subsets = [
-            {
-                "addresses": [{"ip": address}],
-                "ports": [{"name": "http", "port": server.server_address[1]}],
-            }
-        ]
-        core.create_namespaced_endpoints(namespace, {"metadata": meta, "subsets": subsets})
-        yield "echo"
-        server.shutdown()
-        thread.join()
+        core.create_node({"metadata": {"name": "echo"}, "spec": {"unschedulable": True}})
+        addresses = [{"type": "InternalIP", "address": address}]
+        try:
+            core.patch_node_status("echo", {"status": {"addresses": addresses}})
+            yield f"echo:{server.server_address[1]}"
+        finally:
+            core.delete_node("echo")
+            server.shutdown()
+            thread.join()
 
 
 def node_of(official: Any) -> str:
+    """Return the name of a node with an agent."""
     nodes = kubernetes.client.CoreV1Api(official).list_node().items
-    name: str = nodes[-1].metadata.name
-    return name
+    names: list[str] = [node.metadata.name for node in nodes if node.metadata.name != "echo"]
+    return names[-1]
 
 
-def test_the_methods_of_python(official: Any, namespace: str, echo: str) -> None:
+def test_the_methods_of_python(official: Any, echo: str) -> None:
     core = kubernetes.client.CoreV1Api(official)
 
     def said(verb: str, path: str) -> Any:
-        method = getattr(core, f"connect_{verb}_namespaced_service_proxy_with_path")
-        return ast.literal_eval(method(f"{echo}:80", namespace, path))
+        method = getattr(core, f"connect_{verb}_node_proxy_with_path")
+        return ast.literal_eval(method(echo, path))
 
     for verb in ("get", "post", "put", "patch", "delete", "options"):
         found = said(verb, "some/path")
         assert (found["method"], found["path"]) == (verb.upper(), "/some/path")
         assert found["authorization"] == ""
     assert said("get", "moved")["path"] == "/new/place"
-    for name in (echo, f"{echo}:http", f"http:{echo}:80"):
+    for name in (echo, f"http:{echo}"):
         # Without the slash at the end the client is sent on to where it is.
-        found = ast.literal_eval(core.connect_get_namespaced_service_proxy(name, namespace))
-        assert found["path"] == "/"
-    with pytest.raises(ApiException) as refused:
-        core.connect_get_namespaced_service_proxy(f"{echo}:nope", namespace)
-    assert refused.value.status == 503
-    assert 'no service port \\"nope\\" found for service \\"echo\\"' in refused.value.body
+        assert ast.literal_eval(core.connect_get_node_proxy(name))["path"] == "/"
+
+
+def test_a_service_without_pods(official: Any, namespace: str) -> None:
+    core = kubernetes.client.CoreV1Api(official)
+    spec = {"ports": [{"name": "http", "port": 80}]}
+    core.create_namespaced_service(namespace, {"metadata": {"name": "echo"}, "spec": spec})
+    for name, why in (
+        ("echo:nope", 'no service port \\"nope\\" found for service \\"echo\\"'),
+        ("echo:http", 'no endpoints available for service \\"echo\\"'),
+    ):
+        with pytest.raises(ApiException) as refused:
+            core.connect_get_namespaced_service_proxy(name, namespace)
+        assert refused.value.status == 503
+        assert why in refused.value.body
 
 
 def test_a_node_and_a_pod(official: Any, namespace: str) -> None:
@@ -142,11 +148,9 @@ def test_asyncio_asks_a_node(hollow: HollowCluster, official: Any) -> None:
 
 
 @both_ends
-def test_kubectl_leads_to_services(
-    kubectl: Session, official: Any, namespace: str, echo: str
-) -> None:
+def test_kubectl_leads_to_a_port(kubectl: Session, official: Any, echo: str) -> None:
     """`kubectl proxy` is HTTP on the loopback for a browser; redirects come back to it."""
-    path = f"/api/v1/namespaces/{namespace}/services/{echo}:80/proxy"
+    path = f"/api/v1/nodes/{echo}/proxy"
     said = kubectl.attempt("get", "--raw", f"{path}/a?b=c")
     assert (said.code, json.loads(said.out)["path"]) == (0, "/a?b=c"), said
     with kubectl.running("proxy", "--port=0") as proxying:

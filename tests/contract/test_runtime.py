@@ -11,7 +11,8 @@ import virtual_loop
 from containerd_host import BUSYBOX, ContainerdHost
 
 from wherry.agent.cri import CriRuntime
-from wherry.agent.hollow import EXIT_CODE, OOM, RUN_SECONDS, HollowRuntime
+from wherry.agent.hollow import HollowRuntime
+from wherry.agent.hollow_life import EXIT_CODE, OOM, RUN_SECONDS
 from wherry.agent.runtime import (
     ContainerRecord,
     ContainerState,

@@ -190,23 +190,48 @@ def test_an_endpoint_that_its_pod_has_left_is_not_asked(tmp_path: Path) -> None:
     in_proxy_world(tmp_path, story)
 
 
-def test_an_endpoint_without_a_pod_is_asked_from_here(tmp_path: Path) -> None:
+def test_endpoints_count_where_there_are_no_slices(tmp_path: Path) -> None:
     async def story(w: ProxyWorld) -> None:
         w.verbs.objects["services", "a", "s"] = service("s", {"port": 80})
-        w.verbs.objects["endpoints", "a", "s"] = {
-            "subsets": [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 81}]}]
-        }
+        address = {"ip": POD_IP, "targetRef": endpoint()["targetRef"]}
+        subsets = [{"addresses": [address], "ports": [{"port": 8081}]}]
+        w.verbs.objects["endpoints", "a", "s"] = {"subsets": subsets}
         assert (await w.ask(f"{NAMESPACE}/services/s/proxy/"))[::2] == (200, b"hello")
-        assert [(a.host, a.port) for a in w.direct.asked] == [("192.0.2.7", 81)]
-        # Where there are slices, they count.
+        assert w.dialled == ["/dial/a/p?port=8081"]
         w.verbs.objects["endpointslices", "a", "s1"] = endpoint_slice([{"port": 82}])
         status, message = await w.message(f"{NAMESPACE}/services/s/proxy/")
         assert (status, message) == (503, 'no endpoints available for service "s"')
-        w.verbs.objects["endpointslices", "a", "s1"] = endpoint_slice(
-            [{"name": "", "port": 83}], endpoint("192.0.2.8", "")
-        )
-        assert (await w.ask(f"{NAMESPACE}/services/s/proxy/"))[0] == 200
-        assert (w.direct.asked[-1].host, w.direct.asked[-1].port) == ("192.0.2.8", 83)
+
+    in_proxy_world(tmp_path, story)
+
+
+def test_an_endpoint_without_a_pod_is_not_asked(tmp_path: Path) -> None:
+    """Who writes endpoints would reach by them what the API server can."""
+
+    async def story(w: ProxyWorld) -> None:
+        w.verbs.objects["services", "a", "s"] = service("s", {"port": 80})
+        subsets = [{"addresses": [{"ip": "192.0.2.7"}], "ports": [{"port": 81}]}]
+        w.verbs.objects["endpoints", "a", "s"] = {"subsets": subsets}
+        refused = (503, 'no endpoints available for service "s"')
+        assert await w.message(f"{NAMESPACE}/services/s/proxy/") == refused
+        bare = endpoint_slice([{"name": "", "port": 83}], endpoint("192.0.2.8", ""))
+        w.verbs.objects["endpointslices", "a", "s1"] = bare
+        assert await w.message(f"{NAMESPACE}/services/s/proxy/") == refused
+        assert (w.dialled, w.direct.asked) == ([], [])
+
+    in_proxy_world(tmp_path, story)
+
+
+def test_every_endpoint_is_asked_in_the_end(tmp_path: Path) -> None:
+    async def story(w: ProxyWorld) -> None:
+        w.verbs.objects["services", "a", "s"] = service("s", {"port": 80})
+        for n in range(3):
+            w.verbs.objects["pods", "a", f"p{n}"] = pod(f"p{n}", f"10.9.9.{n}")
+        endpoints = [endpoint(f"10.9.9.{n}", f"p{n}") for n in range(3)]
+        w.verbs.objects["endpointslices", "a", "s1"] = endpoint_slice([{"port": 1}], *endpoints)
+        for _ in range(30):  # in the order of a seed
+            assert (await w.ask(f"{NAMESPACE}/services/s/proxy/"))[0] == 200
+        assert set(w.dialled) == {f"/dial/a/p{n}?port=1" for n in range(3)}
 
     in_proxy_world(tmp_path, story)
 
@@ -260,9 +285,10 @@ def test_what_cannot_be_reached(tmp_path: Path, target: str, code: int, message:
     async def story(w: ProxyWorld) -> None:
         w.verbs.objects["services", "a", "s"] = service("s", {"name": "web", "port": 80})
         w.verbs.objects["services", "a", "lo"] = service("lo", {"port": 80})
-        w.verbs.objects["endpoints", "a", "lo"] = {
-            "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 81}]}]
-        }
+        w.verbs.objects["endpointslices", "a", "lo"] = endpoint_slice(
+            [{"port": 81}], endpoint("127.0.0.1", "lo")
+        )
+        w.verbs.objects["pods", "a", "lo"] = pod("lo", "127.0.0.1")
         w.verbs.objects["pods", "a", "pending"] = {"metadata": {"name": "pending"}}
         w.verbs.objects["pods", "a", "local"] = pod("local", "169.254.169.254")
         w.verbs.objects["pods", "a", "lost"] = pod("lost", nodeName="n9")

@@ -14,7 +14,8 @@ from wherry.api.kinds import NAMESPACE
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.verbs import User
 
-_IN_PROTOCOL: Final = "base64url.bearer.authorization.k8s.io."
+PROTOCOL_TOKEN: Final = "base64url.bearer.authorization.k8s.io."  # noqa: S105 - a prefix
+"""Begins the subprotocol that is a browser's token: it can set no header of a WebSocket."""
 
 
 class Attributes(msgspec.Struct, frozen=True):
@@ -149,10 +150,10 @@ def websocket_bearer(protocols: str) -> str:
     Source: apiserver `request/websocket`.
     """
     offered = [each.strip() for each in protocols.split(",")]
-    tokens = [each for each in offered if each.startswith(_IN_PROTOCOL)]
+    tokens = [each for each in offered if each.startswith(PROTOCOL_TOKEN)]
     if len(tokens) != 1 or len(offered) == 1:
         return ""
-    encoded = tokens[0].removeprefix(_IN_PROTOCOL)
+    encoded = tokens[0].removeprefix(PROTOCOL_TOKEN)
     try:
         return urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
     except ValueError:

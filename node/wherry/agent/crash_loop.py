@@ -5,11 +5,7 @@ import logging
 from wherry.agent.container_actions import PodEvents
 from wherry.agent.plan import Snapshot
 from wherry.agent.runtime import ContainerState
-from wherry.agent.standing import (
-    newest,
-    restart_at,
-    restarts,
-)
+from wherry.agent.standing import newest, restart_at, restarts
 from wherry.agent.status import crash_loop_message
 
 log = logging.getLogger(__name__)

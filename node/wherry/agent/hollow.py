@@ -3,22 +3,16 @@
 
 Made for tests, for CI of operators, and for a thousand nodes on a laptop. All images exist,
 except those whose name begins with `does-not-exist/`. What a container does can be said by
-annotations of its pod:
-
-    wherry.io/hollow-run-seconds: "5"     it ends after so long (default: never)
-    wherry.io/hollow-exit-code: "1"       and with this code (alone: at once)
-    wherry.io/hollow-ready-after: "3"     its readiness probe passes after so long
-    wherry.io/hollow-oom: "true"          its end is an OOM kill (137, OOMKilled)
-
-Init containers end at once, with 0. A killed container ends at once, with 137.
+annotations of its pod (`hollow_life`). A killed container ends at once, with 137.
 """
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from wherry.agent.hollow_life import KILLED, life_of, made_up_stats
 from wherry.agent.runtime import (
     ContainerRecord,
     ContainerState,
@@ -44,14 +38,7 @@ from wherry.agent.runtime_config import (
 )
 from wherry.api.clock import Clock
 
-RUN_SECONDS: Final = "wherry.io/hollow-run-seconds"
-EXIT_CODE: Final = "wherry.io/hollow-exit-code"
-READY_AFTER: Final = "wherry.io/hollow-ready-after"
-OOM: Final = "wherry.io/hollow-oom"
 MISSING_PREFIX: Final = "does-not-exist/"
-KILLED: Final = 137
-UNLIMITED_USES: Final = 8 << 20
-"""Bytes that a container without a memory limit has."""
 
 
 @dataclass(slots=True)
@@ -213,11 +200,11 @@ class HollowRuntime:
             raise RuntimeRefusedError(
                 "Unknown", f"container {container_id} is in {record.state} state"
             )
+        life = life_of(box.config.annotations, init=INIT_ANNOTATION in record.annotations)
         box.containers[container_id] = replace(
             record, state=ContainerState.RUNNING, started_at=self._clock.now()
         )
         self._publish(RuntimeEventKind.STARTED, container_id)
-        life = _life(box.config.annotations, init=INIT_ANNOTATION in record.annotations)
         if life is not None:
             after_s, code, reason = life
             loop = asyncio.get_running_loop()
@@ -341,7 +328,7 @@ class HollowRuntime:
         """Return a tenth of the cpu that was asked for, and a quarter of the memory allowed."""
         now = self._clock.now()
         return [
-            _made_up(c, box.config.pod, box.resources[c.id], now)
+            made_up_stats(c, box.config.pod, box.resources[c.id], now)
             for box in self._boxes.values()
             for c in box.containers.values()
             if c.state is ContainerState.RUNNING
@@ -368,35 +355,6 @@ class HollowRuntime:
         if home is None or record is None:
             raise RuntimeRefusedError("NotFound", f"container {container_id} not found")
         return self._boxes[home], record
-
-
-def _life(annotations: Mapping[str, str], *, init: bool) -> tuple[float, int, str] | None:
-    """Return after how long a container ends, with which code and reason; None: it does not."""
-    if init:
-        return 0.0, 0, "Completed"
-    if RUN_SECONDS not in annotations and EXIT_CODE not in annotations and OOM not in annotations:
-        return None
-    after_s = float(annotations.get(RUN_SECONDS, "0"))
-    if annotations.get(OOM) == "true":
-        return after_s, KILLED, "OOMKilled"
-    code = int(annotations.get(EXIT_CODE, "0"))
-    return after_s, code, "Completed" if code == 0 else "Error"
-
-
-def _made_up(
-    record: ContainerRecord, pod: PodRef, allowed: Resources, now: float
-) -> ContainerStats:
-    """Return counters as of a container that does its work evenly."""
-    millicores = max(allowed.cpu_shares * 1000 // 1024 // 10, 1)
-    return ContainerStats(
-        id=record.id,
-        name=record.name,
-        pod=pod,
-        at=now,
-        cpu_usage_ns=int((now - record.started_at) * millicores * 1_000_000),
-        memory_working_set_bytes=allowed.memory_limit_bytes // 4 or UNLIMITED_USES,
-        rootfs_used_bytes=0,
-    )
 
 
 def _no_processes() -> RuntimeRefusedError:

@@ -38,9 +38,7 @@ from wherry.agent.projection import MountError
 from wherry.agent.resize import NodeSize, promised, wanted
 from wherry.agent.runtime import RuntimePod, RuntimeRefusedError
 from wherry.agent.runtime_config import PodRef
-from wherry.agent.standing import (
-    ending,
-)
+from wherry.agent.standing import ending
 from wherry.agent.sync import (
     resize_key,
     sync_pod,

@@ -10,7 +10,7 @@ import grpc.aio
 import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from wherry.agent.hollow import READY_AFTER
+from wherry.agent.hollow_life import READY_AFTER, seconds
 from wherry.agent.probes import ProbeResult, port_number
 from wherry.agent.runtime import ContainerRecord, Runtime, RuntimeRefusedError
 from wherry.agent.views import Container, HttpGetAction, Pod, Probe
@@ -45,7 +45,10 @@ class HollowProbeRunner:
         self, pod: Pod, container: Container, record: ContainerRecord, probe: Probe, pod_ip: str
     ) -> ProbeResult:
         """Compare the container's age with its pod's annotation."""
-        after_s = float(pod.metadata.annotations.get(READY_AFTER, "0"))
+        try:
+            after_s = seconds(pod.metadata.annotations, READY_AFTER)
+        except RuntimeRefusedError as error:
+            return ProbeResult(False, str(error))
         if probe is not container.readiness_probe:
             return ProbeResult(success=True)
         ready = self._clock.now() - record.started_at >= after_s

@@ -17,9 +17,7 @@ from wherry.agent.probes import (
     counter_of,
 )
 from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod
-from wherry.agent.standing import (
-    newest,
-)
+from wherry.agent.standing import newest
 from wherry.agent.views import Container, Pod, Probe
 from wherry.api.clock import Clock
 

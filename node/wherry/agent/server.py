@@ -28,13 +28,12 @@ from wherry.agent.runtime import (
     ContainerState,
     RuntimeRefusedError,
 )
-from wherry.agent.standing import (
-    restarts,
-)
+from wherry.agent.standing import restarts
 from wherry.agent.streaming import dial, splice
 from wherry.agent.summary import resource_metrics, summary
 from wherry.agent.usage import Usage, UsageMeter
 from wherry.api.clock import Clock
+from wherry.api.dialing import NODE_HEADER
 from wherry.api.errors import (
     BadRequestError,
     ForbiddenError,
@@ -51,8 +50,6 @@ from wherry.api.times import parse_time
 log = logging.getLogger(__name__)
 API_SERVER: Final = "system:apiserver"
 MASTERS: Final = "system:masters"
-NODE_HEADER: Final = "x-node-name"
-"""Which node the API server's proxy means, where one process is several."""
 _PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 

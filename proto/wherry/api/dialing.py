@@ -1,11 +1,15 @@
-"""Why no connection could be made, in the words of Go's `net`, which clients know."""
+"""How API server and agent ask each other for connections: whose agent, and why there is none."""
 
 import os
 import ssl
+from typing import Final
+
+NODE_HEADER: Final = "x-node-name"
+"""Names the node to an agent process that is several; the API server's own, never a client's."""
 
 
 def dial_failure(error: Exception) -> str:
-    """Return what stands after `dial tcp HOST:PORT: `."""
+    """Return what stands after `dial tcp HOST:PORT: `, in the words of Go's `net`."""
     match error:
         case TimeoutError() if not error.errno:
             return "i/o timeout"

@@ -25,9 +25,7 @@ from wherry.agent.plan import (
 )
 from wherry.agent.runtime import ContainerRecord, ContainerState, RuntimePod, Sandbox
 from wherry.agent.runtime_config import BACKOFF_ANNOTATION
-from wherry.agent.standing import (
-    initialized,
-)
+from wherry.agent.standing import initialized
 from wherry.agent.sync import (
     sync_pod,
 )

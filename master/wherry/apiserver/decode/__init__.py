@@ -78,8 +78,8 @@ _PATCH_SAID = {
 """What upstream says before the decoder's own words."""
 
 
-def decode_patch(data: bytes, form: PatchType, *, duplicates: bool = True) -> tuple[Any, list[str]]:
-    """Decode a patch: JSON, but what is applied is YAML. Arguments and results are `decode_body`'s.
+def decode_patch(data: bytes, form: PatchType) -> tuple[Any, list[str]]:
+    """Decode a patch: JSON, but what is applied is YAML. Returns what `decode_body` does.
 
     Raises:
         BadRequestError: It cannot be read.
@@ -89,7 +89,7 @@ def decode_patch(data: bytes, form: PatchType, *, duplicates: bool = True) -> tu
     try:
         if form is PatchType.APPLY:
             return yaml_body.decode(data)
-        return json_body.decode(data, duplicates=duplicates)
+        return json_body.decode(data, duplicates=True)
     except UnreadableError as error:
         raise BadRequestError(f"{_PATCH_SAID[form]}{error.message}") from error
 

@@ -1,7 +1,7 @@
 """The proxy subresource at the REST door: find what is meant, open the way, pass bytes on.
 
     pods      -> the agent of the pod's node: `/dial`, which becomes a TCP connection to the pod
-    services  -> the same for a pod that is a ready endpoint; without a pod, from here
+    services  -> the same for a pod that is a ready endpoint; nobody else is asked
     nodes     -> the agent itself, with our own certificate; another port from here
 
 Over that goes the client's request, without what was meant for us. One connection is made for
@@ -20,7 +20,7 @@ from urllib.parse import quote
 import orjson
 
 from wherry.api import kinds
-from wherry.api.dialing import dial_failure
+from wherry.api.dialing import NODE_HEADER, dial_failure
 from wherry.api.errors import (
     BadGatewayError,
     NotFoundError,
@@ -34,7 +34,6 @@ from wherry.apiserver.http.message import Reply, Request, Response, Stream, Tunn
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.proxy.html import Page, is_page
 from wherry.apiserver.proxy.rewrite import (
-    NODE_HEADER,
     backend_path,
     request_headers,
     response_headers,
@@ -50,7 +49,6 @@ from wherry.apiserver.proxy.target import (
     decode_endpoints,
     decode_pod,
     decode_slice,
-    in_order,
     no_endpoints,
     of_endpoints,
     of_slices,
@@ -171,7 +169,6 @@ class Proxies:
             return await self._to_service(ctx, action.namespace, asked)
         pod = decode_pod(await self._verbs.get(ctx, _POD, action.namespace, asked.name))
         address = next(iter(pod.addresses), "")
-        check_address(address)
         return await self._to_pod(ctx, pod, address, pod_port(pod, asked), asked)
 
     async def _to_node(self, ctx: Context, asked: Asked) -> Way:
@@ -190,6 +187,7 @@ class Proxies:
     async def _to_pod(
         self, ctx: Context, pod: ProxyPod, address: str, port: int, asked: Asked
     ) -> Way:
+        check_address(address)
         node = pod.spec.node_name
         try:
             agent = AgentAddress(node, *await self._agent(ctx, node))
@@ -202,7 +200,8 @@ class Proxies:
         service = _decode_service(await self._verbs.get(ctx, _SERVICE, namespace, asked.name))
         port = service_port(service.spec.ports, asked)
         found = await self._candidates(ctx, namespace, asked.name, port)
-        for one in in_order(found, self._shuffle):
+        self._shuffle(found)
+        for one in found:
             way = await self._to_endpoint(ctx, namespace, one, asked)
             if way is not None:
                 return way
@@ -216,7 +215,7 @@ class Proxies:
         found = of_slices((decode_slice(raw) for raw in page.items), port, namespace)
         if found or page.items:
             return found
-        try:  # made by hand, and mirrored by nobody
+        try:  # a cluster without the controller that makes slices
             raw = await self._verbs.get(ctx, _ENDPOINTS, namespace, service)
         except NotFoundError:
             return []
@@ -226,9 +225,6 @@ class Proxies:
         self, ctx: Context, namespace: str, one: Candidate, asked: Asked
     ) -> Way | None:
         """Return the way to an endpoint, None where its pod is gone or has another address."""
-        if not one.pod:
-            check_address(one.address)
-            return Way(one.address, one.port, asked.secure)
         try:
             pod = decode_pod(await self._verbs.get(ctx, _POD, namespace, one.pod))
         except NotFoundError:

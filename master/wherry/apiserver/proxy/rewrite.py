@@ -8,11 +8,11 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit, urlunsplit
 
+from wherry.api.dialing import NODE_HEADER
 from wherry.api.errors import InternalError
+from wherry.apiserver.gate import PROTOCOL_TOKEN
 
 Lines = Sequence[tuple[str, str]]
-NODE_HEADER = "x-node-name"
-"""Names the node to an agent process that is several; never a client's own."""
 
 _HOP_BY_HOP = frozenset(
     {
@@ -32,8 +32,6 @@ _OURS = frozenset({"authorization", "content-length", "expect", "host", NODE_HEA
 _FORWARDED = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-uri")
 _IMPERSONATE = "impersonate-"
 _PROTOCOLS = "sec-websocket-protocol"
-_TOKEN = "base64url.bearer.authorization.k8s.io."  # noqa: S105
-"""Begins the subprotocol that is a browser's token: it can set no header of a WebSocket."""
 _ANSWERED_ANEW = frozenset(
     {
         "content-length",
@@ -112,7 +110,7 @@ def request_headers(
 def _without_token(protocols: str) -> str:
     """Return the subprotocols without the one that is a token."""
     words = [word.strip() for word in protocols.split(",")]
-    return ", ".join(word for word in words if word and not word.startswith(_TOKEN))
+    return ", ".join(word for word in words if word and not word.startswith(PROTOCOL_TOKEN))
 
 
 def _named(lines: Iterable[tuple[str, str]]) -> set[str]:

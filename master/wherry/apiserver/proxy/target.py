@@ -7,7 +7,7 @@ whose ports all have names may be asked for without one: its first is meant.
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -117,11 +117,11 @@ class ProxyEndpoints(View, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An endpoint that may be asked; `pod` is "" where none stands behind it."""
+    """An endpoint that may be asked, and the pod behind it."""
 
     address: str
     port: int
-    pod: str = ""
+    pod: str
 
 
 decode_pod = Decoder(ProxyPod)
@@ -217,44 +217,35 @@ def no_endpoints(name: str) -> ServiceUnavailableError:
 
 
 def of_slices(slices: Iterable[EndpointSlice], port: str, namespace: str) -> list[Candidate]:
-    """Return the ready endpoints that have a port of that name."""
+    """Return the ready endpoints of pods that have a port of that name."""
     return [
-        Candidate(endpoint.addresses[0], number, _pod(endpoint.target_ref))
+        Candidate(endpoint.addresses[0], number, pod)
         for one in slices
         for number in [p.port for p in one.ports if (p.name or "") == port and p.port][:1]
         for endpoint in one.endpoints
         if endpoint.addresses and endpoint.conditions.ready is not False
-        if _may_be(endpoint.target_ref, namespace)
+        for pod in _pod(endpoint.target_ref, namespace)
     ]
 
 
 def of_endpoints(endpoints: ProxyEndpoints, port: str, namespace: str) -> list[Candidate]:
     """Return the same of Endpoints, whose addresses are ready."""
     return [
-        Candidate(address.ip, number, _pod(address.target_ref))
+        Candidate(address.ip, number, pod)
         for subset in endpoints.subsets
         for number in [p.port for p in subset.ports if p.name == port and p.port][:1]
         for address in subset.addresses
-        if _may_be(address.target_ref, namespace)
+        for pod in _pod(address.target_ref, namespace)
     ]
 
 
-def _pod(ref: ObjectReference | None) -> str:
-    return "" if ref is None else ref.name
+def _pod(ref: ObjectReference | None, namespace: str) -> Iterator[str]:
+    """Yield the pod that an address is of, nothing where it is of no pod in the namespace.
 
-
-def _may_be(ref: ObjectReference | None, namespace: str) -> bool:
-    """Tell whether it is nobody's address, or that of a pod in the Service's own namespace."""
-    return ref is None or (ref.kind == "Pod" and ref.namespace == namespace and bool(ref.name))
-
-
-def in_order(
-    candidates: Sequence[Candidate], shuffle: Callable[[list[Candidate]], None]
-) -> list[Candidate]:
-    """Return whom to ask first: any pod, then any that is none; `shuffle` is chance."""
-    order = list(candidates)
-    shuffle(order)
-    return sorted(order, key=lambda one: not one.pod)
+    Whoever writes endpoints must not reach by them what the API server can reach.
+    """
+    if ref is not None and ref.kind == "Pod" and ref.namespace == namespace and ref.name:
+        yield ref.name
 
 
 def check_address(address: str) -> None:

@@ -26,6 +26,7 @@ from wherry.apiserver.admission import Lookup
 from wherry.apiserver.name import new_uid
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.strategy import fields
+from wherry.apiserver.strategy.formats import check_token_lifetime
 from wherry.apiserver.tokens import EXTENDED_S, BoundObject, TokenConfig, TokenIssuer
 from wherry.apiserver.verbs import User
 from wherry.pki.node import NODE_PREFIX, NODES
@@ -35,8 +36,6 @@ _ACCOUNT: Final = BY_KIND[kinds.SERVICE_ACCOUNT]
 _POD: Final = BY_KIND[kinds.POD]
 _NODE: Final = BY_KIND[kinds.NODE]
 _DEFAULT_S = 3600
-_LEAST_S = 600
-_MOST_S = 1 << 32
 _BINDABLE = {"Pod": kinds.POD, "Secret": kinds.SECRET, "Node": kinds.NODE}
 
 
@@ -76,7 +75,8 @@ class TokenRequests:
                 why = f"must match the service account {what} if specified"
                 raise _invalid(meta["name"], fields.invalid(f"metadata.{field}", asked[field], why))
         seconds = spec.get("expirationSeconds", _DEFAULT_S)
-        _check_seconds(seconds)
+        for wrong in check_token_lifetime("spec.expirationSeconds", seconds):
+            raise _invalid("", wrong)
         audiences = spec.get("audiences") or list(self._audiences)
         await _check_node(user, meta, spec.get("boundObjectRef"), lookup)
         bound = await _bound(spec.get("boundObjectRef"), meta, lookup)
@@ -181,16 +181,6 @@ def _other_uid(uid: str) -> str:
         f"the UID in the bound object reference ({uid}) does not match the UID in record. The object "
         "might have been deleted and then recreated"
     )
-
-
-def _check_seconds(seconds: int) -> None:
-    why = ""
-    if seconds < _LEAST_S:
-        why = "may not specify a duration less than 10 minutes"
-    elif seconds > _MOST_S:
-        why = "may not specify a duration larger than 2^32 seconds"
-    if why:
-        raise _invalid("", fields.invalid("spec.expirationSeconds", seconds, why))
 
 
 def _invalid(name: str, cause: Cause) -> InvalidError:

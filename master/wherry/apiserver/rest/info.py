@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from wherry.apiserver.gate import Attributes
+from wherry.apiserver.rest.path import NAMESPACE_SUBRESOURCES
 from wherry.apiserver.rest.query import Query
 
 READS: Final = ("GET", "HEAD")
 _VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
 
 
 def request_info(method: str, parts: Sequence[str], query: Query) -> Attributes:
@@ -33,7 +33,7 @@ def request_info(method: str, parts: Sequence[str], query: Query) -> Attributes:
         rest.pop(0)
     if rest[0] == "namespaces" and len(rest) > 1:
         namespace = rest[1]
-        if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+        if len(rest) > 2 and rest[2] not in NAMESPACE_SUBRESOURCES:
             rest = rest[2:]
     resource, name, subresource = (*rest, "", "")[:3]
     verb = _VERBS.get(method, "")

@@ -12,6 +12,7 @@ A slash at the end changes nothing.
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Final
 from urllib.parse import unquote
 
 import msgspec
@@ -20,7 +21,8 @@ from wherry.apiserver.asked import check_segment
 from wherry.apiserver.resources import BY_ADDRESS, Resource
 
 PROXY = "proxy"
-_NAMESPACE_SUBRESOURCES = ("status", "finalize")
+NAMESPACE_SUBRESOURCES: Final = ("status", "finalize")
+"""What follows a namespace's name and is no resource in it."""
 _REMEMBERED = 2048
 _SHORT = 200
 """Longer paths are not remembered."""
@@ -79,7 +81,7 @@ def parse(
     if watch:
         rest = rest[1:]
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+    if rest[0] == "namespaces" and len(rest) >= 3 and rest[2] not in NAMESPACE_SUBRESOURCES:
         namespace, rest = rest[1], rest[2:]
         resource = resources.get((group, version, rest[0])) if namespace else None
     else:

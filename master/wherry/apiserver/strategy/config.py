@@ -9,6 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from wherry.api.errors import Cause
+from wherry.apiserver.schema.scalar import json_type
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy
 
@@ -147,12 +148,10 @@ def _docker_config(key: str, data: Object) -> list[Cause]:
         return [fields.invalid(f"data[{key}]", "<secret contents redacted>", str(error))]
     if found is None or isinstance(found, dict):
         return []
-    kind = _JSON_KINDS.get(type(found), "number")
-    why = f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+    why = (
+        f"json: cannot unmarshal {json_type(found)} into Go value of type map[string]interface {{}}"
+    )
     return [fields.invalid(f"data[{key}]", "<secret contents redacted>", why)]
-
-
-_JSON_KINDS: dict[type, str] = {bool: "bool", str: "string", list: "array"}
 
 
 def _immutable(new: Object, old: Object, contents: tuple[str, ...]) -> list[Cause]:

@@ -24,6 +24,8 @@ _MOST_INT32: Final = (1 << 31) - 1
 IP_TEXT: Final = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR_TEXT: Final = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 _ID_TEXT: Final = f"must be between 0 and {_MOST_INT32}, inclusive"
+_LEAST_TOKEN_S: Final = 600
+_MOST_TOKEN_S: Final = 1 << 32
 _PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 _PERCENT = re.compile(r"[0-9]+%")
 _LONG: Final = 12
@@ -60,6 +62,17 @@ def in_range(path: str, value: int, least: int, most: int) -> list[Cause]:
     if least <= value <= most:
         return []
     return [fields.invalid(path, value, f"must be between {least} and {most}, inclusive")]
+
+
+def check_token_lifetime(path: str, seconds: int) -> list[Cause]:
+    """Check for how many seconds a service account's token is asked for."""
+    if seconds < _LEAST_TOKEN_S:
+        return [fields.invalid(path, seconds, "may not specify a duration less than 10 minutes")]
+    if seconds > _MOST_TOKEN_S:
+        return [
+            fields.invalid(path, seconds, "may not specify a duration larger than 2^32 seconds")
+        ]
+    return []
 
 
 def check_id(path: str, obj: Object, *names_: str) -> list[Cause]:
@@ -155,6 +168,13 @@ def is_ipv4(text: str) -> bool:
 def check_ip(path: str, text: str) -> list[Cause]:
     """Check an IP address."""
     return [fields.invalid(path, text, IP_TEXT)] if parse_ip(text) is None else []
+
+
+def check_no_ip(path: str, host: str) -> list[Cause]:
+    """Check that what has to be a name is no IP address."""
+    if parse_ip(host) is None:
+        return []
+    return [fields.invalid(path, host, "must be a DNS name, not an IP address")]
 
 
 def check_endpoint_ip(path: str, text: str) -> list[Cause]:

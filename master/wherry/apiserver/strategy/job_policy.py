@@ -16,6 +16,9 @@ _MOST_RULES = 20
 _MOST_CODES = 255
 _MOST_PATTERNS = 20
 _MOST_INDEXES_TEXT = 64 * 1024
+_LONGEST_INDEX = 18
+"""Digits of an index: what is longer is above any bound, and costs time to read."""
+_CONTAINERS = ("containers", "initContainers")
 
 
 class IndexesError(ValueError):
@@ -33,9 +36,6 @@ def validate_failure_policy(path: str, spec: Object) -> list[Cause]:
     for index, rule in enumerate(rules):
         wrong += _failure_rule(f"{path}.rules[{index}]", rule, spec, known)
     return wrong
-
-
-_CONTAINERS = ("containers", "initContainers")
 
 
 def _failure_rule(path: str, rule: Object, spec: Object, known: Collection[Any]) -> list[Cause]:
@@ -167,10 +167,6 @@ def _interval(text: str, completions: int) -> tuple[int, int]:
     if len(ends) == 2 and first >= last:
         raise IndexesError(f"non-increasing order, previous: {first}, current: {last}")
     return first, last
-
-
-_LONGEST_INDEX = 18
-"""Digits of an index: what is longer is above any bound, and costs time to read."""
 
 
 def _index(text: str, completions: int) -> int:

@@ -9,10 +9,10 @@ from wherry.apiserver.strategy.base import Object, Strategy
 from wherry.apiserver.strategy.defaulting import Defaults
 from wherry.apiserver.strategy.formats import (
     check_domain_path,
+    check_no_ip,
     check_port,
     option,
     parse_cidr,
-    parse_ip,
     unchanged,
 )
 from wherry.apiserver.strategy.selector import validate_label_selector
@@ -93,18 +93,14 @@ class IngressStrategy(Strategy):
 
 
 def _host_name(path: str, host: str) -> list[Cause]:
-    wrong = names.check(path, host, names.dns1123_subdomain)
-    if parse_ip(host) is not None:
-        wrong.append(fields.invalid(path, host, "must be a DNS name, not an IP address"))
-    return wrong
+    return names.check(path, host, names.dns1123_subdomain) + check_no_ip(path, host)
 
 
 def _rule(path: str, rule: Object) -> list[Cause]:
     host, at = rule.get("host", ""), f"{path}.host"
     wrong: list[Cause] = []
     if host:
-        if parse_ip(host) is not None:
-            wrong.append(fields.invalid(at, host, "must be a DNS name, not an IP address"))
+        wrong += check_no_ip(at, host)
         if "*" in host:
             wrong += names.check(at, host, names.wildcard_subdomain)
         else:

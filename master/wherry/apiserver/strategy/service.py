@@ -11,15 +11,16 @@ from wherry.apiserver.strategy.formats import (
     check_cidr,
     check_endpoint_ip,
     check_ip,
+    check_no_ip,
     check_port,
     check_port_or_name,
     choice,
     option,
-    parse_ip,
 )
 from wherry.apiserver.strategy.service_address import (
     default_addresses,
     follow_address,
+    is_headless,
     keep_addresses,
     validate_addresses,
     validate_addresses_update,
@@ -217,7 +218,7 @@ def _topology(annotations: Object) -> list[Cause]:
 
 
 def _of_type(spec: Object) -> list[Cause]:
-    kind, headless = spec["type"], spec.get("clusterIPs") == ["None"]
+    kind, headless = spec["type"], is_headless(spec)
     wrong: list[Cause] = []
     if not spec.get("ports") and not headless and kind != "ExternalName":
         wrong.append(fields.required("spec.ports"))
@@ -353,9 +354,7 @@ def _ingress(path: str, each: Object) -> list[Cause]:
         wrong += choice(path, {"ipMode": mode or ""}, "ipMode", ("Proxy", "VIP"))
     if host:
         wrong += names.check(f"{path}.hostname", host, names.dns1123_subdomain)
-        if parse_ip(host) is not None:
-            detail = "must be a DNS name, not an IP address"
-            wrong.append(fields.invalid(f"{path}.hostname", host, detail))
+        wrong += check_no_ip(f"{path}.hostname", host)
     return wrong
 
 

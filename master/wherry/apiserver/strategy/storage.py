@@ -9,6 +9,7 @@ from wherry.apiserver.strategy.defaulting import Defaults
 from wherry.apiserver.strategy.formats import (
     NOT_NEGATIVE,
     amount_of,
+    check_token_lifetime,
     in_range,
     need,
     not_negative,
@@ -21,8 +22,6 @@ from wherry.apiserver.strategy.volume import check_parameters
 
 _FS_GROUP = ("File", "None", "ReadWriteOnceWithFSType")
 _LIFECYCLES = ("Persistent", "Ephemeral")
-_LEAST_TOKEN_S = 600
-_MOST_TOKEN_S = 1 << 32
 _LEAST_PERIOD_S = 10
 _MOST_NODE_ID = 256
 _MOST_NOTES = 256 * 1024
@@ -91,17 +90,13 @@ def _token_requests(path: str, requests: Sequence[Object]) -> list[Cause]:
     seen: set[str] = set()
     for index, request in enumerate(requests):
         at, audience = f"{path}[{index}]", request.get("audience", "")
-        seconds = request.get("expirationSeconds", _LEAST_TOKEN_S)
         if audience in seen:
             wrong.append(fields.duplicate(f"{at}.audience", audience))
             continue
         seen.add(audience)
-        if seconds < _LEAST_TOKEN_S:
-            detail = "may not specify a duration less than 10 minutes"
-            wrong.append(fields.invalid(f"{at}.expirationSeconds", seconds, detail))
-        if seconds > _MOST_TOKEN_S:
-            detail = "may not specify a duration larger than 2^32 seconds"
-            wrong.append(fields.invalid(f"{at}.expirationSeconds", seconds, detail))
+        if "expirationSeconds" in request:
+            seconds = request["expirationSeconds"]
+            wrong += check_token_lifetime(f"{at}.expirationSeconds", seconds)
     return wrong
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
-from wherry.apiserver.strategy.formats import amount_of, choice, need
+from wherry.apiserver.strategy.formats import amount_of, check_token_lifetime, choice, need
 from wherry.apiserver.strategy.pod.environment import (
     FILE_FIELDS,
     check_field_ref,
@@ -26,8 +26,6 @@ from wherry.apiserver.strategy.volume_claim_spec import validate_claim_spec
 
 Object = dict[str, Any]
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
-_LEAST_TOKEN_S = 600
-_MOST_TOKEN_S = 1 << 32
 _MOST_MODE = 0o777
 _PROJECTED = ("secret", "configMap", "downwardAPI", "serviceAccountToken", "clusterTrustBundle")
 
@@ -174,15 +172,8 @@ def _projected_secret(path: str, source: Object) -> list[Cause]:
 
 def _token(volume: str, path: str, source: Object) -> list[Cause]:
     """Check a token. What is wrong with its file is said of the `volume`, as upstream does."""
-    seconds, at = source.get("expirationSeconds", 3600), f"{path}.expirationSeconds"
-    wrong: list[Cause] = []
-    if seconds < _LEAST_TOKEN_S:
-        detail = "may not specify a duration less than 10 minutes"
-        wrong.append(fields.invalid(at, seconds, detail))
-    if seconds > _MOST_TOKEN_S:
-        wrong.append(
-            fields.invalid(at, seconds, "may not specify a duration larger than 2^32 seconds")
-        )
+    seconds = source.get("expirationSeconds", 3600)
+    wrong = check_token_lifetime(f"{path}.expirationSeconds", seconds)
     if not source.get("path"):
         return [*wrong, fields.required(f"{volume}.path")]
     return wrong + check_file_name(f"{volume}.path", source["path"])
