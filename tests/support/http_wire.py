@@ -1,6 +1,7 @@
 """One HTTP connection of the server without a socket: a transport in memory, and who owns it."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -79,6 +80,7 @@ class FakeHost:
         self.draining = False
         self.now = 0.0
         self.date = "now"
+        self.rng = random.Random(1)
         self.gone = 0
         self._tasks = tasks
 

@@ -19,5 +19,5 @@ def generate_name(base: str, rng: random.Random) -> str:
 def new_uid(rng: random.Random) -> str:
     """Return a random (version 4) UUID."""
     bits = rng.getrandbits(128) & ~_UUID_FIXED | _UUID_VERSION_4
-    text = f"{bits:032x}"
+    text = bits.to_bytes(16).hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

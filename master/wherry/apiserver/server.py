@@ -112,8 +112,8 @@ class ApiServer:
             run beside the doors and retries by itself.
         dialer: Connects to agents; by TLS unless a test or a simulated world brings its own.
         metrics: Counters.
-        rng: Spreads the ends of watches out, and chooses among endpoints of a proxied Service;
-            without one, watches last as long as their clients.
+        rng: Spreads the ends of watches out, chooses among endpoints of a proxied Service, and
+            names requests (`Audit-Id`); without one, watches last as long as their clients.
     """
 
     def __init__(
@@ -169,6 +169,7 @@ class ApiServer:
             limits=config.limits,
             reuse_port=config.reuse_port,
             is_long_running=is_long_running,
+            rng=rng,
         )
         if metrics.registry is not None:
             metrics.registry.register(Levels(self.http.flight, registry.caches))

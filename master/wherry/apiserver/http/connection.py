@@ -18,6 +18,7 @@ import logging
 from collections import deque
 from contextlib import aclosing
 from enum import Enum, auto
+from random import Random
 from typing import Protocol, cast
 
 from wherry.api.errors import StatusError
@@ -41,6 +42,7 @@ from wherry.apiserver.http.output import Output
 from wherry.apiserver.http.parser import RequestParser
 from wherry.apiserver.http.upgraded import Upgraded
 from wherry.apiserver.http.wakeup import Wakeup
+from wherry.apiserver.name import new_uid
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Host(Protocol):
     draining: bool
     now: float
     date: str
+    rng: Random
 
     def opened(self, connection: "Connection") -> asyncio.Task[None]:
         """Start the connection's task."""
@@ -305,10 +308,10 @@ class Connection(asyncio.Protocol):
             return await self._stream(request, reply)
         close = reply.close or request.upgrade or self._closing(request)
         body = reply.body
-        extra: encode.Headers = ()
+        extra: encode.Headers = (self._audit_id(request),)
         if len(body) > self._limits.gzip_bytes and encode.wants_gzip(request, reply):
             body = await compress(bytes(body))
-            extra = encode.GZIPPED
+            extra = (*extra, *encode.GZIPPED)
         head = encode.response_head(
             reply,
             len(body),
@@ -322,6 +325,14 @@ class Connection(asyncio.Protocol):
             self._hold()
         return not close
 
+    def _audit_id(self, request: Request) -> tuple[str, str]:
+        """Return the header by which the client finds its request in logs: its own id, or a new one.
+
+        Source: apiserver `filters.WithAuditInit`, which takes an id of any length, and is not
+        asked about what is no HTTP; what is tunnelled has its backend's headers.
+        """
+        return "Audit-Id", request.headers.get("audit-id") or new_uid(self._host.rng)
+
     def _closing(self, request: Request) -> bool:
         return not request.keep_alive or self._host.draining or self._ending
 
@@ -329,7 +340,13 @@ class Connection(asyncio.Protocol):
         """Send pieces as they come. Ends the connection when the stream breaks in the middle."""
         chunked = not request.http_1_0
         close = self._closing(request) or not chunked or request.upgrade
-        head = encode.stream_head(stream, date=self._host.date, chunked=chunked, close=close)
+        head = encode.stream_head(
+            stream,
+            date=self._host.date,
+            chunked=chunked,
+            close=close,
+            extra=(self._audit_id(request),),
+        )
         try:
             async with aclosing(stream.chunks) as pieces:
                 self._phase = Phase.STREAMING

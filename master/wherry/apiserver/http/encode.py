@@ -37,9 +37,11 @@ def response_head(
     return render_head(response.status, response.content_type, headers)
 
 
-def stream_head(stream: Stream, *, date: str, chunked: bool, close: bool) -> bytes:
+def stream_head(
+    stream: Stream, *, date: str, chunked: bool, close: bool, extra: Headers = ()
+) -> bytes:
     """Render the head of a stream."""
-    headers = [*stream.headers, ("Date", date)]
+    headers = [*stream.headers, *extra, ("Date", date)]
     headers += [("Transfer-Encoding", "chunked")] if chunked else []
     headers += [("Connection", "close")] if close else []
     return render_head(stream.status, stream.content_type, headers)
