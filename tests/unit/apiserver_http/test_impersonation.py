@@ -1,23 +1,11 @@
 """Acting as somebody else: who becomes whom, and what for."""
 
-import asyncio
-
-import orjson
 import pytest
-from open_gate import OpenGate
-from prometheus_client import CollectorRegistry
-from verbs_stub import StubVerbs
+from rest_world import World, answer, content, in_world
 
 from wherry.api.errors import BadRequestError
-from wherry.apiserver.discovery import get_discovery
 from wherry.apiserver.gate import Attributes
-from wherry.apiserver.http.message import Peer, Request, Response
 from wherry.apiserver.impersonation import impersonation
-from wherry.apiserver.metrics import Metrics
-from wherry.apiserver.openapi import get_openapi
-from wherry.apiserver.rest.documents import Documents
-from wherry.apiserver.rest.door import RestDoor
-from wherry.apiserver.tunnel.agent import AgentAddress, AgentConnection
 from wherry.apiserver.verbs import User
 
 AUTHN = "authentication.k8s.io"
@@ -95,41 +83,23 @@ def test_groups_of_nobody(name: str) -> None:
         impersonation([(name, "x")])
 
 
-class StoppedClock:
-    def now(self) -> float:
-        return 0.0
-
-    def monotonic(self) -> float:
-        return 0.0
-
-
-class NoAgents:
-    async def dial(self, address: AgentAddress) -> AgentConnection:
-        raise AssertionError("nobody is to be called")
-
-
 @pytest.mark.parametrize("allowed", [True, False])
 def test_at_the_door(allowed: bool) -> None:
-    gate, clock = OpenGate(), StoppedClock()
-    gate.tokens["t"] = User("bob", ("devs",))
-    if not allowed:
-        gate.forbidden.add(("bob", "impersonate"))
-    documents = Documents(get_discovery(), get_openapi(), clock=clock, checks=dict)
-    metrics = Metrics(CollectorRegistry())
-    door = RestDoor(StubVerbs(), gate, documents, dialer=NoAgents(), clock=clock, metrics=metrics)
-    lines = [("authorization", "Bearer t"), ("impersonate-user", "joe")]
-    review = {"apiVersion": f"{AUTHN}/v1", "kind": "SelfSubjectReview"}
-    path = f"/apis/{AUTHN}/v1/selfsubjectreviews"
-    request = Request("POST", path, dict(lines), lines, orjson.dumps(review), Peer())
-    reply = asyncio.run(door(request))
-    assert isinstance(reply, Response)
-    answer = orjson.loads(bytes(reply.body))
-    if allowed:
-        assert reply.status == 201
-        assert answer["status"]["userInfo"]["username"] == "joe"
-    else:
-        assert reply.status == 403
-        assert answer["message"] == (
-            'users "joe" is forbidden: User "bob" cannot impersonate resource "users" in API '
-            'group "" at the cluster scope'
-        )
+    async def story(world: World) -> None:
+        if not allowed:
+            world.gate.forbidden.add(("bob", "impersonate"))
+        review = {"apiVersion": f"{AUTHN}/v1", "kind": "SelfSubjectReview"}
+        path = f"/apis/{AUTHN}/v1/selfsubjectreviews"
+        reply = answer(await world.ask("POST", path, review, impersonate_user="joe"))
+        told = content(reply)
+        if allowed:
+            assert reply.status == 201
+            assert told["status"]["userInfo"]["username"] == "joe"
+        else:
+            assert reply.status == 403
+            assert told["message"] == (
+                'users "joe" is forbidden: User "bob" cannot impersonate resource "users" in API '
+                'group "" at the cluster scope'
+            )
+
+    in_world(story)

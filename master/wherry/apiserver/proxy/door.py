@@ -17,8 +17,6 @@ from functools import cache, partial
 from random import Random
 from urllib.parse import quote
 
-import orjson
-
 from wherry.api import kinds
 from wherry.api.dialing import NODE_HEADER, dial_failure
 from wherry.api.errors import (
@@ -258,7 +256,7 @@ class Proxies:
             target = f"/dial/{way.pod}?port={way.port}"
             answer = await ask_agent(self._dialer, way.agent, "GET", target, _DIAL)
             if answer.status != 101:
-                raise UnavailableError(_message(await answer.text(), answer.status))
+                raise UnavailableError(str((await answer.refusal()).get("message", "")))
             connection = answer.connection
         else:
             return await self._dialer.dial(way.agent)
@@ -355,14 +353,3 @@ def _trusting() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _message(body: bytes, status: int) -> str:
-    """Return why an agent refused."""
-    try:
-        said = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        said = None
-    if isinstance(said, dict) and isinstance(said.get("message"), str):
-        return str(said["message"])
-    return body.decode(errors="replace").strip() or f"the agent answered {status}"

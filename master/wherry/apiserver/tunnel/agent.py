@@ -9,14 +9,15 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import httptools
+import orjson
 
 from wherry.api.dialing import dial_failure
-from wherry.api.errors import BadGatewayError, UnavailableError
+from wherry.api.errors import BadGatewayError, UnavailableError, error_from_status
 from wherry.pki.certificates import identity
 
 HOLLOW_NODES = "system:hollow-nodes"
@@ -116,15 +117,20 @@ class AgentResponse:
     head: bytes
     headers: Sequence[tuple[str, str]]
 
-    async def text(self) -> bytes:
-        """Return the beginning of the body, of an answer that is a refusal."""
+    async def refusal(self) -> dict[str, Any]:
+        """Return the Status of an answer that is a refusal; kubelets answer in plain text."""
         body = bytearray()
         async with aclosing(self.body()) as pieces:
             async for piece in pieces:
                 body += piece
                 if len(body) > _ERROR_BYTES:
                     break
-        return bytes(body)
+        with suppress(orjson.JSONDecodeError):
+            status = orjson.loads(body)
+            if isinstance(status, dict) and status.get("kind") == "Status":
+                return status
+        text = body.decode(errors="replace").strip() or f"the agent answered {self.status}"
+        return error_from_status({"message": text, "code": self.status}).to_status()
 
     async def body(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it arrives, then close the connection.

@@ -7,13 +7,7 @@ from contextlib import suppress
 import orjson
 
 from wherry.api import kinds
-from wherry.api.errors import (
-    BadGatewayError,
-    BadRequestError,
-    NotFoundError,
-    StatusError,
-    error_from_status,
-)
+from wherry.api.errors import BadGatewayError, BadRequestError, NotFoundError
 from wherry.apiserver.gate import Action
 from wherry.apiserver.http.message import (
     NO_CACHE,
@@ -137,21 +131,10 @@ def _upgrade_headers(req: Request) -> list[tuple[str, str]]:
 
 
 async def _failure(answer: AgentResponse) -> Response:
-    """Turn an agent's refusal into a Status; kubelets answer in plain text."""
-    body = await answer.text()
-    with suppress(orjson.JSONDecodeError):
-        status = orjson.loads(body)
-        if isinstance(status, dict) and status.get("kind") == "Status" and answer.status >= 400:
-            return Response(answer.status, body)
-    text = body.decode(errors="replace").strip() or f"the agent answered {answer.status}"
-    error = error_from_status({"message": text, "code": answer.status})
-    return _status(error, answer.status)
-
-
-def _status(error: StatusError, code: int) -> Response:
-    if not 400 <= code < 600:  # to upgrade was asked for: anything else is no answer
-        code = 502
-    return Response(code, orjson.dumps({**error.to_status(), "code": code}))
+    """Pass an agent's refusal on."""
+    # An upgrade or a log was asked for: any other success is no answer.
+    code = answer.status if 400 <= answer.status < 600 else 502
+    return Response(code, orjson.dumps({**await answer.refusal(), "code": code}))
 
 
 async def relay(client: Tunnel, agent: AgentConnection) -> None:
