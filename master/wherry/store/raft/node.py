@@ -48,6 +48,7 @@ class RaftNode(Generic[R]):
         rng: Chance for election timeouts.
         on_applied: Called after entries were applied, once a batch.
         on_leader: Called when this member sees another leader than before, or none.
+        on_members: Called when other members are in force, before they are spoken to.
         on_payload: Called with (member, bytes) of `send`.
         on_join: Called when somebody would join: see `link.Receiver.join`.
         now: The wall clock; see `Wal`.
@@ -63,6 +64,7 @@ class RaftNode(Generic[R]):
         *,
         on_applied: Callable[[], None] = lambda: None,
         on_leader: Callable[[], None] = lambda: None,
+        on_members: Callable[[], None] = lambda: None,
         on_payload: Callable[[str, bytes], None] = lambda _member, _data: None,
         on_join: Callable[[str, str, Callable[[Joined | str], None]], None] | None = None,
         now: Callable[[], float] | None = None,
@@ -76,6 +78,7 @@ class RaftNode(Generic[R]):
         self._now = now
         self._on_applied = on_applied
         self._on_leader = on_leader
+        self._on_members = on_members
         self._led_by: str | None = None
         self._on_payload = on_payload
         self._on_join = on_join or (lambda _name, _peer, reply: reply("not here"))
@@ -190,6 +193,17 @@ class RaftNode(Generic[R]):
         """Whether the cluster that this member leads could go on without it."""
         return self._core is not None and self._core.spare
 
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else can commit anything, and all that was committed is applied here."""
+        core = self._core
+        return (
+            core is not None
+            and core.is_leader
+            and len(core.configuration.voters) == len(core.agreed.voters) == 1
+            and core.settled
+        )
+
     def check_change(self, asked: Change, new_id: int) -> Configuration | MemberError | Lost:
         """Return what a change of members would lead to, or why it cannot be made now."""
         return self._core.check_change(asked, new_id) if self._core else Lost.NOT_LEADER
@@ -210,16 +224,19 @@ class RaftNode(Generic[R]):
             CorruptError: what is on the disk cannot be trusted.
             OSError: the disk failed.
         """
-        self._failure = asyncio.get_running_loop().create_future()
-        self._recover()
+        self._failure = failure = asyncio.get_running_loop().create_future()
         try:
+            self._recover()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._fail_stop(self._failure))
+                tasks.create_task(self._fail_stop(failure))
                 tasks.create_task(self._tick())
                 tasks.create_task(self._keeper.run())
                 tasks.create_task(self._link.run(self))
         finally:
             self._core = None
+            # Whoever was cancelled ended for that: nobody asks for a failure of that moment.
+            if not failure.cancel() and not failure.cancelled():
+                failure.exception()
             if self._wal is not None:
                 self._wal.close()
 
@@ -346,6 +363,7 @@ class RaftNode(Generic[R]):
 
     def members_changed(self, configuration: Configuration) -> None:
         """See `core.Owner`."""
+        self._on_members()
         self._link.follow(configuration)
 
     def was_removed(self, member_id: int) -> bool:
