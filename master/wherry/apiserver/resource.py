@@ -34,6 +34,8 @@ class Resource:
     verbs: tuple[str, ...] = ALL_VERBS
     stored_as: Kind | None = None
     """The kind whose objects these are, in another version or group (`versions` converts)."""
+    deprecated: str = ""
+    """What everybody is warned of who asks for it, whatever they ask (API lifecycle tags)."""
 
     def subresource(self, name: str) -> Subresource | None:
         """Return the subresource of that name, if there is one."""
@@ -80,6 +82,7 @@ def stored(
     subresources: tuple[Subresource, ...] = (),
     field_selectors: tuple[str, ...] = (),
     prefix: str = "",
+    deprecated: str = "",
 ) -> Resource:
     """Return the row of a kind that follows the rules: its key is its plural, all verbs."""
     return Resource(
@@ -90,4 +93,5 @@ def stored(
         categories,
         subresources,
         field_selectors,
+        deprecated=deprecated,
     )

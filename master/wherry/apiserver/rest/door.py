@@ -24,7 +24,15 @@ from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.duration import parse_duration
 from wherry.apiserver.gate import Action, Gate, authorize, bearer, websocket_bearer
 from wherry.apiserver.http.handling import OUT_OF_TIME
-from wherry.apiserver.http.message import NO_CACHE, TEXT, Reply, Request, Response, status_response
+from wherry.apiserver.http.message import (
+    NO_CACHE,
+    TEXT,
+    Reply,
+    Request,
+    Response,
+    Upgrade,
+    status_response,
+)
 from wherry.apiserver.impersonation import impersonation
 from wherry.apiserver.metrics import NO_RESOURCE, Metrics, address_of
 from wherry.apiserver.proxy.door import Proxies
@@ -36,6 +44,7 @@ from wherry.apiserver.rest.objects import Objects
 from wherry.apiserver.rest.path import PROXY, Paths, Route
 from wherry.apiserver.rest.pretty import indented, is_for_people
 from wherry.apiserver.rest.query import Query
+from wherry.apiserver.rest.render import warning_header
 from wherry.apiserver.reviews import Reviews
 from wherry.apiserver.schema import normalize
 from wherry.apiserver.tunnel.agent import Dialer, TcpDialer
@@ -109,7 +118,7 @@ class RestDoor:
         """Answer one request; a refusal is an answer too."""
         began = self._clock.monotonic()
         user = ANONYMOUS
-        verb, address = request.method.lower(), NO_RESOURCE
+        verb, address, deprecated = request.method.lower(), NO_RESOURCE, ""
         path, _, raw_query = request.target.partition("?")
         try:
             parts = self._paths.split(path)
@@ -129,9 +138,12 @@ class RestDoor:
                 if verb == "patch" and _APPLY in request.headers.get("content-type", ""):
                     verb = "apply"
                 authorize(self._gate, user, asked)
+                deprecated = action.resource.deprecated
                 reply = await self._perform(action, request, query, user)
         except StatusError as error:
             reply = status_response(error)
+        if deprecated and not isinstance(reply, Upgrade):
+            reply.headers = [("Warning", warning_header(deprecated)), *reply.headers]
         people = is_for_people(raw_query, request.headers.get("user-agent", ""))
         if people and path.startswith("/api") and PROXY not in address:
             reply = indented(reply)

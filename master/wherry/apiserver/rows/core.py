@@ -64,7 +64,12 @@ ROWS: tuple[Resource, ...] = (
         ("spec.clusterIP", "spec.type"),
         prefix="/registry/services/specs/",
     ),
-    stored(kinds.ENDPOINTS, ("ep",), prefix="/registry/services/endpoints/"),
+    stored(
+        kinds.ENDPOINTS,
+        ("ep",),
+        prefix="/registry/services/endpoints/",
+        deprecated="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
     stored(kinds.CONFIG_MAP, ("cm",)),
     stored(kinds.SECRET, field_selectors=("type",)),
     stored(kinds.SERVICE_ACCOUNT, ("sa",), (), (_TOKEN,)),
@@ -104,5 +109,6 @@ VIEWS: tuple[Resource, ...] = (
         ("cs",),
         verbs=("get", "list"),
         stored_as=kinds.LEASE,
+        deprecated="v1 ComponentStatus is deprecated in v1.19+",
     ),
 )
