@@ -7,7 +7,8 @@ from typing import Any
 import orjson
 import pytest
 import uvloop
-from rest_front import RestFront, parse, refusal, running
+from http_answer import parse, refusal
+from rest_front import RestFront, running
 from scripted_server import NONSENSE, ScriptedServer, echoed
 
 from wherry.api.errors import (
