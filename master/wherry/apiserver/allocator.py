@@ -1,4 +1,4 @@
-"""Handing out ClusterIPs and node ports, each to one Service.
+"""Handing out ClusterIPs, node ports and ports of health checks, each to one Service.
 
 Every address and port in use has a key of its own:
 
@@ -29,11 +29,13 @@ from wherry.apiserver import refusal
 from wherry.apiserver.plan import Guard, Lost
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.strategy import fields
+from wherry.apiserver.strategy.service import is_checked
 from wherry.store.kv import Compare, DeleteRange, Event, KeyValue, Op, Put, Target
 
 IP_PREFIX = b"/registry/ranges/serviceips/"
 PORT_PREFIX = b"/registry/ranges/servicenodeports/"
 _GUESSES = 64
+_TAKEN = "provided port is already allocated"
 
 Object = dict[str, Any]
 
@@ -83,7 +85,7 @@ class Allocation:
 
 
 class ServiceAllocator:
-    """Fills `clusterIP`, `clusterIPs` and `nodePort`, and keeps the keys in step."""
+    """Fills `clusterIP`, `clusterIPs`, `nodePort` and `healthCheckNodePort`; keeps the keys in step."""
 
     def __init__(
         self,
@@ -115,15 +117,19 @@ class ServiceAllocator:
         """Fill in what is missing and claim what is new, release what `new` no longer has.
 
         Raises:
-            InvalidError: what was asked for is taken or out of range, or nothing is free.
+            InvalidError: what was asked for is taken or out of range.
+            InternalError: nothing is free, or the port of a health check is taken.
         """
         allocation = Allocation()
         had_ips, had_ports = held(old)
+        was = old["spec"] if old is not None else {}
         spec = new["spec"]
         if spec.get("type") != "ExternalName":
             self._cluster_ip(new, had_ips, allocation)
         if spec.get("type") in ("NodePort", "LoadBalancer"):
-            self._ports(new, had_ports, allocation)
+            self._ports(new, _numbers(was), allocation)
+        if is_checked(spec) and not (is_checked(was) and was.get("healthCheckNodePort")):
+            self._health_check(new, allocation)
         has_ips, has_ports = held(new)
         self._release(had_ips - has_ips, had_ports - has_ports, allocation)
         return allocation
@@ -150,7 +156,7 @@ class ServiceAllocator:
             address = asked
             lost: Lost | None = partial(self._ip_taken, new, asked)
         else:
-            address, lost = self._free_ip(new), None
+            address, lost = self._free_ip(), None
         spec["clusterIP"], spec["clusterIPs"] = address, [address]
         self._claim(new, IP_PREFIX + address.encode(), lost, allocation)
 
@@ -164,7 +170,7 @@ class ServiceAllocator:
         detail = f"failed to allocate IP {asked}: provided IP is already allocated"
         return self._invalid(new, fields.invalid("spec.clusterIPs", [asked], detail))
 
-    def _free_ip(self, new: Object) -> str:
+    def _free_ip(self) -> str:
         end = self._network.num_addresses - 1
         first = 1 + band(end - 1, least=16, part=16, most=256)
         for _ in range(_GUESSES):
@@ -177,7 +183,7 @@ class ServiceAllocator:
             address = str(self._network[number])
             if self._is_free(address):
                 return address
-        raise self._invalid(new, _full("spec.clusterIPs", "range is full"))
+        raise _full("serviceIP")
 
     def _is_free(self, address: str) -> bool:
         return address not in self.ips and address not in self._reserved
@@ -186,45 +192,64 @@ class ServiceAllocator:
 
     def _ports(self, new: Object, had: set[int], allocation: Allocation) -> None:
         spec = new["spec"]
-        if spec.get("type") == "LoadBalancer" and not spec.get(
-            "allocateLoadBalancerNodePorts", True
-        ):
-            return
+        balanced = spec.get("type") == "LoadBalancer"
+        wanted = not balanced or spec.get("allocateLoadBalancerNodePorts", True)
         claimed: set[int] = set()
-        mine = {p["nodePort"] for p in spec.get("ports", ()) if p.get("nodePort")}
+        mine = _numbers(spec)
         for index, port in enumerate(spec.get("ports", ())):
             asked = port.get("nodePort", 0)
-            if asked in had or asked in claimed:
+            if asked in had or asked in claimed or not (asked or wanted):
                 continue  # one number may serve TCP and UDP of one Service
             lost: Lost | None = None
             if asked:
                 self._check_port(new, index, asked)
                 lost = partial(self._port_taken, new, index, asked)
             else:
-                asked = self._free_port(new, mine)
+                asked = self._free_port(mine, "nodePort")
                 mine.add(asked)
             port["nodePort"] = asked
             claimed.add(asked)
             self._claim(new, b"%b%d" % (PORT_PREFIX, asked), lost, allocation)
 
     def _check_port(self, new: Object, index: int, asked: int) -> None:
+        if why := self._outside(asked):
+            raise self._invalid(new, fields.invalid(f"spec.ports[{index}].nodePort", asked, why))
+
+    def _outside(self, port: int) -> str:
         first, last = self._node_ports
-        if first <= asked <= last:
-            return
-        detail = (
+        if first <= port <= last:
+            return ""
+        return (
             f"provided port is not in the valid range. The range of valid ports is {first}-{last}"
         )
-        raise self._invalid(new, fields.invalid(f"spec.ports[{index}].nodePort", asked, detail))
 
     def _port_taken(self, new: Object, index: int, asked: int) -> StatusError:
-        detail = "provided port is already allocated"
-        return self._invalid(new, fields.invalid(f"spec.ports[{index}].nodePort", asked, detail))
+        return self._invalid(new, fields.invalid(f"spec.ports[{index}].nodePort", asked, _TAKEN))
 
-    def _free_port(self, new: Object, mine: set[int]) -> int:
+    def _health_check(self, new: Object, allocation: Allocation) -> None:
+        """Claim the port at which nodes tell a load balancer whether they have a pod of the Service.
+
+        It is no port of the Service's own, also of none that this write takes or gives back.
+        Source: service REST storage, `allocHealthCheckNodePort`.
+        """
+        spec = new["spec"]
+        asked = spec.get("healthCheckNodePort", 0)
+        lost: Lost | None = None
+        if asked:
+            why = self._outside(asked) or (_TAKEN if asked in _numbers(spec) else "")
+            if why:
+                raise _no_health_check(asked, why)
+            lost = partial(_no_health_check, asked, _TAKEN)
+        else:
+            asked = self._free_port(_numbers(spec), "HealthCheck NodePort 0")
+            spec["healthCheckNodePort"] = asked
+        self._claim(new, b"%b%d" % (PORT_PREFIX, asked), lost, allocation)
+
+    def _free_port(self, mine: set[int], what: str) -> int:
         first, last = self._node_ports
         free = [p for p in range(first, last + 1) if str(p) not in self.ports and p not in mine]
         if not free:
-            raise self._invalid(new, _full("spec.ports.nodePort", "range is full"))
+            raise _full(what)
         chosen = first + band(last + 1 - first, least=16, part=32, most=128)
         return self._rng.choice([p for p in free if p >= chosen] or free)
 
@@ -253,10 +278,18 @@ def held(service: Object | None) -> tuple[set[str], set[int]]:
     ips = {ip for ip in spec.get("clusterIPs", ()) if ip and ip != "None"}
     if spec.get("type") == "ExternalName":
         ips = set()
-    return ips, {p["nodePort"] for p in spec.get("ports", ()) if p.get("nodePort")}
+    checked = spec.get("healthCheckNodePort", 0)
+    return ips, _numbers(spec) | ({checked} if checked else set())
 
 
-def _full(path: str, why: str) -> Cause:
-    return Cause(
-        "FieldValueInvalid", f"Internal error: failed to allocate a serviceIP: {why}", path
-    )
+def _numbers(spec: Object) -> set[int]:
+    """Return the node ports of a Service's ports."""
+    return {p["nodePort"] for p in spec.get("ports", ()) if p.get("nodePort")}
+
+
+def _no_health_check(port: int, why: str) -> StatusError:
+    return refusal.internal(f"failed to allocate requested HealthCheck NodePort {port}: {why}")
+
+
+def _full(what: str) -> StatusError:
+    return refusal.internal(f"failed to allocate a {what}: range is full")

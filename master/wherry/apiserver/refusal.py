@@ -7,6 +7,7 @@ from wherry.api.errors import (
     Cause,
     ConflictError,
     ForbiddenError,
+    InternalError,
     InvalidError,
     NotFoundError,
     TimeoutStatusError,
@@ -74,6 +75,11 @@ def invalid_kind(kind: str, group: str, name: str, causes: Sequence[Cause]) -> I
     text = each[0] if len(each) == 1 else f"[{', '.join(each)}]"
     message = f'{what} "{name}" is invalid: {text}'
     return InvalidError(message, name=name, kind=kind, group=group, causes=causes)
+
+
+def internal(why: str) -> InternalError:
+    """Say `Internal error occurred: why`: of what is not wrong by itself, and cannot be had."""
+    return InternalError(f"Internal error occurred: {why}", causes=[Cause("", why)])
 
 
 def unknown_outcome(resource: Resource, name: str) -> TimeoutStatusError:

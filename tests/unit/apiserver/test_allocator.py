@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from typing import Any
 
 import orjson
@@ -11,11 +12,15 @@ from hypothesis import strategies as st
 from registry_world import World, in_world
 
 from wherry.api import kinds
-from wherry.api.errors import InvalidError, StatusError
+from wherry.api.errors import InternalError, InvalidError, StatusError
 from wherry.apiserver.allocator import IP_PREFIX, PORT_PREFIX, band, held
 from wherry.apiserver.registry import RegistryConfig
+from wherry.apiserver.strategy.fields import IMMUTABLE
 from wherry.store.kv import Range, prefix_end
 
+TAKEN = "provided port is already allocated"
+BALANCED: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+KINDS: list[dict[str, Any]] = [{"type": "ClusterIP"}, {"type": "NodePort"}, BALANCED]
 SMALL = RegistryConfig(service_cidr="10.96.0.0/28", dns_ip="10.96.0.10", node_ports=(30000, 30004))
 
 
@@ -51,8 +56,10 @@ def test_addresses_come_from_the_range_and_return_to_it() -> None:
         for name in names:
             await service(w, name)
         await check_invariant(w)
-        with pytest.raises(InvalidError, match="range is full"):
+        with pytest.raises(InternalError) as refused:
             await service(w, "more")
+        why = "failed to allocate a serviceIP: range is full"
+        assert refused.value.message == f"Internal error occurred: {why}"
         await w.api.delete(kinds.SERVICE, "s3", "default")
         await asyncio.sleep(0.01)
         await service(w, "more")
@@ -179,6 +186,123 @@ def test_some_services_have_no_address(spec: dict[str, Any]) -> None:
     in_world(run)
 
 
+def test_a_balancer_that_asks_for_local_pods_is_given_a_port_for_it() -> None:
+    async def run(w: World) -> None:
+        made = await service(w, "s", **BALANCED)
+        port = made["spec"]["healthCheckNodePort"]
+        assert 30000 <= port <= 32767
+        assert port != made["spec"]["ports"][0]["nodePort"]
+        await check_invariant(w)
+        body = {"metadata": {"name": "s"}, "spec": {**BALANCED, "ports": [{"port": 81}]}}
+        raw = await w.api.update(kinds.SERVICE, "s", orjson.dumps(body), "default")
+        assert orjson.loads(raw)["spec"]["healthCheckNodePort"] == port
+        await check_invariant(w)
+        other = orjson.dumps({"spec": {"healthCheckNodePort": port + 1}})
+        with pytest.raises(InvalidError) as refused:
+            await w.api.patch(kinds.SERVICE, "s", other, "default")
+        path = "spec.healthCheckNodePort"
+        assert refused.value.message == f'Service "s" is invalid: {path}: Forbidden: {IMMUTABLE}'
+        await w.api.delete(kinds.SERVICE, "s", "default")
+        assert await taken(w) == (set(), set())
+
+    in_world(run)
+
+
+@pytest.mark.parametrize(
+    "step", [{"externalTrafficPolicy": "Cluster"}, {"type": "NodePort"}, {"type": "ClusterIP"}]
+)
+def test_who_is_asked_no_more_gives_the_port_of_health_checks_back(step: dict[str, Any]) -> None:
+    async def run(w: World) -> None:
+        made = await service(w, "s", **BALANCED, healthCheckNodePort=31234)
+        assert made["spec"]["healthCheckNodePort"] == 31234
+        await check_invariant(w)
+        raw = await w.api.patch(kinds.SERVICE, "s", orjson.dumps({"spec": step}), "default")
+        assert "healthCheckNodePort" not in orjson.loads(raw)["spec"]
+        await check_invariant(w)
+        assert "31234" not in (await taken(w))[1]
+        await asyncio.sleep(0.01)
+        back = orjson.dumps({"spec": {**BALANCED, "healthCheckNodePort": 31235}})
+        raw = await w.api.patch(kinds.SERVICE, "s", back, "default")
+        assert orjson.loads(raw)["spec"]["healthCheckNodePort"] == 31235
+        await check_invariant(w)
+
+    in_world(run)
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ({"healthCheckNodePort": 30001}, "30001: provided port is already allocated"),
+        ({"healthCheckNodePort": 31234}, "31234: provided port is already allocated"),
+        (
+            {"healthCheckNodePort": 30002, "ports": [{"port": 80, "nodePort": 30002}]},
+            "30002: provided port is already allocated",
+        ),
+        (
+            {"healthCheckNodePort": 80},
+            "80: provided port is not in the valid range. The range of valid ports is 30000-32767",
+        ),
+    ],
+)
+def test_ports_of_health_checks_that_cannot_be_had(spec: dict[str, Any], why: str) -> None:
+    async def run(w: World) -> None:
+        ports = [{"port": 80, "nodePort": 30001}]
+        await service(w, "first", **BALANCED, healthCheckNodePort=31234, ports=ports)
+        await service(w, "third")
+        patch = orjson.dumps({"spec": {**BALANCED, **spec}})
+        message = f"failed to allocate requested HealthCheck NodePort {why}"
+        for refused in (
+            service(w, "second", **BALANCED, **spec),
+            w.api.patch(kinds.SERVICE, "third", patch, "default"),
+        ):
+            with pytest.raises(InternalError) as error:
+                await refused
+            assert error.value.message == f"Internal error occurred: {message}"
+            assert error.value.to_status()["details"] == {"causes": [{"message": message}]}
+        await check_invariant(w)
+
+    in_world(run)
+
+
+def test_a_health_check_is_answered_at_no_port_of_the_service() -> None:
+    async def run(w: World) -> None:
+        held_already = await service(w, "s", **BALANCED, healthCheckNodePort=31234)
+        ports = [{"port": 80, "nodePort": 31234}]
+        taken_too = orjson.dumps({"spec": {"ports": ports}})
+        path = "spec.ports[0].nodePort"
+        with pytest.raises(InvalidError, match=re.escape(f"{path}: Invalid value: 31234: {TAKEN}")):
+            await w.api.patch(kinds.SERVICE, "s", taken_too, "default")
+        assert await w.get(kinds.SERVICE, "s", "default") == held_already
+
+    in_world(run)
+
+
+@pytest.mark.parametrize("what", ["nodePort", "HealthCheck NodePort 0"])
+def test_a_range_of_ports_that_is_full(what: str) -> None:
+    config = RegistryConfig(node_ports=(30000, 30000 if what != "nodePort" else 29999))
+
+    async def run(w: World) -> None:
+        with pytest.raises(InternalError, match=f"failed to allocate a {what}: range is full"):
+            await service(w, "s", **BALANCED)
+        await check_invariant(w)
+
+    in_world(run, config=config)
+
+
+def test_a_balancer_without_node_ports_has_those_it_asks_for() -> None:
+    async def run(w: World) -> None:
+        ports = [{"name": "a", "port": 80}, {"name": "b", "port": 81, "nodePort": 30001}]
+        spec = {"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False, "ports": ports}
+        made = await service(w, "s", **spec)
+        assert [p.get("nodePort") for p in made["spec"]["ports"]] == [None, 30001]
+        await check_invariant(w)
+        with pytest.raises(InvalidError, match=TAKEN):
+            await service(w, "again", **spec)
+        await check_invariant(w)
+
+    in_world(run)
+
+
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=15)
 def test_many_writers_never_share(seed: int) -> None:
@@ -190,8 +314,8 @@ def test_many_writers_never_share(seed: int) -> None:
         async def client(number: int) -> None:
             for _ in range(10):
                 name = f"s{rng.randrange(6)}"
-                kind = rng.choice(["ClusterIP", "NodePort"])
-                body = {"spec": {"type": kind, "ports": [{"port": 80}]}}
+                kind = rng.choice(KINDS)
+                body = {"metadata": {"name": name}, "spec": {**kind, "ports": [{"port": 80}]}}
                 try:
                     match rng.randrange(3):
                         case 0:

@@ -101,8 +101,8 @@ class ServiceStrategy(Strategy):
         if spec.get("type") == "ExternalName" != was.get("type"):
             _drop_same(spec, was, "clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
         _node_ports(spec, was)
-        if _is_checked(was):
-            if not _is_checked(spec):
+        if is_checked(was):
+            if not is_checked(spec):
                 _drop_same(spec, was, "healthCheckNodePort")
             elif not spec.get("healthCheckNodePort") and was.get("healthCheckNodePort"):
                 spec["healthCheckNodePort"] = was["healthCheckNodePort"]
@@ -144,7 +144,7 @@ class ServiceStrategy(Strategy):
                 at = "spec.loadBalancerClass"
                 wrong.append(fields.invalid(at, now, "may not change once set"))
         before = was.get("healthCheckNodePort")
-        checked = before and _is_checked(was) and _is_checked(is_)
+        checked = before and is_checked(was) and is_checked(is_)
         if checked and is_.get("healthCheckNodePort") != before:
             wrong.append(fields.forbidden("spec.healthCheckNodePort", fields.IMMUTABLE))
         return wrong
@@ -174,7 +174,7 @@ class ServiceStrategy(Strategy):
         return service_warnings(obj)
 
 
-def _is_checked(spec: Object) -> bool:
+def is_checked(spec: Object) -> bool:
     """Tell whether a load balancer asks nodes whether they have a pod of the Service."""
     return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
 
@@ -304,7 +304,7 @@ def _traffic(spec: Object) -> list[Cause]:
         detail = "may only be set for externally-accessible services"
         wrong.append(fields.invalid(at, policy, detail))
     port = spec.get("healthCheckNodePort", 0)
-    if port and not _is_checked(spec):
+    if port and not is_checked(spec):
         detail = (
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         )
