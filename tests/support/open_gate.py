@@ -10,17 +10,24 @@ from wherry.pki.certificates import identity
 
 
 class OpenGate:
-    """`forbidden` holds (user, verb) pairs; of one that is `shut` nobody may anything."""
+    """`forbidden` holds (user, verb) pairs; of one that is `shut` nobody may anything.
+
+    `expired` are users whose certificates no longer count.
+    """
 
     def __init__(self) -> None:
         self.tokens: dict[str, User] = {}
         self.forbidden: set[tuple[str, str]] = set()
+        self.expired: set[str] = set()
         self.shut = False
         self.asked: list[Attributes] = []
 
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
         if certificate is not None:
-            return User(*identity(certificate))
+            user = User(*identity(certificate))
+            if user.name in self.expired:
+                raise UnauthorizedError("Unauthorized")
+            return user
         if token in self.tokens:
             return self.tokens[token]
         raise UnauthorizedError("Unauthorized")

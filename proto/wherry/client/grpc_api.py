@@ -16,8 +16,9 @@ rounds over all servers there is a pause with jitter. HTTP/2 pings notice a dead
 four seconds (`grpc_channel`) while a call is under way (a watch always is); a closed port is
 noticed at once.
 
-Certificates are read anew when a connection has to be made, so they may be rotated at any
-time; connections that stand keep theirs.
+Certificates may be renewed at any time: connections are then made anew (`grpc_channel`). Calls
+under way come to their end, watches end as when their server drains. A server that answers 401
+to a certificate which was renewed meanwhile is asked again, with the new one; it has done nothing.
 """
 
 import asyncio
@@ -32,12 +33,13 @@ import grpc.aio
 
 from wherry.api.errors import (
     ConfigError,
+    UnauthorizedError,
     UnavailableError,
 )
 from wherry.api.kinds import Kind
 from wherry.client.api import EventType, ObjectList, PatchType, WatchEvent
 from wherry.client.backoff import Backoff
-from wherry.client.grpc_channel import Files, Server
+from wherry.client.grpc_channel import Files, Link, Server
 from wherry.client.grpc_failure import LostError, translate
 from wherry.wire.v1 import cluster_pb2 as pb
 
@@ -92,8 +94,7 @@ class GrpcApi:
     async def close(self) -> None:
         """Close all connections; calls under way are cancelled."""
         for server in self._servers:
-            if (channel := server.take_channel()) is not None:
-                await channel.close(None)
+            await server.close()
 
     # Api
 
@@ -140,7 +141,7 @@ class GrpcApi:
         fields: str = "",
         revision: int,
     ) -> AsyncIterator[Sequence[WatchEvent]]:
-        """Yield changes after `revision`; ends when the server drains."""
+        """Yield changes after `revision`; ends when the server drains or certificates are renewed."""
         request = pb.WatchRequest(
             resource=_resource(kind),
             namespace=namespace,
@@ -148,21 +149,28 @@ class GrpcApi:
             fields=fields,
             revision=revision,
         )
-        server, call = await self._open_watch(request)
+        server, link, call = await self._open_watch(request)
         try:
+            link.follow(call)
             async for batch in call:
                 yield [
                     WatchEvent(_EVENT_TYPES[event.type], event.object, event.revision)
                     for event in batch.events
                 ]
+                await server.look()
+        except asyncio.CancelledError:
+            if not link.given_up or _cancelled():
+                raise
         except grpc.aio.AioRpcError as failure:
             error = translate(failure, server.address)
             if isinstance(error, LostError):
                 await self._leave(server)
                 raise UnavailableError(str(error)) from failure
-            raise error from failure
+            if not (isinstance(error, UnauthorizedError) and await _outdated(server, link)):
+                raise error from failure
         finally:
             call.cancel()
+            await link.release(call)
 
     async def create(
         self, kind: Kind, body: bytes, namespace: str = "", *, name: str = "", subresource: str = ""
@@ -252,11 +260,14 @@ class GrpcApi:
             left_s = deadline - loop.time()
             if again:  # leave time for a second server when the first one hangs
                 left_s = min(left_s, max(self._timeout_s / 2, 1.0))
+            link = await server.acquire()
             try:
-                call = getattr(server.stub(), method)
+                call = getattr(link.stub, method)
                 return await call(request, timeout=left_s, metadata=self._metadata)
             except grpc.aio.AioRpcError as failure:
                 error = translate(failure, server.address)
+                if isinstance(error, UnauthorizedError) and await _outdated(server, link):
+                    continue
                 if not isinstance(error, LostError):
                     raise error from failure
                 await self._leave(server)
@@ -267,39 +278,45 @@ class GrpcApi:
                 if loop.time() + pause_s >= deadline:
                     raise UnavailableError(str(error)) from failure
                 await asyncio.sleep(pause_s)
+            finally:
+                await link.release()
 
     async def _open_watch(
         self, request: pb.WatchRequest
-    ) -> tuple[Server, "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.WatchBatch]"]:
-        """Begin a watch on the first server that can be reached."""
+    ) -> tuple[Server, Link, "grpc.aio.UnaryStreamCall[pb.WatchRequest, pb.WatchBatch]"]:
+        """Begin a watch on the first server that can be reached; the link is to be released."""
         tried = 0
         while True:
             server = self._servers[self._at]
-            call = server.stub().Watch(request, metadata=self._metadata)
+            link = await server.acquire()
+            call = link.stub.Watch(request, metadata=self._metadata)
+            opened = False
             try:
                 async with asyncio.timeout(self._timeout_s):
                     await call.initial_metadata()  # sent at once by a server that is there
-                if not call.done():
-                    return server, call
-                await call.wait_for_connection()
+                if call.done():
+                    await call.wait_for_connection()
+                opened = True
             except (grpc.aio.AioRpcError, TimeoutError) as failure:
-                call.cancel()
                 error = (
                     translate(failure, server.address)
                     if isinstance(failure, grpc.aio.AioRpcError)
                     else LostError(f"{server.address}: no answer", sent=True)
                 )
+                if isinstance(error, UnauthorizedError) and await _outdated(server, link):
+                    continue
                 if not isinstance(error, LostError):
                     raise error from failure
                 await self._leave(server)
                 tried += 1
                 if tried >= len(self._servers):
                     raise UnavailableError(str(error)) from failure
-            except asyncio.CancelledError:
-                call.cancel()
-                raise
-            else:
-                return server, call
+            finally:
+                if not opened:
+                    call.cancel()
+                    await link.release()
+            if opened:
+                return server, link, call
 
     async def _leave(self, server: Server) -> None:
         """Use the next server from now on, if nobody has switched already."""
@@ -308,8 +325,18 @@ class GrpcApi:
         self._at = (self._at + 1) % len(self._servers)
         if len(self._servers) > 1:
             log.debug("leaving API server %s for %s", server.address, self.server)
-        if server.files_changed() and (channel := server.take_channel()) is not None:
-            await channel.close(grace=self._timeout_s)
+        await server.renew()
+
+
+async def _outdated(server: Server, link: Link) -> bool:
+    """Tell whether there are newer certificates than those of the link."""
+    return link.given_up or await server.renew()
+
+
+def _cancelled() -> bool:
+    """Tell whether it is the task that is cancelled, and not a call that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _resource(kind: Kind) -> pb.Resource:

@@ -1,5 +1,14 @@
-"""One API server's gRPC channel: options, certificates from files that may change, the stub."""
+"""One API server's gRPC channel: options, certificates from files that may change, the stub.
 
+    no link --call--> LINKED --files renewed--> GIVEN UP --its last call ends--> closed
+       ^________________________________________/ the next call makes a new link
+
+A link that is given up takes no more calls: those under way come to their end on it, and its
+watches are ended, so that who follows goes on over the new link. client-go cuts all of them.
+"""
+
+import asyncio
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -8,11 +17,16 @@ import grpc
 import grpc.aio
 
 from wherry.api.errors import ConfigError
+from wherry.pki.tls import TlsFiles, client_context
 from wherry.wire.v1.cluster_pb2_grpc import ClusterStub
 
 if TYPE_CHECKING:
     from wherry.wire.v1.cluster_pb2_grpc import ClusterAsyncStub  # exists for type checkers only
 
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 1.0
+"""A call looks whether the files were renewed, unless one did within this time."""
 _PING_S: Final = 2.0
 _PONG_S: Final = 2.0
 _CONNECT_S: Final = 2.0
@@ -43,12 +57,27 @@ class Files:
     def __init__(self, ca: Path, cert: Path | None, key: Path | None) -> None:
         self._ca, self._cert, self._key = ca, cert, key
         self._seen: tuple[int, ...] = ()
+        self._unfit: tuple[int, ...] = ()
 
-    def changed(self) -> bool:
-        """Tell whether a file was written since `credentials`; unreadable ones have not."""
+    def renewed(self) -> bool:
+        """Tell whether the files were written since `credentials`, and can be used.
+
+        They cannot while they do not belong together, as between two renames.
+        """
         with suppress(OSError):
-            return self._times() != self._seen
+            times = self._times()
+            return times not in (self._seen, self._unfit) and self._fit(times)
         return False
+
+    def _fit(self, times: tuple[int, ...]) -> bool:
+        try:
+            if self._cert is not None and self._key is not None:
+                client_context(TlsFiles(self._cert, self._key, self._ca))
+        except ConfigError as error:
+            self._unfit = times
+            log.warning("keeping the old certificate: %s", error)
+            return False
+        return True
 
     def credentials(self) -> grpc.ChannelCredentials:
         """Read the files.
@@ -71,29 +100,95 @@ class Files:
         return tuple(p.stat().st_mtime_ns for p in paths)
 
 
+class Link:
+    """A channel and the calls on it; who calls is between `Server.acquire` and `release`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._calls = 0
+        self._watches: set[grpc.aio.Call] = set()
+        self.stub: ClusterAsyncStub = ClusterStub(channel)
+        self.given_up = False
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether calls are under way."""
+        return self._calls > 0
+
+    def enter(self) -> None:
+        """Count a call."""
+        self._calls += 1
+
+    async def release(self, watch: grpc.aio.Call | None = None) -> None:
+        """End a call; the last one of a link that was given up closes it."""
+        self._calls -= 1
+        if watch is not None:
+            self._watches.discard(watch)
+        if self.given_up and not self.busy:
+            await self.close()
+
+    def follow(self, watch: grpc.aio.Call) -> None:
+        """Have a call cancelled when the link is given up."""
+        self._watches.add(watch)
+        if self.given_up:
+            watch.cancel()
+
+    async def give_up(self) -> None:
+        """Take no more calls."""
+        self.given_up = True
+        for watch in self._watches:
+            watch.cancel()
+        if not self.busy:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the channel; calls under way are cancelled."""
+        await self._channel.close(None)
+
+
 class Server:
-    """One API server: its channel, made when it is first needed."""
+    """One API server: its link, made when it is first needed, and again when files are renewed."""
 
     def __init__(self, address: str, files: Files) -> None:
         self.address = address
         self._files = files
-        self._channel: grpc.aio.Channel | None = None
-        self._stub: ClusterAsyncStub | None = None
+        self._link: Link | None = None
+        self._given_up: list[Link] = []
+        self._looked_s = 0.0
 
-    def stub(self) -> "ClusterAsyncStub":
-        """Return the stub of a channel, which connects with the first call."""
-        if self._stub is None:
-            self._channel = grpc.aio.secure_channel(
-                self.address, self._files.credentials(), options=_OPTIONS
-            )
-            self._stub = ClusterStub(self._channel)
-        return self._stub
+    async def acquire(self) -> Link:
+        """Return the link for one more call, to be released after it; it connects with the first.
 
-    def files_changed(self) -> bool:
-        """Tell whether a new connection would use other certificates than this channel."""
-        return self._stub is not None and self._files.changed()
+        Raises:
+            ConfigError: a file cannot be read.
+        """
+        await self.look()
+        if self._link is None:
+            credentials = self._files.credentials()
+            self._link = Link(grpc.aio.secure_channel(self.address, credentials, options=_OPTIONS))
+        self._link.enter()
+        return self._link
 
-    def take_channel(self) -> grpc.aio.Channel | None:
-        """Give up the channel, to be closed by the caller."""
-        channel, self._channel, self._stub = self._channel, None, None
-        return channel
+    async def look(self) -> None:
+        """Give the link up if the files were renewed; looks at them once in a while only."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            await self.renew()
+
+    async def renew(self) -> bool:
+        """Give the link up if the files were renewed since it was made; tell whether."""
+        link = self._link
+        if link is None or not self._files.renewed():
+            return False
+        log.info("API server %s: taking renewed certificates into use", self.address)
+        self._link = None
+        self._given_up = [one for one in (*self._given_up, link) if one.busy]
+        await link.give_up()
+        return True
+
+    async def close(self) -> None:
+        """Close what is open; calls under way are cancelled."""
+        link, self._link = self._link, None
+        for one in (*self._given_up, *([] if link is None else [link])):
+            await one.close()
