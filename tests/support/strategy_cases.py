@@ -5,7 +5,8 @@ A case is a manifest, a change to it (a merge patch), and the causes in the word
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from wherry.api.errors import Cause
@@ -14,6 +15,21 @@ from wherry.apiserver.patch import merge_patch
 from wherry.apiserver.strategy import strategy_for
 
 Object = dict[str, Any]
+DNS_LABEL = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and "
+    "must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used "
+    "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+SUBDOMAIN = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+    "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used "
+    "for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+NAME_PART = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end "
+    "with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "
+    "validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
 
 
 def kind_of(address: str) -> Kind:
@@ -61,3 +77,9 @@ def status_refused(address: str, old: Object, status: Object) -> list[str]:
 def said(causes: Iterable[Cause]) -> list[str]:
     """Return causes as a client reads them."""
     return [f"{cause.field}: {cause.message}" for cause in causes]
+
+
+def cut(found: Iterable[str], expected: Sequence[str]) -> list[str]:
+    """Cut each text to its beginning as it is expected; where none is, the whole text stays."""
+    pairs = zip_longest(found, expected, fillvalue="")
+    return [text[: len(beginning) or None] for text, beginning in pairs]
