@@ -24,9 +24,9 @@ from lablib.shell import run
 from lablib.steps import Steps
 from lablib.waiting import until
 
-READY_S: Final = 60.0
-NODES_READY_S: Final = 90.0
-CONTAINERD_S: Final = 20.0
+READY_S: Final = 180.0
+NODES_READY_S: Final = 180.0
+CONTAINERD_S: Final = 90.0
 
 
 def up(lab: str, masters: int, nodes: int, runtime: Runtime, steps: Steps) -> Layout:

@@ -16,6 +16,7 @@ from lablib.errors import LabError
 from lablib.kubectl import Kubectl, has_condition
 from lablib.layout import CLUSTER_CIDR, Layout
 from lablib.steps import Steps
+from lablib.waiting import until
 
 MANIFEST: Final = Path(__file__).parents[2] / "examples" / "demo" / "echo.yaml"
 NAMESPACE: Final = "demo"
@@ -23,8 +24,11 @@ SERVICE: Final = "echo"
 FULL_NAME: Final = f"{SERVICE}.{NAMESPACE}.svc.cluster.local"
 PORT: Final = 8080
 REPLICAS: Final = 4
-ROLLOUT_S: Final = 120
+ROLLOUT_S: Final = 300
+PROOF_S: Final = 60
+"""The nodes' proxies hear of the pods when those are ready, and not before."""
 REQUESTS: Final = 24
+_ADVICE: Final = "look around: scripts/lab status, scripts/lab kubectl -- get pods -A -o wide"
 
 _ASK: Final = """\
 import sys, urllib.request
@@ -65,7 +69,7 @@ def run(layout: Layout, steps: Steps) -> None:
     with steps.step("demo: a Deployment of 4 and a Service"):
         deploy(Kubectl.of(layout))
     with steps.step("demo: requests between the pods, to the Service, and its name"):
-        lines = check(layout)
+        lines = until(lambda: check(layout), "the demo's proof", timeout_s=PROOF_S, advice=_ADVICE)
     for line in lines:
         steps.note(line)
 
@@ -198,5 +202,5 @@ def _check(holds: bool, otherwise: str) -> None:  # noqa: FBT001  # reads like a
     if not holds:
         raise LabError(
             f"the demo shows that the cluster is broken: {otherwise}",
-            "look around: scripts/lab status, scripts/lab kubectl -- get pods -A -o wide",
+            _ADVICE,
         )

@@ -29,7 +29,7 @@ def leader(layout: Layout) -> Host | None:
     """The master whose store says that it leads; None while there is none."""
     for host in layout.of(Role.MASTER):
         status = endpoint_status(layout, host)
-        if status is not None and status["leader"] == status["header"]["member_id"]:
+        if status is not None and status.get("leader") == status["header"]["member_id"]:
             return host
     return None
 
@@ -43,7 +43,7 @@ def endpoint_status(layout: Layout, host: Host) -> Any | None:
             [host],
         ),
         env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
-        timeout_s=10,
+        timeout_s=30,
     )
     if done.returncode != 0:
         return None

@@ -19,7 +19,7 @@ from lablib.layout import CACHE, Layout
 from lablib.shell import attempt, run
 
 PACKAGE: Final = "kubernetes-client"
-CALL_S: Final = 30.0
+CALL_S: Final = 90.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -121,12 +121,18 @@ class Kubectl:
 
 
 def ready_nodes(layout: Layout) -> frozenset[str]:
-    """The names of the nodes that are Ready."""
+    """The names of the nodes that are Ready, and not kept free of pods any more for not being it."""
     return frozenset(
         node["metadata"]["name"]
         for node in Kubectl.of(layout).items("nodes")
-        if has_condition(node, "Ready")
+        if has_condition(node, "Ready") and not _is_kept_free(node)
     )
+
+
+def _is_kept_free(node: Any) -> bool:
+    """Whether the cluster itself taints a node; it takes that away after the node is Ready."""
+    taints: Sequence[Any] = node["spec"].get("taints", [])
+    return any(taint["key"].startswith("node.kubernetes.io/") for taint in taints)
 
 
 def has_condition(item: Any, kind: str) -> bool:

@@ -141,7 +141,7 @@ class Processes:
         pid_file.write_text(f"{identity.pid} {identity.started}\n")
         return identity
 
-    def kill(self, host: Host, process: str, *, timeout_s: float = 5) -> int:
+    def kill(self, host: Host, process: str, *, timeout_s: float = 60) -> int:
         """SIGKILL the process and remember that it was us; returns its pid.
 
         Raises:

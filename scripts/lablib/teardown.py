@@ -21,7 +21,7 @@ from lablib.shell import attempt
 from lablib.waiting import CLOCK
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
-KILL_TIMEOUT_S: Final = 10
+KILL_TIMEOUT_S: Final = 60
 
 
 def leftovers(lab: str) -> list[str]:
@@ -118,7 +118,7 @@ def _remove_cgroups(lab: str) -> None:
 
 
 def _remove_cgroup(path: Path) -> None:
-    for _ in range(100):
+    for _ in range(500):
         try:
             path.rmdir()
         except FileNotFoundError:

@@ -11,10 +11,13 @@ pytestmark = pytest.mark.cluster
 
 
 def test_keys_lie_where_kubernetes_and_flannel_put_them(lab: Lab) -> None:
-    keys = set(lab("etcdctl", "--", "get", "--prefix", "--keys-only", "/").split())
-    assert "/registry/deployments/demo/echo" in keys
-    assert "/registry/services/specs/demo/echo" in keys
-    assert len([key for key in keys if key.startswith("/registry/pods/demo/echo-")]) == 4
+    def keys(prefix: str) -> list[str]:
+        return lab("etcdctl", "--", "get", "--prefix", "--keys-only", prefix).split()
+
+    assert "/registry/deployments/demo/echo" in keys("/registry/deployments/")
+    assert "/registry/services/specs/demo/echo" in keys("/registry/services/")
+    # A pod that an experiment before this made superfluous may still be on its way out.
+    until(lambda: len(keys("/registry/pods/demo/echo-")) == 4, "the demo's four pods")
 
 
 def test_put_get_and_watch(lab: Lab) -> None:
@@ -24,15 +27,16 @@ def test_put_get_and_watch(lab: Lab) -> None:
         assert watching.stdout is not None
         lines = Lines(watching.stdout.fileno())
         try:
-            # A watch says nothing when it begins, so the value is put until it is seen.
-            for _ in range(20):
+
+            def seen() -> bool:
+                """A watch says nothing when it begins, so the value is put until it is seen."""
                 assert lab("etcdctl", "--", "put", key, value).strip() == "OK"
                 try:
-                    lines.wait_for(value, timeout_s=1)
-                    break
+                    return lines.wait_for(value, timeout_s=1) == value
                 except AssertionError:
-                    continue
-            lines.wait_for(value, timeout_s=1)
+                    return False
+
+            until(seen, "the watch")
         finally:
             watching.kill()
     assert lab("etcdctl", "--", "get", "--print-value-only", key).strip() == value

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from lab_cluster import Lab, call, running_lab, until
+from lab_cluster import UP_S, Lab, call, running_lab, until
 
 from lablib import teardown
 from lablib.layout import CACHE
@@ -60,8 +60,8 @@ def test_a_half_dead_lab_is_cleared_away_by_the_next_up() -> None:
         rows = [line.split() for line in small("status").splitlines()]
         (pid,) = [row[2] for row in rows if row[1] == "containerd"]
         os.kill(int(pid), signal.SIGKILL)  # not by `lab kill`: nobody asked for it
-        until(lambda: "dead" in small("status"), "a dead process", timeout_s=60)
-        printed = small("up", *SMALL, "--no-demo", timeout_s=600)
+        until(lambda: "dead" in small("status"), "a dead process")
+        printed = small("up", *SMALL, "--no-demo", timeout_s=UP_S)
         assert "clear away what is left" in printed
         assert "dead" not in small("status")
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[2]
 LAB = ROOT / "scripts" / "lab"
-UP_S = 600
-CALL_S = 90
+UP_S = 900
+CALL_S = 300
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def call(
     )
 
 
-def until(condition: Callable[[], T | None], what: str, *, timeout_s: float = 60) -> T:
+def until(condition: Callable[[], T | None], what: str, *, timeout_s: float = 180) -> T:
     """Wait for a condition with a deadline."""
     deadline = time.perf_counter() + timeout_s
     while not (result := condition()):
@@ -47,10 +47,10 @@ def until(condition: Callable[[], T | None], what: str, *, timeout_s: float = 60
     return result
 
 
-def get(url: str) -> str | None:
+def get(url: str, *, timeout_s: float = 30) -> str | None:
     """The body of a GET, None if there is no answer."""
     try:
-        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310
             text: str = answer.read().decode()
             return text
     except (urllib.error.URLError, OSError):
@@ -78,7 +78,7 @@ class Lab:
     def chaos(self, experiment: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run scripts/chaos/EXPERIMENT."""
         script = ROOT / "scripts" / "chaos" / experiment
-        return call([script, "--name", self.name, *arguments], timeout_s=600)
+        return call([script, "--name", self.name, *arguments], timeout_s=1800)
 
     @property
     def kubeconfig(self) -> str:
@@ -94,7 +94,7 @@ def running_lab(*arguments: str) -> Iterator[tuple[Lab, str]]:
         printed = lab("up", *arguments, timeout_s=UP_S)
         yield lab, printed
     finally:
-        done = lab.attempt("down", timeout_s=120)
+        done = lab.attempt("down")
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -116,6 +116,10 @@ class Kubectl:
         done = call(self.command(*arguments), stdin=stdin, timeout_s=timeout_s)
         assert done.returncode == 0, f"kubectl {arguments}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def printed(self, *arguments: str) -> str:
+        """Run it, whatever comes of it; returns what it printed: for what may fail at first."""
+        return call(self.command(*arguments)).stdout
 
     def fails(self, *arguments: str, stdin: str | None = None) -> str:
         """Run it; it must fail. Returns what it said."""
@@ -139,7 +143,7 @@ class Kubectl:
             finally:
                 process.kill()
 
-    def in_terminal(self, *arguments: str, typed: str, timeout_s: float = 30) -> str:
+    def in_terminal(self, *arguments: str, typed: str, timeout_s: float = 180) -> str:
         """Run it on a terminal of its own, type into it, return all that the screen showed."""
         pid, terminal = pty.fork()
         if pid == 0:
@@ -175,7 +179,7 @@ class Lines:
         self._fd = fd
         self._text = ""
 
-    def wait_for(self, part: str, *, timeout_s: float = 30) -> str:
+    def wait_for(self, part: str, *, timeout_s: float = 180) -> str:
         """The first line that contains `part`."""
         deadline = time.perf_counter() + timeout_s
         while True:

@@ -11,7 +11,7 @@ from lablib.errors import LabError
 from lablib.kubectl import Kubectl
 
 PROGRAM: Final = Path(__file__).with_name("client_program.py")
-READY_S: Final = 60
+READY_S: Final = 180
 
 
 @dataclass(frozen=True, slots=True)

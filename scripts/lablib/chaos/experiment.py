@@ -25,7 +25,7 @@ from lablib.steps import Steps
 from lablib.waiting import CLOCK, until
 
 WARM_UP_ACKS: Final = 40
-WARM_UP_S: Final = 30.0
+WARM_UP_S: Final = 90.0
 RESUME_S: Final = 60.0
 SETTLE_S: Final = 3.0
 

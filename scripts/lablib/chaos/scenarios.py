@@ -20,10 +20,10 @@ P50_S: Final = 1.0
 WORST_S: Final = 2.0
 """How soon writes resume when one of three masters dies: see the package's docstring."""
 
-LEADER_S: Final = 30.0
-NOTICED_S: Final = 90.0
-RETURN_S: Final = 90.0
-NEW_POD_S: Final = 60.0
+LEADER_S: Final = 90.0
+NOTICED_S: Final = 180.0
+RETURN_S: Final = 180.0
+NEW_POD_S: Final = 180.0
 
 
 async def kill_leader(experiment: Experiment, kills: int, *, whole: bool) -> None:
