@@ -51,6 +51,13 @@ def created(address: str, manifest: Object, change: Object | None = None) -> Obj
     return obj
 
 
+def defaulted_again(address: str, obj: Object) -> Object:
+    """Return what an object becomes that had its defaults already."""
+    again = copy.deepcopy(obj)
+    strategy_for(kind_of(address)).default(again)
+    return again
+
+
 def refused(address: str, manifest: Object, change: Object | None = None) -> list[str]:
     """Return what is said about the creation of an object; its metadata is not looked at."""
     strategy, obj = strategy_for(kind_of(address)), created(address, manifest, change)
