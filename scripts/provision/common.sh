@@ -80,7 +80,7 @@ server = "http://$WHERRY_MIRROR"
 HOSTS
   fi
   run_service containerd "" /usr/bin/containerd
-  wait_until 30 "containerd" test -S "$socket"
+  wait_until 90 "containerd" test -S "$socket"
 }
 
 # Keep a program running: a systemd unit where there is systemd, else a process of its own session

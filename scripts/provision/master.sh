@@ -14,8 +14,8 @@ command=("$wherry" up --role master --role node --runtime cri --name "$name" --a
 run_service wherry "$(unit "master and node" "${command[*]}")" "${command[@]}"
 
 kubectl=(kubectl --kubeconfig "$data/admin.kubeconfig")
-wait_until 60 "the API server" "${kubectl[@]}" get --raw /readyz
-wait_until 60 "node $name" "${kubectl[@]}" wait --for=condition=Ready "node/$name" --timeout=1s
+wait_until 180 "the API server" "${kubectl[@]}" get --raw /readyz
+wait_until 180 "node $name" "${kubectl[@]}" wait --for=condition=Ready "node/$name" --timeout=1s
 
 say "ready; the administrator's kubeconfig is $data/admin.kubeconfig"
 say "a node joins with: WHERRY_MASTER=$address WHERRY_TOKEN=$(cat "$data/join.token") scripts/provision/node.sh"

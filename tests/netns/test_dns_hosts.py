@@ -28,7 +28,7 @@ WEB = "web.default.svc.cluster.local"
 
 def dns_of(place: Place, api: FakeApi, state: File) -> tuple[Dns, SocketListener]:
     listener = SocketListener(place.thread, [(ADDRESS, 53)])
-    upstream = SocketUpstream(place.thread, [("192.168.77.2", 53)], Random(1), timeout_s=5)
+    upstream = SocketUpstream(place.thread, [("192.168.77.2", 53)], Random(1), timeout_s=10)
     return Dns(DnsConfig(servers=(ADDRESS,)), api, listener, upstream, state, Random(1)), listener
 
 

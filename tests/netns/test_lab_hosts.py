@@ -100,7 +100,10 @@ def test_a_killed_process_stays_dead_until_it_is_started(layout: Layout) -> None
 def test_a_process_that_dies_by_itself_is_dead_and_its_last_words_are_shown(layout: Layout) -> None:
     _, node = pair(layout)
     processes = Processes(layout)
-    started = processes.start(node, "agent", ["sh", "-c", "sleep 0.2; echo no such flag; exit 2"])
+    told = layout.data / "told"  # to end: who ends at once may be gone before it is known
+    dying = f"until [ -e {told} ]; do sleep 0.05; done; echo no such flag; exit 2"
+    started = processes.start(node, "agent", ["sh", "-c", dying])
+    told.touch()
     until(lambda: not is_alive(started), "its end", timeout_s=60)
     assert processes.state(node, "agent") == (None, State.DEAD)
     with pytest.raises(LabError, match="agent on node-1 is dead") as failed:

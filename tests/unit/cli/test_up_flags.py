@@ -16,7 +16,6 @@ from wherry.cli.plan import PORTS, Machine, ports_from
 from wherry.cli.up import _settled, check_ports, command
 
 JOINED = JoinedMachine(Host("n1", "10.0.0.11"), ("10.0.0.1:6444", "10.0.0.2:6444"))
-FIRST_PORT = claim_row(len(PORTS))
 
 
 def flags(*arguments: object) -> dict[str, Any]:
@@ -69,14 +68,18 @@ def test_a_configuration_file_is_read_strictly(tmp_path: Path, text: str, said: 
         flags("--config", path)
 
 
-def test_a_port_is_missed_only_by_who_needs_it(tmp_path: Path) -> None:
-    machine = Machine(
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(
         host=Host("n1", "127.0.0.1"),
         directory=tmp_path,
-        ports=ports_from(FIRST_PORT),
+        ports=ports_from(claim_row(len(PORTS))),
         roles=frozenset({"node"}),
         runtime="cri",
     )
+
+
+def test_a_port_is_missed_only_by_who_needs_it(machine: Machine) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", machine.ports["secure"]))
         taken.listen()
@@ -85,13 +88,6 @@ def test_a_port_is_missed_only_by_who_needs_it(tmp_path: Path) -> None:
             check_ports(replace(machine, roles=frozenset({"master"})))
 
 
-def test_a_machine_that_never_joined_is_told_to(tmp_path: Path) -> None:
-    machine = Machine(
-        host=Host("n1", "127.0.0.1"),
-        directory=tmp_path,
-        ports=ports_from(FIRST_PORT),
-        roles=frozenset({"node"}),
-        runtime="cri",
-    )
+def test_a_machine_that_never_joined_is_told_to(machine: Machine) -> None:
     with pytest.raises(ConfigError, match=r"agent-n1\.crt is missing: .* run 'wherry join TOKEN"):
         _settled(machine)
