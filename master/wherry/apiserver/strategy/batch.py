@@ -11,6 +11,7 @@ from wherry.apiserver.strategy.cron import refuse_schedule
 from wherry.apiserver.strategy.defaulting import NOTHING, Defaults
 from wherry.apiserver.strategy.formats import choice, not_negative, unchanged
 from wherry.apiserver.strategy.job_spec import validate_job
+from wherry.apiserver.strategy.job_status import validate_job_status
 from wherry.apiserver.strategy.pod.defaults import default_template
 from wherry.apiserver.strategy.pod.warnings import warn_of_template
 from wherry.apiserver.strategy.selector import compile_selector, validate_label_selector
@@ -127,6 +128,10 @@ class JobStrategy(Strategy):
             "managedBy",
             "successPolicy",
         )
+
+    def validate_status(self, new: Object, old: Object) -> list[Cause]:
+        """Hold what was said of the Job's end."""
+        return validate_job_status(new, old)
 
 
 def _too_much(spec: Object) -> list[str]:
