@@ -229,6 +229,18 @@ def test_a_put_keeps_what_it_ignores(on: Callable[[Body], None]) -> None:
     on(body)
 
 
+def test_a_revision_that_is_known_is_the_newest(on: Callable[[Body], None]) -> None:
+    async def body(store: Store) -> None:
+        for number in range(20):
+            done = await store.txn([], [Put(b"/a", str(number).encode())])
+            assert store.known_revision() in (0, done.revision)
+            assert await now(store) == done.revision
+        await store.close()
+        assert store.known_revision() == 0
+
+    on(body)
+
+
 def test_pages_are_of_one_revision(on: Callable[[Body], None]) -> None:
     async def body(store: Store) -> None:
         for name in b"abcdef":

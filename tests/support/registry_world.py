@@ -38,6 +38,9 @@ class SlowStore:
         await self._dawdle()
         return answer
 
+    def known_revision(self) -> int:
+        return self._store.known_revision() if self._rng.random() < 0.5 else 0
+
     async def txn(
         self, compares: Sequence[Compare], success: Sequence[Op], failure: Sequence[Op] = ()
     ) -> TxnResult:

@@ -82,6 +82,7 @@ class Outcome:
     unknown: int = 0
     reads: int = 0
     probed: int = 0
+    shown: int = 0  # how often somebody's page (`page.py`) told a revision when it was looked at
     renewals: int = 0
     watched: int = 0
     terms: int = 0
@@ -114,6 +115,7 @@ class Fuzz:
         self.record = Record()
         self.leader_of: dict[int, str] = {}
         self.machines: dict[str, TappedMachine] = {}
+        self.shown = 0
         self._tweak = tweak
 
     async def main(self) -> Outcome:
@@ -193,6 +195,10 @@ class Fuzz:
             if replica.node.is_leader:
                 other = self.leader_of.setdefault(replica.node.term, name)
                 assert other == name, f"two leaders in term {replica.node.term}: {other}, {name}"
+        for name, shown in self.world.streams.pages.items():
+            self.shown += bool(shown)
+            newest = self.canon.revision
+            assert shown in (0, newest), f"{name} shows revision {shown}, the newest is {newest}"
         problems = self.injector.problems + self.record.problems
         assert not problems, problems[0]
 
@@ -250,6 +256,7 @@ class Fuzz:
             record.unknown,
             record.reads,
             self.probes.reads,
+            self.shown,
             record.renewals,
             record.watched,
             len(self.leader_of),

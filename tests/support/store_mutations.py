@@ -27,6 +27,7 @@ from wherry.store.raft import record, replication, snapshot, wal
 from wherry.store.raft.core import RaftCore, Vouch
 from wherry.store.raft.election import Elections
 from wherry.store.raft.match import Append, Matched, Reject
+from wherry.store.raft.node import RaftNode
 from wherry.store.raft.reconfigure import Reconfiguration
 from wherry.store.raft.wal import Wal
 from wherry.store.replica import Replica
@@ -314,6 +315,23 @@ def _leases_of_an_earlier_reign(patch: Patch) -> None:
     patch.set(Replica, "_sync_leases", remember)
 
 
+def _shown_by_anybody(patch: Patch) -> None:
+    """A replica shows its revision though others can make newer ones."""
+    patch.set(RaftNode, "alone", property(lambda self: self._core is not None))
+
+
+def _shown_late(patch: Patch) -> None:
+    """What was applied is shown when somebody else leads, and not before it is answered."""
+    on_applied = Replica._on_applied
+
+    def applied(self: Any) -> None:
+        self._show_revision = lambda: None
+        on_applied(self)
+        del self._show_revision
+
+    patch.set(Replica, "_on_applied", applied)
+
+
 def _expire_anew_granted(patch: Patch) -> None:
     """An end that was proposed for one grant of a lease id ends the next one."""
 
@@ -405,4 +423,6 @@ MUTATIONS = (
         _expire_anew_granted,
         scenarios.a_lease_ends_after_it_was_granted_anew,
     ),
+    Mutation("a replica that is not alone shows its revision", _shown_by_anybody),
+    Mutation("a revision is shown after it was answered", _shown_late, members=1),
 )

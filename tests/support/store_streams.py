@@ -23,6 +23,7 @@ class SimStreams:
         self.delay_s = delay_s
         self.listeners: dict[tuple[str, str], Accept] = {}  # (host or "", endpoint)
         self.connections: set[SimConnection] = set()
+        self.pages: dict[str, int] = {}  # what the store on a host shows to it (`page.py`)
         self._cut: set[frozenset[str]] = set()
         self._made = 0
         self.trace = hashlib.sha256()  # of every frame, and when it was sent
@@ -54,6 +55,7 @@ class SimStreams:
         return frozenset((one, other)) not in self._cut
 
     def kill(self, host: str) -> None:
+        self.pages.pop(host, None)
         for key in [key for key in self.listeners if key[0] == host]:
             del self.listeners[key]
         for connection in sorted(self.connections, key=lambda one: one.number):
@@ -142,6 +144,11 @@ class SimConnection:
                 self.handler.frames([frame])
             except ValueError:
                 self.reset()
+
+    def published(self) -> int:
+        if self.other is None or self.host != self.peer_host:
+            return 0
+        return self.streams.pages.get(self.host, 0)
 
     async def drained(self) -> None:
         await asyncio.sleep(0)

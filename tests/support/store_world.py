@@ -116,6 +116,11 @@ class StoreWorld:
     def start(self, name: str) -> Replica:
         """Start a member's process on its host."""
         network = self.streams.host(name)
+
+        def publish(revision: int) -> None:
+            if self.replicas.get(name) is replica:
+                self.streams.pages[name] = revision
+
         replica = Replica(
             self.config(name),
             self.disks[name],
@@ -123,6 +128,7 @@ class StoreWorld:
             self.clocks[name],
             Random(self.rng.random()),
             self._compaction,
+            publish=publish,
         )
         server = StoreServer(replica, network, [SOCKET, f"{name}:2381"])
         self.replicas[name] = replica

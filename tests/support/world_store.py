@@ -113,6 +113,9 @@ class _End:
         elif self.handler is not None:
             self.handler.frames([frame])
 
+    def published(self) -> int:
+        return 0
+
     async def drained(self) -> None:
         await asyncio.sleep(0)
 

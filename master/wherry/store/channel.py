@@ -60,6 +60,10 @@ class Channel:
         self._connection.send(rpc.encode(question(number)))
         return future
 
+    def published(self) -> int:
+        """See `net.Connection.published`."""
+        return self._connection.published() if self.alive and self._connection is not None else 0
+
     def _give_up(self) -> None:
         """End what is overdue; look again as long as anything is pending."""
         now = self._loop.time()
@@ -193,6 +197,11 @@ class Endpoints:
         """Return the connection for requests if there is one."""
         channel = self._channels.get(endpoint)
         return channel if channel is not None and channel.alive else None
+
+    def published(self) -> int:
+        """Return what the preferred store shows; see `net.Connection.published`."""
+        channel = self._channels.get(self._endpoints[0])
+        return channel.published() if channel is not None else 0
 
     async def stream(self, endpoint: str, request: rpc.Watch | rpc.SnapshotGet) -> WatchStream:
         """Return a new connection with a watch, or a snapshot, on it.

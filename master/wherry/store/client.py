@@ -203,6 +203,10 @@ class StoreClient:
             return answer.result
         raise _error(answer)
 
+    def known_revision(self) -> int:
+        """See `Store.known_revision`."""
+        return self._endpoints.published()
+
     async def txn(
         self,
         compares: Sequence[Compare],

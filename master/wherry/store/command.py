@@ -20,6 +20,7 @@ from wherry.store.join import join
 from wherry.store.member_command import group
 from wherry.store.metrics import register
 from wherry.store.net import Sockets, parse_cluster
+from wherry.store.page import RevisionPage, page_beside
 from wherry.store.peer import NetworkLink
 from wherry.store.raft.disk import Directory
 from wherry.store.raft.machine import Joined, RaftConfig
@@ -147,6 +148,8 @@ def command(  # one argument for each flag
             name, config.cluster, others, peer_network, listen_peer, runtime.rng, address
         )
         compaction = Compaction(compaction_interval, compaction_retain)
+        socket.parent.mkdir(parents=True, exist_ok=True)
+        page = RevisionPage(page_beside(socket))
         replica = Replica(
             config,
             disk,
@@ -156,8 +159,8 @@ def command(  # one argument for each flag
             compaction,
             Quota(quota_backend_bytes or Quota().backend_bytes),  # 0: the default, as in etcd
             disk.free_bytes,
+            page.publish,
         )
-        socket.parent.mkdir(parents=True, exist_ok=True)
         local = f"unix://{socket}"
         listen = [local, listen_client_rpc] if listen_client_rpc else [local]
         server = StoreServer(replica, network, listen)
@@ -176,6 +179,7 @@ def command(  # one argument for each flag
                     tasks.create_task(EtcdServer(replica, store, options).run())
         finally:
             await store.close()
+            page.close()
             disk.close()
 
     run(main, process)

@@ -130,6 +130,10 @@ class EtcdStore:
         )
         return wire.range_result(reply, reply.header.revision)
 
+    def known_revision(self) -> int:
+        """See `Store.known_revision`: etcd is always asked."""
+        return 0
+
     async def txn(
         self,
         compares: Sequence[Compare],

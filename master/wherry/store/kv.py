@@ -188,6 +188,13 @@ class Store(Protocol):
         """
         ...
 
+    def known_revision(self) -> int:
+        """Return the current revision if it is known here without asking anybody, else 0.
+
+        It is not older than anything that was acknowledged to anybody before the call.
+        """
+        ...
+
     async def txn(
         self,
         compares: Sequence[Compare],

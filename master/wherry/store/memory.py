@@ -103,6 +103,13 @@ class MemoryStore:
         self._expire()
         return self.state.range(request)
 
+    def known_revision(self) -> int:
+        """See `Store.known_revision`."""
+        if self._closed:
+            return 0
+        self._expire()
+        return self.state.revision
+
     async def txn(
         self,
         compares: Sequence[Compare],

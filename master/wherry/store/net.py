@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
 from wherry.api.errors import ConfigError
+from wherry.store.page import RevisionView, page_beside, view_page
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,10 @@ class Connection(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; dropped when the connection has ended."""
+        ...
+
+    def published(self) -> int:
+        """Return the revision that the store at the other end shows (`page.py`); 0: ask it."""
         ...
 
     async def drained(self) -> None:
@@ -126,6 +131,7 @@ class _Stream(asyncio.Protocol):
         self._output_bytes = 0
         self._flushing = False
         self._writable: asyncio.Future[None] | None = None
+        self._page: RevisionView | None = None
         self.identity: Identity | None = None
 
     # ---- asyncio.Protocol
@@ -176,6 +182,9 @@ class _Stream(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
+        if self._page is not None:
+            self._page.close()
+            self._page = None
         self.resume_writing()
         handler, self._handler = self._handler, None
         if handler is not None:
@@ -187,6 +196,14 @@ class _Stream(asyncio.Protocol):
     def buffered_bytes(self) -> int:
         transport = self._transport
         return self._output_bytes + (transport.get_write_buffer_size() if transport else 0)
+
+    def watch_page(self, path: Path) -> None:
+        """Have `published` look at the page of the store that this leads to."""
+        if self._transport is not None:
+            self._page = view_page(path, self._transport.get_extra_info("socket").fileno())
+
+    def published(self) -> int:
+        return self._page.revision() if self._page is not None else 0
 
     def send(self, frame: bytes) -> None:
         if self._transport is None:
@@ -251,6 +268,7 @@ class Sockets:
         path = unix_path(endpoint)
         if path is not None:
             await loop.create_unix_connection(lambda: stream, path)
+            stream.watch_page(page_beside(path))
         else:
             host, port = host_port(endpoint)
             await loop.create_connection(

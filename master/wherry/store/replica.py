@@ -75,6 +75,8 @@ class Replica:
         compaction: When to forget old revisions.
         quota: How much may be held.
         free_bytes: Looks how much the disk has left; None: it is taken to be enough.
+        publish: Takes the current revision whenever that changes, before anybody is answered;
+            0 unless this member is the only one that can make another (`page.py`).
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Replica:
         compaction: Compaction | None = None,
         quota: Quota | None = None,
         free_bytes: Callable[[], int] | None = None,
+        publish: Callable[[int], None] = lambda _revision: None,
     ) -> None:
         self.config = config
         self.state = MvccState()
@@ -99,6 +102,7 @@ class Replica:
             rng,
             on_applied=self._on_applied,
             on_leader=self._on_leader,
+            on_members=self._show_revision,
             on_payload=self._on_payload,
             on_join=lambda name, peer, reply: self._members.join(name, peer, reply),
             now=clock.now,
@@ -109,6 +113,7 @@ class Replica:
         self._compactor = Compactor(compaction or Compaction(), clock.monotonic())
         self.quota = quota or Quota()
         self.free_bytes = free_bytes
+        self._publish = publish
         self._lessor = Lessor()
         self._leases_of_term = 0  # the term in which the lessor was filled
         self._proposed_at: dict[str, float] = {}
@@ -159,6 +164,7 @@ class Replica:
                 tasks.create_task(self.node.run())
                 tasks.create_task(self._keep_house())
         finally:
+            self._publish(0)
             self.hub.close()
 
     # ---- requests
@@ -311,12 +317,18 @@ class Replica:
 
     # ---- after entries were applied, and from time to time
 
+    def _show_revision(self) -> None:
+        """In the turn of the loop in which it changed: no answer leaves before the next one."""
+        self._publish(self.state.revision if self.node.alone else 0)
+
     def _on_leader(self) -> None:
+        self._show_revision()
         self._led_elsewhere.set()
         self._members.step()
         self._questions.give_up()
 
     def _on_applied(self) -> None:
+        self._show_revision()
         self.hub.advance()
         self.state.sweep()
         self._members.step()

@@ -60,6 +60,9 @@ class Silent:
     ) -> AsyncIterator[WatchBatch]:
         return self._store.watch(key, end, revision=revision, progress_s=progress_s)
 
+    def known_revision(self) -> int:
+        return 0 if self.away else self._store.known_revision()
+
     async def lease_grant(self, ttl_s: int, lease: int = 0) -> int:
         return await self._store.lease_grant(ttl_s, lease)
 

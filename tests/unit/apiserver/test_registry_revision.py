@@ -20,6 +20,9 @@ class SlowStore(MemoryStore):
     def __init__(self) -> None:
         self.questions: list[asyncio.Future[Outcome]] = []
 
+    def known_revision(self) -> int:
+        return 0
+
     async def range(self, request: Range, *, serializable: bool = False) -> RangeResult:
         self.questions.append(asyncio.get_running_loop().create_future())
         outcome = await self.questions[-1]

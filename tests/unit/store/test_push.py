@@ -31,6 +31,9 @@ class Peer:
         self.sent.append(batch)
         return bytes(sum(len(event.kv.value) for event in batch.events))
 
+    def published(self) -> int:
+        return 0
+
     async def drained(self) -> None:
         await self.room.wait()
         self.buffered_bytes = 0

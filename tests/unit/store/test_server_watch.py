@@ -50,6 +50,9 @@ class Wire:
         self.buffered_bytes += len(frame)
         self.most_bytes = max(self.most_bytes, self.buffered_bytes)
 
+    def published(self) -> int:
+        return 0
+
     async def drained(self) -> None:
         if self.buffered_bytes > HIGH_WATER_BYTES:
             await self.reads.wait()

@@ -1,4 +1,4 @@
-"""The store's current revision, asked once for all who wait for it.
+"""The store's current revision: where the store shows it, else asked once for all who wait for it.
 
     arrives while nobody asks      asks
     arrives while somebody asks    waits for the next question: this one may be too old for him
@@ -34,6 +34,9 @@ class RevisionReader:
         Raises:
             UnavailableError: the store did not answer.
         """
+        known = self._store.known_revision()
+        if known:
+            return known
         told = await self._wait() if self._asking else None
         if told is None:
             return await self._ask()
