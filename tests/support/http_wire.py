@@ -118,6 +118,15 @@ def scenario(
     asyncio.run(main())
 
 
+def always(reply: Callable[[], Reply]) -> Handler:
+    """Answer every request with another of the same."""
+
+    async def handler(_request: Request) -> Reply:
+        return reply()
+
+    return handler
+
+
 async def echo(request: Request) -> Reply:
     """Answer with what was asked; `/missing` and `/bug` fail."""
     if request.target == "/missing":

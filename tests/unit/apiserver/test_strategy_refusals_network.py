@@ -128,7 +128,7 @@ def test_what_is_good_is_accepted(address: str) -> None:
         ),
         (
             "v1/Service",
-            spec(type="LoadBalancer", ports=[{"port": 10250}]),  # was kept from balancers once
+            spec(type="LoadBalancer", ports=[{"port": 10250}]),  # until 1.33 this was an agent's alone
             [],
         ),
         (

@@ -9,25 +9,11 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import JSON_VALUES
 
 from wherry.api import kinds
 from wherry.api.errors import BadRequestError, TooLargeError, UnsupportedMediaError
-from wherry.apiserver.decode import (
-    MAX_BODY_BYTES,
-    decode_body,
-    decode_object,
-    expect_kind,
-)
-
-JSON_VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=30,
-)
+from wherry.apiserver.decode import MAX_BODY_BYTES, decode_body, decode_object, expect_kind
 
 
 @given(JSON_VALUES)

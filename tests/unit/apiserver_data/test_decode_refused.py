@@ -8,17 +8,13 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import JSON_VALUES
 
 from wherry.api import kinds
 from wherry.api.errors import BadRequestError
 from wherry.api.exchange import PatchType
 from wherry.apiserver.decode import PROTOBUF_TYPE, decode_body, decode_object, decode_patch
 
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=30,
-)
 UNRECOGNIZED = "the object provided is unrecognized (must be of type Pod): "
 NO_KIND = UNRECOGNIZED + "couldn't get version/kind; json parse error: "
 TYPE_META = (
@@ -26,6 +22,43 @@ TYPE_META = (
     'Kind string "json:\\"kind,omitempty\\"" }'
 )
 JSON, YAML = "application/json", "application/yaml"
+SYNTAX = {
+    "": "unexpected end of JSON input",
+    " ": "unexpected end of JSON input",
+    "{": "unexpected end of JSON input",
+    "nul": "unexpected end of JSON input",
+    '{"a"': "unexpected end of JSON input",
+    '{"a":"b': "unexpected end of JSON input",
+    "-": "unexpected end of JSON input",
+    '{"a":tru}': "invalid character '}' in literal true (expecting 'e')",
+    "tRue": "invalid character 'R' in literal true (expecting 'r')",
+    "NaN": "invalid character 'N' looking for beginning of value",
+    "[,]": "invalid character ',' looking for beginning of value",
+    "[1,]": "invalid character ']' looking for beginning of value",
+    "[+1]": "invalid character '+' looking for beginning of value",
+    '{"a":1, }': "invalid character '}' looking for beginning of object key string",
+    "{a:1}": "invalid character 'a' looking for beginning of object key string",
+    "{'a':1}": "invalid character '\\'' looking for beginning of object key string",
+    '{"a" "b"}': "invalid character '\"' after object key",
+    '{"a":1 "b"}': "invalid character '\"' after object key:value pair",
+    '{"a":01}': "invalid character '1' after object key:value pair",
+    '{"a":"é" é}': "invalid character 'Ã' after object key:value pair",
+    "[1 2]": "invalid character '2' after array element",
+    "[-01]": "invalid character '1' after array element",
+    "01": "invalid character '1' after top-level value",
+    "{} x": "invalid character 'x' after top-level value",
+    '{"a":1}}': "invalid character '}' after top-level value",
+    '{"a":"\x01"}': "invalid character '\\x01' in string literal",
+    '{"a":"\n"}': "invalid character '\\n' in string literal",
+    '{"a":"\\x"}': "invalid character 'x' in string escape code",
+    '{"a":"\\u12x4"}': "invalid character 'x' in \\u hexadecimal character escape",
+    "[-x]": "invalid character 'x' in numeric literal",
+    "[1.x]": "invalid character 'x' after decimal point in numeric literal",
+    "[1e+]": "invalid character ']' in exponent of numeric literal",
+    "/**/{}": "invalid character '/' looking for beginning of value",
+    "\ufeff{}": "invalid character 'ï' looking for beginning of value",
+}
+"""What is no JSON, and what Go says of it."""
 
 
 @pytest.mark.parametrize(
@@ -120,45 +153,6 @@ def test_an_apply_is_yaml() -> None:
     assert caught.value.message == (
         "error decoding YAML: error converting YAML to JSON: yaml: line 2: did not find expected node content"
     )
-
-
-SYNTAX = {
-    "": "unexpected end of JSON input",
-    " ": "unexpected end of JSON input",
-    "{": "unexpected end of JSON input",
-    "nul": "unexpected end of JSON input",
-    '{"a"': "unexpected end of JSON input",
-    '{"a":"b': "unexpected end of JSON input",
-    "-": "unexpected end of JSON input",
-    '{"a":tru}': "invalid character '}' in literal true (expecting 'e')",
-    "tRue": "invalid character 'R' in literal true (expecting 'r')",
-    "NaN": "invalid character 'N' looking for beginning of value",
-    "[,]": "invalid character ',' looking for beginning of value",
-    "[1,]": "invalid character ']' looking for beginning of value",
-    "[+1]": "invalid character '+' looking for beginning of value",
-    '{"a":1, }': "invalid character '}' looking for beginning of object key string",
-    "{a:1}": "invalid character 'a' looking for beginning of object key string",
-    "{'a':1}": "invalid character '\\'' looking for beginning of object key string",
-    '{"a" "b"}': "invalid character '\"' after object key",
-    '{"a":1 "b"}': "invalid character '\"' after object key:value pair",
-    '{"a":01}': "invalid character '1' after object key:value pair",
-    '{"a":"é" é}': "invalid character 'Ã' after object key:value pair",
-    "[1 2]": "invalid character '2' after array element",
-    "[-01]": "invalid character '1' after array element",
-    "01": "invalid character '1' after top-level value",
-    "{} x": "invalid character 'x' after top-level value",
-    '{"a":1}}': "invalid character '}' after top-level value",
-    '{"a":"\x01"}': "invalid character '\\x01' in string literal",
-    '{"a":"\n"}': "invalid character '\\n' in string literal",
-    '{"a":"\\x"}': "invalid character 'x' in string escape code",
-    '{"a":"\\u12x4"}': "invalid character 'x' in \\u hexadecimal character escape",
-    "[-x]": "invalid character 'x' in numeric literal",
-    "[1.x]": "invalid character 'x' after decimal point in numeric literal",
-    "[1e+]": "invalid character ']' in exponent of numeric literal",
-    "/**/{}": "invalid character '/' looking for beginning of value",
-    "\ufeff{}": "invalid character 'ï' looking for beginning of value",
-}
-"""What is no JSON, and what Go says of it."""
 
 
 @given(JSON_VALUES, st.data())

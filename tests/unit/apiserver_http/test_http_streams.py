@@ -4,15 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from http_wire import GET, FakeHost, Wire, scenario, settle
+from http_wire import GET, FakeHost, Wire, always, scenario, settle
 
 from wherry.apiserver.http.connection import Connection
-from wherry.apiserver.http.message import (
-    Reply,
-    Request,
-    Response,
-    Stream,
-)
+from wherry.apiserver.http.message import Response, Stream
 
 
 async def ticks(log: list[str], gate: asyncio.Event) -> AsyncGenerator[bytes, None]:
@@ -41,10 +36,7 @@ def test_a_stream_is_sent_in_chunks_as_it_comes() -> None:
 
     gate = asyncio.Event()
 
-    async def handler(request: Request) -> Reply:
-        return Stream(ticks(log, gate))
-
-    scenario(handler, story)
+    scenario(always(lambda: Stream(ticks(log, gate))), story)
 
 
 def test_a_stream_ends_with_its_client() -> None:
@@ -57,10 +49,7 @@ def test_a_stream_ends_with_its_client() -> None:
         await settle()
         assert log == ["closed"]
 
-    async def handler(request: Request) -> Reply:
-        return Stream(ticks(log, asyncio.Event()))
-
-    scenario(handler, story)
+    scenario(always(lambda: Stream(ticks(log, asyncio.Event()))), story)
 
 
 def test_draining_ends_a_stream_properly_and_closes() -> None:
@@ -76,10 +65,7 @@ def test_draining_ends_a_stream_properly_and_closes() -> None:
         assert wire.closed
         assert log == ["closed"]
 
-    async def handler(request: Request) -> Reply:
-        return Stream(ticks(log, asyncio.Event()))
-
-    scenario(handler, story)
+    scenario(always(lambda: Stream(ticks(log, asyncio.Event()))), story)
 
 
 def test_a_stream_waits_for_a_slow_client_who_is_cut_off_in_the_end() -> None:
@@ -100,10 +86,7 @@ def test_a_stream_waits_for_a_slow_client_who_is_cut_off_in_the_end() -> None:
         await settle()
         assert host.gone == 1
 
-    async def handler(request: Request) -> Reply:
-        return Stream(flood())
-
-    scenario(handler, story)
+    scenario(always(lambda: Stream(flood())), story)
 
 
 def test_a_waiting_stream_is_pushed_to_until_its_client_is_slow_or_gone() -> None:
@@ -129,10 +112,7 @@ def test_a_waiting_stream_is_pushed_to_until_its_client_is_slow_or_gone() -> Non
 
     stream = Stream(ticks(log, gate))
 
-    async def handler(request: Request) -> Reply:
-        return stream
-
-    scenario(handler, story)
+    scenario(always(lambda: stream), story)
 
 
 def test_a_large_body_is_sent_at_the_pace_of_its_client() -> None:
@@ -156,10 +136,7 @@ def test_a_large_body_is_sent_at_the_pace_of_its_client() -> None:
             assert 0 < len(wire.sent) - before <= 128 * 1024
         assert wire.sent.partition(b"\r\n\r\n")[2] == body
 
-    async def handler(request: Request) -> Reply:
-        return Response(body=body)
-
-    scenario(handler, story)
+    scenario(always(lambda: Response(body=body)), story)
 
 
 def test_http_1_0_streams_end_with_the_connection() -> None:
@@ -173,7 +150,4 @@ def test_http_1_0_streams_end_with_the_connection() -> None:
     gate = asyncio.Event()
     gate.set()
 
-    async def handler(request: Request) -> Reply:
-        return Stream(ticks([], gate))
-
-    scenario(handler, story)
+    scenario(always(lambda: Stream(ticks([], gate))), story)

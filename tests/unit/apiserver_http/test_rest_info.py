@@ -71,8 +71,14 @@ def test_it_is_the_same_where_something_is_served(method: str, path: str, query:
     st.sampled_from(["GET", "PUT", "LINK"]),
     st.lists(st.sampled_from(["api", "apis", "watch", "namespaces", "", "a"])),
 )
-def test_any_path_is_about_something(method: str, parts: list[str]) -> None:
-    request_info(method, split("/".join(parts)), Query(""))
+def test_any_path_is_about_itself_or_a_resource(method: str, parts: list[str]) -> None:
+    path = "/" + "/".join(parts).strip("/")
+    about = request_info(method, split(path), Query(""))
+    if about.path:
+        assert about == Attributes(method.lower(), path=path)
+    else:
+        assert path.startswith(("/api/", "/apis/"))
+        assert about.verb in ("get", "list", "watch", "update", "")
 
 
 NOT_ALLOWED = (405, "the server does not allow this method on the requested resource")

@@ -16,6 +16,8 @@ PATCH_TYPES = (
     "application/strategic-merge-patch+json",
     "application/apply-patch+yaml",
 )
+TEXT = {"type": "string"}
+"""What an answer is described as that is no object: logs, streams, whatever is proxied."""
 PATCH_BODY = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch"
 """Any object: named in the documents, without structure."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.apiserver.openapi.closure import closure
-from wherry.apiserver.openapi.operations import JSON_TYPES, UNAUTHORIZED, Operation
+from wherry.apiserver.openapi.operations import JSON_TYPES, TEXT, UNAUTHORIZED, Operation
 
 PREFIX = "#/definitions/"
 
@@ -34,8 +34,8 @@ def _operation(op: Operation) -> dict[str, Any]:
         body: dict[str, Any] = {"name": "body", "in": "body"}
         body |= {"required": True} if op.needs_body else {}
         parameters.append(body | {"schema": {"$ref": PREFIX + op.body}})
-    shown = {"schema": {"$ref": PREFIX + op.response}} if op.response else {}
-    responses = {code: {"description": name} | shown for code, name in op.codes}
+    told = {"$ref": PREFIX + op.response} if op.response else TEXT
+    responses = {code: {"description": name, "schema": told} for code, name in op.codes}
     unauthorized, name = UNAUTHORIZED
     return {
         "operationId": op.id,

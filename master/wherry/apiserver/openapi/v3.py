@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.apiserver.openapi.closure import closure
-from wherry.apiserver.openapi.operations import JSON_TYPES, UNAUTHORIZED, Operation
+from wherry.apiserver.openapi.operations import JSON_TYPES, TEXT, UNAUTHORIZED, Operation
 from wherry.apiserver.schema.definitions import INT_OR_STRING, QUANTITY
 
 _PREFIX = "#/components/schemas/"
@@ -37,8 +37,8 @@ def document(
 
 
 def _operation(op: Operation) -> dict[str, Any]:
-    shown = {"content": _content(JSON_TYPES, op.response)} if op.response else {}
-    responses = {code: {"description": name} | shown for code, name in op.codes}
+    told = _content(JSON_TYPES, op.response) if op.response else {"*/*": {"schema": TEXT}}
+    responses = {code: {"description": name, "content": told} for code, name in op.codes}
     unauthorized, name = UNAUTHORIZED
     out: dict[str, Any] = {
         "operationId": op.id,
