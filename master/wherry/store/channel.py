@@ -105,7 +105,9 @@ class WatchStream:
     def __init__(self) -> None:
         self._connection: Connection | None = None
         self._answers: deque[rpc.Answer] = deque()
-        self._arrived = asyncio.Event()
+        self._waiter: asyncio.Future[None] | None = None
+        self._due = 0.0  # when it has waited for too long
+        self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._ended = False
 
@@ -117,7 +119,7 @@ class WatchStream:
     def frames(self, frames: Sequence[bytes]) -> None:
         """See `net.Handler`."""
         self._answers.extend(rpc.decode_answer(frame) for frame in frames)
-        self._arrived.set()
+        self._wake()
         if len(self._answers) > _MAX_QUEUED and not self._paused and self._connection is not None:
             self._paused = True
             self._connection.pause()
@@ -125,7 +127,9 @@ class WatchStream:
     def closed(self) -> None:
         """See `net.Handler`."""
         self._ended = True
-        self._arrived.set()
+        self._wake()
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def next(self, timeout_s: float) -> rpc.Answer:
         """Return the next answer.
@@ -134,17 +138,42 @@ class WatchStream:
             LostError: the connection ended.
             TimeoutError: nothing came for so long.
         """
-        async with asyncio.timeout(timeout_s):
-            while not self._answers:
-                if self._ended:
-                    raise LostError("the connection to the store ended")
-                self._arrived.clear()
-                await self._arrived.wait()
+        while not self._answers:
+            if self._ended:
+                raise LostError("the connection to the store ended")
+            await self._wait(timeout_s)
         answer = self._answers.popleft()
         if self._paused and not self._answers and self._connection is not None:
             self._paused = False
             self._connection.resume()
         return answer
+
+    async def _wait(self, timeout_s: float) -> None:
+        """Wait for anything; one timer sees to the deadlines of many waits."""
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        self._due = loop.time() + timeout_s
+        if self._timer is None:
+            self._timer = loop.call_at(self._due, self._look)
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _look(self) -> None:
+        """End the wait if it is overdue; look again when it will be."""
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        loop = asyncio.get_running_loop()
+        if self._due > loop.time():
+            self._timer = loop.call_at(self._due, self._look)
+        else:
+            self._waiter.set_exception(TimeoutError())
 
     def close(self) -> None:
         """End the watch."""
