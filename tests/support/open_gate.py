@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wherry.api.errors import UnauthorizedError
+from wherry.apiserver.certified import Certified
 from wherry.apiserver.gate import Attributes, Decision
 from wherry.apiserver.verbs import User
 from wherry.pki.certificates import identity
@@ -12,13 +13,15 @@ from wherry.pki.certificates import identity
 class OpenGate:
     """`forbidden` holds (user, verb) pairs; of one that is `shut` nobody may anything.
 
-    `expired` are users whose certificates no longer count.
+    `expired` are users whose certificates no longer count, `until_s` is how long others may be
+    remembered.
     """
 
     def __init__(self) -> None:
         self.tokens: dict[str, User] = {}
         self.forbidden: set[tuple[str, str]] = set()
         self.expired: set[str] = set()
+        self.until_s = float("inf")
         self.shut = False
         self.asked: list[Attributes] = []
 
@@ -31,6 +34,9 @@ class OpenGate:
         if token in self.tokens:
             return self.tokens[token]
         raise UnauthorizedError("Unauthorized")
+
+    def certified(self, certificate: bytes) -> Certified | None:
+        return Certified(User(*identity(certificate)), until_s=self.until_s)
 
     async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
         return await self.authenticate(None, token), tuple(audiences)

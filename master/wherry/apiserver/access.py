@@ -10,6 +10,7 @@ from wherry.api import kinds
 from wherry.api.errors import UnauthorizedError
 from wherry.apiserver.authn import Authenticator
 from wherry.apiserver.authz import Authorizer, NodeOfPod, RequesterOf
+from wherry.apiserver.certified import Certified
 from wherry.apiserver.gate import Attributes, Decision
 from wherry.apiserver.registry import Registry
 from wherry.apiserver.resources import BY_KIND
@@ -32,6 +33,10 @@ class Access:
         except UnauthorizedError as error:
             log.info("unable to authenticate the request: %s", error)
             raise UnauthorizedError("Unauthorized") from error
+
+    def certified(self, certificate: bytes) -> Certified | None:
+        """See `Gate.certified`."""
+        return self._authenticator.certified(certificate)
 
     async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
         """See `Gate.review`."""

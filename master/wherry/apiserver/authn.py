@@ -1,12 +1,13 @@
 """Authentication: from a client certificate or a bearer token to a `User`.
 
 A certificate counts before a token, as in kube-apiserver's chain (`authenticator.Config.New`):
-where both are shown and the certificate names somebody, nobody looks at the token.
+where both are shown and the certificate names somebody, nobody looks at the token. One that is no
+longer valid (`certified`) counts as none where there is a token, and is refused where there is not.
 
 Tokens are tried in this order: the static token file, ServiceAccount tokens (signature and
 times, and that the ServiceAccount and the pod they are bound to still exist *now*),
 bootstrap tokens (`id.secret`, Secrets of kube-system). What is costly and cannot change,
-reading a certificate and checking a signature, is remembered by digest.
+checking a signature, is remembered by digest.
 """
 
 import base64
@@ -16,9 +17,8 @@ import hashlib
 import hmac
 import io
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import orjson
 
@@ -27,45 +27,21 @@ from wherry.api.clock import Clock
 from wherry.api.errors import ConfigError, UnauthorizedError
 from wherry.api.times import parse_time
 from wherry.apiserver.admission import Lookup
+from wherry.apiserver.certified import AUTHENTICATED, CREDENTIAL, Certificates, Certified
+from wherry.apiserver.recent import Recent
 from wherry.apiserver.resources import BY_KIND
 from wherry.apiserver.tokens import Identity, InvalidTokenError, TokenConfig, TokenIssuer
 from wherry.apiserver.verbs import User
-from wherry.pki.certificates import fingerprint, identity
+from wherry.pki.trust import Authorities
 
-AUTHENTICATED = "system:authenticated"
 BOOTSTRAPPERS = "system:bootstrappers"
 BOOTSTRAP_TYPE = "bootstrap.kubernetes.io/token"
 _BOOTSTRAP_TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})")
-_REMEMBERED = 10_000
 _BOUND = {"Pod": kinds.POD, "Secret": kinds.SECRET, "Node": kinds.NODE}
 
 _INVALID = "invalid bearer token"
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*")
 _EXTRA = "authentication.kubernetes.io/"
-_CREDENTIAL = f"{_EXTRA}credential-id"
-
-V = TypeVar("V")
-
-
-class _Recent(Generic[V]):
-    """The values used last, by digest: what was presented is not kept in memory."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[bytes, V] = OrderedDict()
-
-    def get(self, digest: bytes) -> V | None:
-        value = self._values.get(digest)
-        if value is not None:
-            self._values.move_to_end(digest)
-        return value
-
-    def put(self, digest: bytes, value: V) -> None:
-        self._values[digest] = value
-        if len(self._values) > _REMEMBERED:
-            self._values.popitem(last=False)
-
-    def forget(self, digest: bytes) -> None:
-        self._values.pop(digest, None)
 
 
 def read_token_file(text: str) -> dict[bytes, User]:
@@ -98,35 +74,49 @@ class Authenticator:
         clock: Clock,
         tokens: TokenConfig | None = None,
         static: Mapping[bytes, User] | None = None,
+        authorities: Authorities | None = None,
     ) -> None:
         """Build one.
 
         Args:
             lookup: Finds ServiceAccounts, pods and Secrets (the registry).
-            clock: Tells which tokens are expired.
+            clock: Tells which tokens and certificates are expired.
             tokens: The key of ServiceAccount tokens; without one they are not accepted.
             static: Users by digest, from `read_token_file`.
+            authorities: Of client certificates; None: TLS looks after that.
         """
         self._lookup = lookup
         self._clock = clock
         self._audiences = tokens.audiences if tokens else ()
         self._issuer = TokenIssuer(tokens) if tokens and tokens.signing_key else None
         self._static = dict(static or {})
-        self._certificates: _Recent[User] = _Recent()
-        self._accounts: _Recent[tuple[Identity, User]] = _Recent()
+        self._certificates = Certificates(clock, authorities)
+        self._accounts: Recent[tuple[Identity, User]] = Recent()
 
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
         """Return who presents this certificate (verified by TLS) or token.
 
         Raises:
-            UnauthorizedError: the certificate names nobody and the token is not valid, or there
-                is neither (the doors let ANONYMOUS see health and version by themselves).
+            UnauthorizedError: the certificate names nobody, or does no longer, and the token is not
+                valid, or there is neither (the doors let ANONYMOUS see health and version).
         """
-        if certificate and (user := self._by_certificate(certificate)) is not None:
-            return user
+        refusal = UnauthorizedError("Unauthorized")
+        try:
+            if certificate and (known := self._certificates.certified(certificate)) is not None:
+                return known.user
+        except UnauthorizedError as error:
+            refusal = error
         if token:
             return await self._by_token(token)
-        raise UnauthorizedError("Unauthorized")
+        raise refusal
+
+    def certified(self, certificate: bytes) -> Certified | None:
+        """See `Gate.certified`."""
+        return self._certificates.certified(certificate)
+
+    def trust(self, authorities: Authorities) -> None:
+        """Believe certificates of these authorities from now on, on connections that stand too."""
+        self._certificates.trust(authorities)
 
     async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
         """Return whose token this is, and for which of the audiences it was made.
@@ -148,23 +138,6 @@ class Authenticator:
         if wanted and not ours:
             raise UnauthorizedError(_INVALID)
         return await self._by_token(token), ours
-
-    def _by_certificate(self, certificate: bytes) -> User | None:
-        """Return whom a certificate names, None where it names nobody.
-
-        TLS looked at its times when the connection began. They are not looked at again: our own
-        clients renew their certificates and keep their connections.
-        """
-        digest = hashlib.sha256(certificate).digest()
-        user = self._certificates.get(digest)
-        if user is None:
-            name, groups = identity(certificate)
-            if not name:
-                return None
-            extra = {_CREDENTIAL: [f"X509SHA256={fingerprint(certificate)}"]}
-            user = User(name, (*groups, AUTHENTICATED), extra=extra)
-            self._certificates.put(digest, user)
-        return user
 
     async def _by_token(self, token: str) -> User:
         digest = _digest(token)
@@ -238,7 +211,7 @@ class Authenticator:
 
 def _user_of(who: Identity) -> User:
     """Return the user that a ServiceAccount is."""
-    extra = {_CREDENTIAL: [f"JTI={who.token_id}"]} if who.token_id else {}
+    extra = {CREDENTIAL: [f"JTI={who.token_id}"]} if who.token_id else {}
     pod = who.bound if who.bound is not None and who.bound.kind == "Pod" else None
     for name, of in (("node", who.node), ("pod", pod)):
         if of is not None:

@@ -27,8 +27,10 @@ from wherry.apiserver.stores import open_store
 from wherry.apiserver.tokens import DEFAULT_ISSUER, TokenConfig
 from wherry.apiserver.workers import SIBLING, siblings
 from wherry.pki.tls import TlsFiles
+from wherry.pki.trust import Authorities
 from wherry.process.command import process_command
 from wherry.process.memory import keep_freed
+from wherry.process.reload import Reload
 from wherry.process.run import ProcessOptions, Runtime, run
 
 log = logging.getLogger(__name__)
@@ -228,13 +230,19 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
     if config.tokens.signing_key is None and not flags.sibling:
         log.warning(_NO_TOKENS)
     clock, rng = runtime.clock, runtime.rng
+    ca_file = flags.client_ca_file
+    trusting = Reload([ca_file], lambda: who.trust(Authorities(ca_file.read_bytes())))
     endpoints = [url for value in flags.store for url in value.split(",") if url]
     store = open_store(endpoints, tls, clock=clock, rng=rng)
     registry = Registry(store, clock=clock, rng=rng, config=config)
-    gate = Access(
-        Authenticator(registry, clock=clock, tokens=config.tokens, static=static),
-        FixedPolicy(node_of_pod(registry), requester_of(registry)),
+    try:
+        authorities = Authorities(ca_file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot use --client-ca-file {ca_file}: {error}") from error
+    who = Authenticator(
+        registry, clock=clock, tokens=config.tokens, static=static, authorities=authorities
     )
+    gate = Access(who, FixedPolicy(node_of_pod(registry), requester_of(registry)))
     server = ApiServer(
         ServerConfig(
             tls=tls,
@@ -265,11 +273,12 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
         runtime.health.add_check(name, partial(_check, server, name))
     try:
         async with asyncio.TaskGroup() as tasks:
-            settling = tasks.create_task(_settle(registry))
+            beside = [tasks.create_task(_settle(registry)), tasks.create_task(trusting.run())]
             try:
                 await server.run()
             finally:
-                settling.cancel()
+                for task in beside:
+                    task.cancel()
     finally:
         await store.close()
 

@@ -11,6 +11,7 @@ import msgspec
 
 from wherry.api.errors import ForbiddenError
 from wherry.api.kinds import NAMESPACE
+from wherry.apiserver.certified import Certified
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.verbs import User
 
@@ -66,12 +67,21 @@ class Gate(Protocol):
     """Authentication and authorization, as the doors use them."""
 
     async def authenticate(self, certificate: bytes | None, token: str) -> User:
-        """Return who presents this client certificate (DER or PEM, verified) or bearer token.
+        """Return who presents this client certificate (verified by TLS) or bearer token.
 
-        The certificate counts first.
+        The certificate counts first, while it is valid. It is PEM, and what was sent along with it
+        follows, or DER.
 
         Raises:
             UnauthorizedError: neither names anybody.
+        """
+        ...
+
+    def certified(self, certificate: bytes) -> Certified | None:
+        """Return whom a certificate names and until when that may be remembered; None: nobody.
+
+        Raises:
+            UnauthorizedError: it is not valid (now, or here).
         """
         ...
 

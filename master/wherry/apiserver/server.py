@@ -245,4 +245,5 @@ def _optional_client(files: TlsFiles, least: TLSVersion) -> SSLContext:
     context = server_context(files, require_client=False)
     context.minimum_version = least
     context.set_alpn_protocols(["http/1.1"])
+    context.num_tickets = 0  # a resumed session would hide what came along with a certificate
     return context

@@ -80,6 +80,15 @@ def client_context(files: TlsFiles, *, check_hostname: bool = True) -> ssl.SSLCo
     return context
 
 
+def presented(tls: ssl.SSLObject) -> bytes | None:
+    """Return the peer's certificate, PEM, and after it those that it sent along; None: it sent none."""
+    if tls.getpeercert(binary_form=True) is None:
+        return None
+    # Public from Python 3.13 on, which calls this one.
+    chain = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]  # noqa: SLF001
+    return "".join(each.public_bytes() for each in chain).encode()
+
+
 def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     files.check()
     context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -1,8 +1,10 @@
-"""Take a renewed certificate into use without a restart."""
+"""Take renewed files into use without a restart."""
 
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from wherry.pki.tls import TlsFiles
@@ -11,17 +13,19 @@ log = logging.getLogger(__name__)
 EVERY_S: Final = 10.0
 
 
-class CertificateReload:
-    """Loads certificate, key and authority into a context whenever the files were written.
+class Reload:
+    """Loads files whenever one of them was written.
 
-    Connections that stand keep the old ones. An authority that is new in its file is trusted
-    from then on; one that is gone from it, which OpenSSL cannot forget, until the next start. While the files do not belong together, as
-    between two renames, the old ones stay in use, and the files are looked at again.
+    While they cannot be loaded, what was loaded stays in use, and they are looked at again.
+
+    Args:
+        files: The files; the first one is named in the log.
+        load: Reads them. Raises OSError or ValueError where they cannot be used.
     """
 
-    def __init__(self, context: ssl.SSLContext, files: TlsFiles) -> None:
-        self._context = context
+    def __init__(self, files: Sequence[Path], load: Callable[[], None]) -> None:
         self._files = files
+        self._load = load
         self._seen = self._times()
 
     async def run(self) -> None:
@@ -36,17 +40,32 @@ class CertificateReload:
         if not times or times == self._seen:
             return
         try:
-            self._context.load_cert_chain(self._files.cert, self._files.key)
-            self._context.load_verify_locations(self._files.ca)
-        except (OSError, ssl.SSLError) as error:
-            log.warning("keeping the old certificate %s: %s", self._files.cert, error)
+            self._load()
+        except (OSError, ValueError) as error:
+            log.warning("keeping the old certificate %s: %s", self._files[0], error)
         else:
             self._seen = times
-            log.info("using the new certificate %s", self._files.cert)
+            log.info("using the new certificate %s", self._files[0])
 
     def _times(self) -> tuple[int, ...]:
         try:
-            files = (self._files.cert, self._files.key, self._files.ca)
-            return tuple(path.stat().st_mtime_ns for path in files)
+            return tuple(path.stat().st_mtime_ns for path in self._files)
         except OSError:
             return ()
+
+
+class CertificateReload(Reload):
+    """Loads certificate, key and authority into a context whenever the files were written.
+
+    Connections that stand keep the old ones. An authority that is new in its file is trusted
+    from then on; one that is gone from it, which OpenSSL cannot forget, until the next start:
+    who has to know it looks at each request (`wherry.pki.trust`). Files that do not belong
+    together, as between two renames, cannot be loaded.
+    """
+
+    def __init__(self, context: ssl.SSLContext, files: TlsFiles) -> None:
+        def load() -> None:
+            context.load_cert_chain(files.cert, files.key)
+            context.load_verify_locations(files.ca)
+
+        super().__init__((files.cert, files.key, files.ca), load)

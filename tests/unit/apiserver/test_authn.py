@@ -59,11 +59,11 @@ def test_a_certificate_names_user_and_groups() -> None:
     in_world(run)
 
 
-def certificate_of_nobody() -> bytes:
+def certificate_of_nobody(now_s: float) -> bytes:
     """Return one that has groups and no common name (ours always have one)."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "system:masters")])
-    day = datetime(2026, 1, 1, tzinfo=UTC)
+    day = datetime.fromtimestamp(now_s, UTC)
     made = x509.CertificateBuilder(name, name, key.public_key(), 1, day, day + timedelta(days=1))
     return made.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
@@ -72,7 +72,7 @@ def test_a_certificate_counts_before_a_token() -> None:
     async def run(w: World) -> None:
         ca = create_ca("ca", now_s=w.clock.now())
         jane = issue(ca, Subject("jane", ()), now_s=w.clock.now()).certificate
-        nobody = certificate_of_nobody()
+        nobody = certificate_of_nobody(w.clock.now())
         await w.create(kinds.SERVICE_ACCOUNT, "default", name="robot")
         expired = await token_for(w, expirationSeconds=600)
         await asyncio.sleep(601)
@@ -85,6 +85,22 @@ def test_a_certificate_counts_before_a_token() -> None:
                 await who.authenticate(nobody, token)
 
     in_world(run, config=CONFIG)
+
+
+def test_a_token_counts_once_the_certificate_has_expired() -> None:
+    async def run(w: World) -> None:
+        ca = create_ca("ca", now_s=w.clock.now())
+        jane = issue(ca, Subject("jane", ()), now_s=w.clock.now(), days=1).certificate
+        who = authenticator(w, "secret,joe,u1\n")
+        assert (await who.authenticate(jane, "secret")).name == "jane"
+        w.clock.skew_s = 86_401
+        assert (await who.authenticate(jane, "secret")).name == "joe"
+        with pytest.raises(UnauthorizedError, match="x509: certificate has expired"):
+            await who.authenticate(jane, "")
+        with pytest.raises(UnauthorizedError, match="invalid bearer token"):
+            await who.authenticate(jane, "wrong")
+
+    in_world(run)
 
 
 def test_static_tokens_and_nobody() -> None:

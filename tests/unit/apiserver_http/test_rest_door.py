@@ -12,7 +12,7 @@ from rest_world import MAP, NOW, POD, World, answer, content, in_world
 from verbs_stub import event
 
 from wherry.api.errors import ExpiredError
-from wherry.apiserver.http.message import Peer, Reply, Request, Stream
+from wherry.apiserver.http.message import Peer, Reply, Request, Response, Stream
 from wherry.apiserver.tokens import DEFAULT_ISSUER, TokenConfig, TokenIssuer
 from wherry.client.api import EventType
 from wherry.pki.certificates import create_ca, issue
@@ -211,6 +211,35 @@ def test_a_certificate_is_remembered_whatever_token_comes_with_it() -> None:
             sent = {"authorization": header}
             request = Request("GET", "/api/v1/nodes/n", sent, list(sent.items()), b"", peer)
             assert 'User "jane" cannot get' in content(await world.door(request))["message"]
+
+    in_world(story)
+
+
+def test_a_certificate_is_asked_about_again_when_its_time_is_over() -> None:
+    ca = create_ca("ca", now_s=NOW)
+    peer = Peer("", issue(ca, Subject("jane", ()), now_s=NOW).certificate)
+
+    async def story(world: World) -> None:
+        async def ask(path: str) -> Response:
+            return answer(await world.door(Request("GET", path, {}, [], b"", peer)))
+
+        world.gate.until_s = NOW
+        assert (await ask("/api")).status == 200
+        world.gate.expired.add("jane")
+        assert (await ask("/api")).status == 200  # nobody was asked
+        world.gate.until_s = NOW - 1
+        world.gate.expired.clear()
+        peer.cache.clear()
+        for expired, status in ((False, 200), (True, 401), (True, 401), (False, 200)):
+            world.gate.expired = {"jane"} if expired else set()
+            for path in ("/api", "/healthz", "/version"):
+                response = await ask(path)
+                assert (response.status, response.close) == (status, expired)
+        world.gate.expired.add("jane")
+        said = content(await world.door(Request("GET", "/api", {}, [], b"", peer)))
+        names = ("kind", "status", "message", "reason", "code")
+        told = "Status", "Failure", "Unauthorized", "Unauthorized", 401
+        assert tuple(said[name] for name in names) == told
 
     in_world(story)
 

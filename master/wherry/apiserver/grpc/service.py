@@ -56,6 +56,8 @@ _STREAM_BYTES = 4 * BATCH_BYTES
 _BUG = "an internal error occurred; see the server's log"
 T = TypeVar("T")
 Call = grpc.aio.ServicerContext[Any, Any]
+Shown = tuple[bytes | None, str]
+"""A certificate or a token, as `Gate.authenticate` takes them."""
 
 
 class ClusterService(ClusterServicer):
@@ -155,8 +157,9 @@ class ClusterService(ClusterServicer):
         self, request_iterator: AsyncIterator[pb.BatchRequest], context: Call
     ) -> None:
         """Perform writes as they come, some at once, and answer each by its id."""
+        shown = _shown(context)
         try:
-            user = await self._user(context)
+            await self._gate.authenticate(*shown)
         except StatusError as error:
             await abort(context, error)
         writing = asyncio.Lock()
@@ -164,7 +167,7 @@ class ClusterService(ClusterServicer):
 
         async def one(request: pb.BatchRequest) -> None:
             try:
-                reply = await self._batched(user, request)
+                reply = await self._batched(shown, request)
                 async with writing:
                     await context.write(reply)
             finally:
@@ -181,7 +184,7 @@ class ClusterService(ClusterServicer):
                 self._streams.add(reader)
                 reader.add_done_callback(self._streams.discard)
 
-    async def _batched(self, user: User, request: pb.BatchRequest) -> pb.BatchReply:
+    async def _batched(self, shown: Shown, request: pb.BatchRequest) -> pb.BatchReply:
         verb = request.WhichOneof("request")
         if verb is None:
             status = BadRequestError("the batch request is empty").to_status()
@@ -189,6 +192,7 @@ class ClusterService(ClusterServicer):
         write = getattr(request, verb)
         try:
             async with self._counted(verb, write):
+                user = await self._gate.authenticate(*shown)  # it may last longer than these do
                 resource = self._allowed(user, verb, write)
                 reply = await self._writer(write)(user, resource)
         except StatusError as error:
@@ -272,7 +276,7 @@ class ClusterService(ClusterServicer):
     ) -> T:
         try:
             async with self._counted(verb, request):
-                user = await self._user(context)
+                user = await self._gate.authenticate(*_shown(context))
                 resource = self._allowed(user, verb, request)
                 return await perform(user, resource)
         except StatusError as error:
@@ -323,15 +327,18 @@ class ClusterService(ClusterServicer):
         namespace = request.namespace if resource.kind.namespaced else ""
         return Action(verb, resource, namespace, name, subresource)
 
-    async def _user(self, context: Call) -> User:
-        token = ""
-        for key, value in context.invocation_metadata() or ():
-            if key == "authorization":
-                token = bearer(value if isinstance(value, str) else value.decode())
-        if token:
-            return await self._gate.authenticate(None, token)
-        presented = context.auth_context().get("x509_pem_cert") or ()
-        return await self._gate.authenticate(next(iter(presented)), "")
+
+def _shown(context: Call) -> Shown:
+    """Return what says who calls: the token, or else the certificate and what was sent along."""
+    token = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization":
+            token = bearer(value if isinstance(value, str) else value.decode())
+    if token:
+        return None, token
+    properties = context.auth_context()
+    own, others = (properties.get(name) or () for name in ("x509_pem_cert", "x509_pem_cert_chain"))
+    return b"".join((*own, *others)), ""
 
 
 async def _closable(events: AsyncIterator[T]) -> AsyncGenerator[T, None]:

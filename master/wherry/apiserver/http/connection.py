@@ -43,6 +43,7 @@ from wherry.apiserver.http.parser import RequestParser
 from wherry.apiserver.http.upgraded import Upgraded
 from wherry.apiserver.http.wakeup import Wakeup
 from wherry.apiserver.name import new_uid
+from wherry.pki.tls import presented
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +112,7 @@ class Connection(asyncio.Protocol):
             return
         address = transport.get_extra_info("peername") or ("",)
         tls = transport.get_extra_info("ssl_object")
-        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-        peer = Peer(str(address[0]), certificate)
+        peer = Peer(str(address[0]), presented(tls) if tls is not None else None)
         self._parser = RequestParser(self._limits, peer, self._enqueue, self._expect)
         self._task = self._host.opened(self)
 

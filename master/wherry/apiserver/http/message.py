@@ -59,7 +59,7 @@ class Peer:
 
     address: str = ""
     certificate: bytes | None = None
-    """The verified client certificate (DER), if it sent one."""
+    """The client certificate, if it sent one, and what it sent along; PEM, verified by TLS."""
     cache: dict[str, Any] = field(default_factory=dict)
     """What a handler wants to remember of this connection (who it is)."""
 

@@ -19,6 +19,7 @@ from wherry.api.errors import (
 )
 from wherry.apiserver import metrics_kinds
 from wherry.apiserver.asked import not_allowed
+from wherry.apiserver.certified import Certified
 from wherry.apiserver.decode import decode_object
 from wherry.apiserver.discovery import VIRTUAL
 from wherry.apiserver.duration import parse_duration
@@ -69,7 +70,7 @@ _CLUSTER_INFO = ("api", "v1", "namespaces", "kube-public", "configmaps", "cluste
 """The one object that authorization may show to who is nobody yet."""
 _METRICS = ("apis", metrics_kinds.GROUP, metrics_kinds.VERSION)
 _APPLY = "apply-patch"
-_USER = "user"
+_CERTIFIED = "certified"
 
 
 class RestDoor:
@@ -141,7 +142,9 @@ class RestDoor:
                 deprecated = action.resource.deprecated
                 reply = await self._perform(action, request, query, user)
         except StatusError as error:
-            reply = status_response(error)
+            # A client that renewed its certificate shows it on a new connection only.
+            outdated = isinstance(error, UnauthorizedError) and request.peer.certificate is not None
+            reply = status_response(error, close=outdated)
         if deprecated and not isinstance(reply, Upgrade):
             reply.headers = [("Warning", warning_header(deprecated)), *reply.headers]
         people = is_for_people(raw_query, request.headers.get("user-agent", ""))
@@ -161,11 +164,11 @@ class RestDoor:
         return reply
 
     async def _user(self, request: Request, *, public: bool) -> User:
-        """Return who asks; whom the connection's certificate names is remembered with it."""
+        """Return who asks; whom the connection's certificate names is remembered while it is valid."""
         peer = request.peer
-        if (known := peer.cache.get(_USER)) is not None:
-            user: User = known
-            return user
+        known: Certified | None = peer.cache.get(_CERTIFIED)
+        if known is not None and self._clock.now() <= known.until_s:
+            return known.user
         given = request.headers.get("authorization")
         token = bearer(given) if given else ""
         if request.upgrade and not token:
@@ -175,8 +178,8 @@ class RestDoor:
                 return ANONYMOUS
             raise UnauthorizedError("Unauthorized")
         user = await self._gate.authenticate(peer.certificate, token)
-        if not token:
-            peer.cache[_USER] = user
+        if not token and peer.certificate is not None:
+            peer.cache[_CERTIFIED] = self._gate.certified(peer.certificate)
         return user
 
     def _acting(self, user: User, request: Request) -> User:
