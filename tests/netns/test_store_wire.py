@@ -58,8 +58,8 @@ def test_nothing_passes_in_plaintext(tmp_path: Path) -> None:
             assert capture.stderr is not None
             try:
                 async with asyncio.timeout(60):
-                    while b"listening on" not in await capture.stderr.readline():
-                        pass
+                    while b"listening on" not in (line := await capture.stderr.readline()):
+                        assert line, "tcpdump ended"
                 await write_everywhere(processes)
             finally:
                 capture.send_signal(signal.SIGTERM)
