@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from wherry.api.kinds import CERTIFICATE_SIGNING_REQUEST as CSR
 from wherry.apiserver.access import requester_of
 from wherry.apiserver.bootstrap import Bootstrap, BootstrapConfig
 from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.strategy import strategy_for
+from wherry.apiserver.strategy.pem import certificates_fault
 from wherry.apiserver.verbs import Context, User
 from wherry.pki.certificates import create_ca, create_key, issue
 from wherry.pki.node import API_CLIENT, SIGNER
@@ -110,6 +113,7 @@ def test_the_server_says_who_asks_whatever_the_client_says() -> None:
         ({"usages": []}, "spec.usages: Required value: usages must be provided"),
         ({"usages": ["fly"]}, 'spec.usages[0]: Unsupported value: "fly"'),
         ({"usages": ["any", "any"]}, 'spec.usages[1]: Duplicate value: "any"'),
+        ({"usages": ["x", "x"]}, 'spec.usages[1]: Duplicate value: "x"'),
         ({"signerName": ""}, "spec.signerName: Required value"),
         ({"signerName": "kubernetes.io/legacy-unknown"}, "the legacy signerName is not allowed"),
         ({"signerName": "nowhere"}, "must be a fully qualified domain and path"),
@@ -159,7 +163,9 @@ def test_the_spec_stays_as_it_was_made() -> None:
             obj["metadata"]["labels"] = {"a": "b"}
             with_conditions("Approved")(obj)
 
-        for subresource in ("", "status", "approval"):
+        with pytest.raises(InvalidError, match='may not add a condition of type "Approved"'):
+            await change(w, edit, "status")
+        for subresource in ("", "approval"):
             changed = await change(w, edit, subresource)
             assert changed["spec"]["request"] == REQUEST
             assert changed["spec"]["username"] == "system:bootstrap:abcdef"
@@ -182,6 +188,7 @@ def test_approval_is_dated_and_final() -> None:
             (with_conditions("Approved", "Approved"), 'Duplicate value: "Approved"'),
             (with_conditions("Approved", status="False"), 'Unsupported value: "False"'),
             (with_conditions("Approved", ""), "status.conditions[1].type: Required value"),
+            (with_conditions("Denied"), 'updates may not remove a condition of type "Approved"'),
         ]
         for edit, said in refused:
             with pytest.raises(InvalidError) as error:
@@ -214,11 +221,108 @@ def test_a_certificate_comes_by_status_only_and_once() -> None:
             await change(w, put(REQUEST), "status")
         await change(w, with_conditions("Approved"), "approval")
         assert (await w.get(CSR, "x"))["status"]["certificate"] == certificate
-        # Status neither adds nor loses a decision.
-        changed = await change(w, with_conditions("Failed"), "status")
-        assert types_of(changed) == ["Approved", "Failed"]
+        with pytest.raises(InvalidError, match='may not remove a condition of type "Approved"'):
+            await change(w, with_conditions("Failed"), "status")
 
     in_world(run)
+
+
+def test_a_signer_says_what_failed_and_leaves_the_decision_as_it_is() -> None:
+    async def run(w: World) -> None:
+        await create(w, asked())
+        decided = await change(w, with_conditions("Approved"), "approval")
+        before = decided["status"]["conditions"]
+        await asyncio.sleep(60)  # virtual
+
+        def fail(obj: dict[str, Any]) -> None:
+            with_conditions("Failed", "Approved", "Other")(obj)
+            obj["status"]["conditions"][2]["lastUpdateTime"] = "2026-01-01T00:00:00Z"
+            obj["metadata"]["labels"] = {"a": "b"}
+
+        changed = await change(w, fail, "status")
+        failed, approved, other = changed["status"]["conditions"]
+        assert [approved] == before
+        assert failed["lastUpdateTime"] == failed["lastTransitionTime"] != ""
+        assert failed["lastUpdateTime"] > approved["lastUpdateTime"]
+        assert other["lastUpdateTime"] == "2026-01-01T00:00:00Z"
+        assert other["lastTransitionTime"] == failed["lastTransitionTime"]
+        assert changed["metadata"]["labels"] == {"a": "b"}
+        refused = [
+            (with_conditions("Approved"), 'updates may not remove a condition of type "Failed"'),
+            (
+                with_conditions("Approved", "Failed", "Denied"),
+                'not add a condition of type "Denied"',
+            ),
+            (with_conditions("Approved", "Failed", "Failed"), 'type: Duplicate value: "Failed"'),
+        ]
+        for edit, said in refused:
+            with pytest.raises(InvalidError, match=re.escape(said)):
+                await change(w, edit, "status")
+
+    in_world(run)
+
+
+def test_who_decides_may_label_too() -> None:
+    def edit(obj: dict[str, Any]) -> None:
+        with_conditions("Denied")(obj)
+        obj["metadata"]["labels"] = {"a": "b"}
+        obj["spec"]["signerName"] = API_CLIENT
+
+    async def run(w: World) -> None:
+        await create(w, asked())
+        changed = await change(w, edit, "approval")
+        assert changed["metadata"]["labels"] == {"a": "b"}
+        assert changed["spec"]["signerName"] == SIGNER
+
+    in_world(run)
+
+
+CERTIFICATE = issue(create_ca("ca", now_s=0), Subject("a"), now_s=0).certificate
+WITH_HEADER = CERTIFICATE.replace(b"CERTIFICATE-----\n", b"CERTIFICATE-----\nA: b\n\n", 1)
+NO_BLOCK = "must contain at least one CERTIFICATE PEM block"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (CERTIFICATE, ""),
+        (b"of the authority\n" + CERTIFICATE + b"\n\n" + CERTIFICATE + b"the end", ""),
+        (b"", NO_BLOCK),
+        (b"x", NO_BLOCK),
+        (CERTIFICATE[:-20], NO_BLOCK),
+        (b"-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", NO_BLOCK),
+        (CERTIFICATE + KEY, 'only CERTIFICATE PEM blocks are allowed, found "PRIVATE KEY"'),
+        (WITH_HEADER, "no PEM block headers are permitted"),
+        (b"-----BEGIN CERTIFICATE-----\neA==\n-----END CERTIFICATE-----\n", "error parsing asn1"),
+    ],
+)
+def test_what_is_stored_as_a_certificate(text: bytes, fault: str) -> None:
+    found = certificates_fault(text)
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.b/c.d-e", []),
+        (f"{'a.' * 126}a/{'b' * 63}.c", []),
+        ("a.b/c/d", ["must be a fully qualified domain and path of the form"]),
+        ("A.b/c", ['validating label "A": a lowercase RFC 1123 label']),
+        ("a..b/c", ['validating label "": a lowercase RFC 1123 label']),
+        ("a.b/", ['validating label "": a lowercase RFC 1123 subdomain']),
+        ("a.b/C.D", ['validating label "C": a lowercase RFC 1123 subdomain']),
+        (f"{'a.' * 127}a/c", ["may not be more than 253 bytes"]),
+        (f"a.b/{'c.' * 300}c", ["may not be more than 571 bytes"]),
+    ],
+)
+def test_names_of_signers(name: str, said: list[str]) -> None:
+    body = asked(signerName=name)
+    found = strategy_for(CSR).validate(body)
+    assert len(found) == len(said), found
+    for cause, text in zip(found, said, strict=True):
+        assert cause.field == "spec.signerName"
+        assert text in cause.message
 
 
 def test_other_kinds_of_keys_are_known() -> None:

@@ -1,11 +1,12 @@
-"""The approval subresource of a CertificateSigningRequest: only conditions change. Pure."""
+"""Conditions of CertificateSigningRequests: dated by the server, decided by `approval` alone. Pure."""
 
 from typing import Any
 
+from wherry.api import kinds
 from wherry.api.times import format_time
-from wherry.apiserver import refusal
+from wherry.apiserver.registry import prepare
 from wherry.apiserver.registry.prepare import Target
-from wherry.apiserver.strategy.certificate import condition_causes
+from wherry.apiserver.strategy.certificate import validate_approval
 
 Object = dict[str, Any]
 
@@ -16,24 +17,34 @@ def decided(target: Target, sent: Object, old: Object, *, now: float) -> Object:
     Raises:
         InvalidError: the conditions contradict each other or take an earlier decision back.
     """
-    status = old.get("status", {})
-    were = {c.get("type"): c for c in status.get("conditions", ())}
-    conditions = [
-        _dated(c, were.get(c.get("type")), format_time(now))
-        for c in sent.get("status", {}).get("conditions", ())
-    ]
-    new = {**old, "status": {**status, "conditions": conditions}}
-    causes = condition_causes(new, old)
-    if causes:
-        raise refusal.invalid(target.resource, target.name, causes)
+    conditions = _dated(sent, old, now)
+    new = prepare.with_status(
+        target, {**sent, "status": {**old.get("status", {}), "conditions": conditions}}, old
+    )
+    prepare.check_status(target, new, old, validate_approval)
     return new
 
 
-def _dated(condition: Object, was: Object | None, date: str) -> Object:
-    out = dict(condition)
-    out["lastUpdateTime"] = condition.get("lastUpdateTime") or date
-    if not condition.get("lastTransitionTime"):
-        same = was is not None and was.get("status") == condition.get("status")
-        kept = was.get("lastTransitionTime") if was is not None and same else None
-        out["lastTransitionTime"] = kept or date
-    return out
+def dated(target: Target, sent: Object, old: Object, *, now: float) -> Object:
+    """Return what was sent as a status, its conditions dated if they are of a request."""
+    if target.resource.kind != kinds.CERTIFICATE_SIGNING_REQUEST or not sent.get("status"):
+        return sent
+    conditions = _dated(sent, old, now)
+    return {**sent, "status": {**sent["status"], "conditions": conditions}} if conditions else sent
+
+
+def _dated(sent: Object, old: Object, now: float) -> list[Object]:
+    were = {
+        (c.get("type"), c.get("status")): c for c in old.get("status", {}).get("conditions", ())
+    }
+    date = format_time(now)
+    found = []
+    for condition in sent.get("status", {}).get("conditions", ()):
+        was = were.get((condition.get("type"), condition.get("status")), {})
+        since = condition.get("lastTransitionTime") or was.get("lastTransitionTime") or date
+        dates = {
+            "lastUpdateTime": condition.get("lastUpdateTime") or date,
+            "lastTransitionTime": since,
+        }
+        found.append({**condition, **dates})
+    return found

@@ -151,6 +151,7 @@ class Changer:
         prepare.check_part(target, sent, old)
         match subresource:
             case "status":
+                sent = approval.dated(target, sent, old, now=now)
                 new = prepare.update_status(target, sent, old)
             case "approval":
                 new = approval.decided(target, sent, old, now=now)

@@ -334,21 +334,38 @@ def update_status(target: Target, new: Object, old: Object) -> Object:
     Raises:
         InvalidError: with every cause there is.
     """
+    out = with_status(target, new, old)
+    target.strategy.prepare_status(out, old)
+    check_status(target, out, old, target.strategy.validate_status)
+    return out
+
+
+def with_status(target: Target, new: Object, old: Object) -> Object:
+    """Return `old` with the status of `new`, and what of its metadata the kind lets through."""
     out = {k: v for k, v in old.items() if k != "status"}
     if "status" in new:
         out["status"] = new["status"]
     out["metadata"] = dict(old["metadata"])
     for field in target.strategy.status_metadata:
         keep(out["metadata"], new["metadata"], field)
-    target.strategy.prepare_status(out, old)
-    checks = [lambda: target.strategy.validate_status(out, old)]
+    return out
+
+
+def check_status(
+    target: Target, out: Object, old: Object, validate: Callable[[Object, Object], list[Cause]]
+) -> None:
+    """Refuse a step of the status.
+
+    Raises:
+        InvalidError: with every cause there is.
+    """
+    checks = [lambda: validate(out, old)]
     if out["metadata"] != old["metadata"]:
         checks.append(lambda: validate_metadata_update(out["metadata"], old["metadata"]))
         checks.append(lambda: _metadata_causes(target, out))
     causes = fields.collect(*checks)
     if causes:
         raise refusal.invalid(target.resource, target.name, _unique(causes))
-    return out
 
 
 def _metadata_causes(target: Target, obj: Object) -> list[Cause]:

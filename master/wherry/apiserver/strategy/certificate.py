@@ -9,21 +9,21 @@ Source: kubernetes `pkg/registry/certificates/certificates/strategy.go` and
 
 import base64
 import binascii
-import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
-
-from cryptography import x509
 
 from wherry.api.errors import Cause
 from wherry.apiserver.strategy import fields, names
 from wherry.apiserver.strategy.base import Object, Strategy, keep
+from wherry.apiserver.strategy.pem import certificates_fault
 from wherry.pki.request import parse_request
 
 APPROVED: Final = "Approved"
 DENIED: Final = "Denied"
 FAILED: Final = "Failed"
-_FINAL = (APPROVED, DENIED, FAILED)
+_DECISIONS = (APPROVED, DENIED)
+_FINAL = (*_DECISIONS, FAILED)
 """Conditions that are only ever "True", and that nobody takes back."""
 _LEAST_S = 600
 _USAGES = frozenset(
@@ -54,7 +54,9 @@ _USAGES = frozenset(
     }
 )
 _LEGACY_SIGNER = "kubernetes.io/legacy-unknown"
-_SIGNER_PATH = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_MOST_DOMAIN = 253
+_MOST_SIGNER = _MOST_DOMAIN + 1 + 63 + 1 + 253
+"""A domain, a namespace and a name."""
 _TOLD_BY_SERVER = ("username", "uid", "groups", "extra")
 
 
@@ -77,14 +79,16 @@ class CertificateSigningRequestStrategy(Strategy):
         keep(new, old, "spec")
 
     def prepare_status(self, new: Object, old: Object) -> None:
-        """Keep Approved and Denied as they are: that is the approval subresource's."""
-        status = new.setdefault("status", {})
-        decided = [c for c in _conditions(old) if c.get("type") in (APPROVED, DENIED)]
-        others = [c for c in _conditions(new) if c.get("type") not in (APPROVED, DENIED)]
-        if decided or others:
-            status["conditions"] = [*decided, *others]
-        else:
-            status.pop("conditions", None)
+        """Keep Approved and Denied as they are, where they are: they are the approval's."""
+        conditions = list(_conditions(new))
+        for type_ in _DECISIONS:
+            were = [c for c in _conditions(old) if c.get("type") == type_]
+            at = [i for i, c in enumerate(conditions) if c.get("type") == type_]
+            if len(were) == len(at):
+                for index, was in zip(at, were, strict=True):
+                    conditions[index] = was
+        if conditions:
+            new["status"] = {**new["status"], "conditions": conditions}
 
     def validate(self, obj: Object) -> list[Cause]:
         """Check request, signer, usages and duration."""
@@ -103,37 +107,58 @@ class CertificateSigningRequestStrategy(Strategy):
         return wrong
 
     def validate_status(self, new: Object, old: Object) -> list[Cause]:
-        """Check conditions, and that a certificate is one and is set once."""
-        wrong = condition_causes(new, old)
+        """Check conditions, and that a certificate is one and is set once; decide nothing."""
+        wrong = _each_condition(new)
         was = old.get("status", {}).get("certificate")
         certificate = new.get("status", {}).get("certificate")
+        if certificate and certificate != was:
+            wrong += _certificate(certificate)
+        wrong += _removed(new, old)
+        now, before = _counts(new), _counts(old)
+        for type_ in _DECISIONS:
+            if now[type_] > before[type_]:
+                detail = f'updates may not add a condition of type "{type_}"'
+                wrong.append(fields.forbidden("status.conditions", detail))
         if was and certificate != was:
             detail = "updates may not modify existing certificate content"
             wrong.append(fields.forbidden("status.certificate", detail))
-        elif certificate and not was:
-            wrong += _certificate(certificate)
         return wrong
 
 
-def condition_causes(new: Object, old: Object) -> list[Cause]:
+def validate_approval(new: Object, old: Object) -> list[Cause]:
     """Return what is wrong with the conditions, and with the step from the old ones."""
+    return _each_condition(new) + _removed(new, old)
+
+
+def _each_condition(new: Object) -> list[Cause]:
     wrong: list[Cause] = []
     seen: set[str] = set()
     for index, condition in enumerate(_conditions(new)):
         path = f"status.conditions[{index}]"
         type_ = condition.get("type", "")
         wrong += _condition(path, type_, condition.get("status", ""))
-        if type_ in seen:
-            wrong.append(fields.duplicate(f"{path}.type", type_))
-        elif {type_, *seen} >= {APPROVED, DENIED} and type_ in (APPROVED, DENIED):
+        if type_ in _DECISIONS and not seen.isdisjoint({*_DECISIONS} - {type_}):
             detail = "Approved and Denied conditions are mutually exclusive"
             wrong.append(fields.invalid(f"{path}.type", type_, detail))
+        if type_ in seen:
+            wrong.append(fields.duplicate(f"{path}.type", type_))
         seen.add(type_)
-    gone = [c["type"] for c in _conditions(old) if c["type"] in _FINAL and c["type"] not in seen]
-    for type_ in gone:
-        detail = f'updates may not remove a condition of type "{type_}"'
-        wrong.append(fields.forbidden("status.conditions", detail))
     return wrong
+
+
+def _removed(new: Object, old: Object) -> list[Cause]:
+    now, before = _counts(new), _counts(old)
+    return [
+        fields.forbidden(
+            "status.conditions", f'updates may not remove a condition of type "{type_}"'
+        )
+        for type_ in _FINAL
+        if now[type_] < before[type_]
+    ]
+
+
+def _counts(obj: Object) -> Counter[str]:
+    return Counter(condition.get("type", "") for condition in _conditions(obj))
 
 
 def requested_groups(request: str) -> tuple[str, ...]:
@@ -171,14 +196,15 @@ def _condition(path: str, type_: str, status: str) -> list[Cause]:
 def _usages(usages: Sequence[str]) -> list[Cause]:
     if not usages:
         return [fields.required("spec.usages", "usages must be provided")]
-    wrong: list[Cause] = []
+    wrong = [
+        fields.unsupported(f"spec.usages[{index}]", usage, sorted(_USAGES))
+        for index, usage in enumerate(usages)
+        if usage not in _USAGES
+    ]
     seen: set[str] = set()
     for index, usage in enumerate(usages):
-        path = f"spec.usages[{index}]"
-        if usage not in _USAGES:
-            wrong.append(fields.unsupported(path, usage, sorted(_USAGES)))
-        elif usage in seen:
-            wrong.append(fields.duplicate(path, usage))
+        if usage in seen:
+            wrong.append(fields.duplicate(f"spec.usages[{index}]", usage))
         seen.add(usage)
     return wrong
 
@@ -190,22 +216,35 @@ def _signer(name: str) -> list[Cause]:
     if name == _LEGACY_SIGNER:
         detail = "the legacy signerName is not allowed via this API version"
         return [fields.invalid(path, name, detail)]
-    domain, slash, rest = name.partition("/")
-    if not slash or not rest or "/" in rest:
+    if name.count("/") != 1:
         detail = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
         return [fields.invalid(path, name, detail)]
-    wrong = [fields.invalid(path, domain, text) for text in names.dns1123_subdomain(domain)]
+    domain, _, rest = name.partition("/")
+    wrong = [fields.too_long(path, _MOST_DOMAIN)] if len(domain) > _MOST_DOMAIN else []
+    wrong += _labels(path, domain, names.dns1123_label)
     if "." not in domain:
         detail = "should be a domain with at least two segments separated by dots"
         wrong.append(fields.invalid(path, domain, detail))
-    if not _SIGNER_PATH.fullmatch(rest):
-        wrong += [fields.invalid(path, rest, text) for text in names.dns1123_subdomain(rest)]
+    wrong += _labels(path, rest, names.dns1123_subdomain)
+    if len(name) > _MOST_SIGNER:
+        wrong.append(fields.too_long(path, _MOST_SIGNER))
     return wrong
+
+
+def _labels(path: str, text: str, rule: names.NameRule) -> list[Cause]:
+    """Say what is wrong with the first part between dots with which anything is."""
+    for label in text.split("."):
+        if reasons := rule(label):
+            return [
+                fields.invalid(path, text, f'validating label "{label}": {reason}')
+                for reason in reasons
+            ]
+    return []
 
 
 def _certificate(text: str) -> list[Cause]:
     try:
-        x509.load_pem_x509_certificates(decode(text))
+        fault = certificates_fault(decode(text))
     except ValueError as error:
-        return [fields.invalid("status.certificate", "<certificate data>", str(error))]
-    return []
+        fault = str(error)
+    return [fields.invalid("status.certificate", "<certificate data>", fault)] if fault else []
