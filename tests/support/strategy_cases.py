@@ -32,6 +32,11 @@ NAME_PART = (
 )
 
 
+def spec(**fields: Any) -> Object:
+    """Return a change to a spec."""
+    return {"spec": fields}
+
+
 def kind_of(address: str) -> Kind:
     """Return the kind of an address such as `apps/v1/Deployment`."""
     api_version, _, kind = address.rpartition("/")

@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from strategy_cases import created, cut, refused, step_refused
+from strategy_cases import created, cut, refused, spec, step_refused
 
 from wherry.apiserver.strategy.job_policy import IndexesError, parse_indexes
 
@@ -16,10 +16,6 @@ CRON_MANIFEST: dict[str, Any] = {
 }
 LESS = "must be greater than or equal to 0"
 MANY = "when completions are above 100000 and used with backoff limit per index"
-
-
-def spec(**fields: Any) -> dict[str, Any]:
-    return {"spec": fields}
 
 
 def indexed(**fields: Any) -> dict[str, Any]:

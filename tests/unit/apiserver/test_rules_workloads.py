@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from strategy_cases import created, kind_of, refused, status_refused, step_refused
+from strategy_cases import created, kind_of, refused, spec, status_refused, step_refused
 
 from wherry.apiserver.strategy import strategy_for
 
@@ -38,10 +38,6 @@ def manifest(address: str) -> dict[str, Any]:
     if address != RC:
         return MANIFEST
     return {"spec": {"selector": LABELS, "template": TEMPLATE}}
-
-
-def spec(**fields: Any) -> dict[str, Any]:
-    return {"spec": fields}
 
 
 def rolling(**fields: Any) -> dict[str, Any]:

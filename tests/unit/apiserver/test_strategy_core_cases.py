@@ -7,7 +7,7 @@ import copy
 from typing import Any
 
 import pytest
-from strategy_cases import Object, cut, said
+from strategy_cases import Object, cut, said, spec
 from strategy_pods import pod, refused
 
 from wherry.api import kinds
@@ -223,10 +223,6 @@ GOOD: dict[str, Object] = {
     "ResourceQuota": {"spec": QUOTA},
     "LimitRange": {"spec": LIMITS},
 }
-
-
-def spec(**change: Any) -> Object:
-    return {"spec": change}
 
 
 def nodes(requirement: Object) -> Object:
