@@ -34,7 +34,7 @@ def parse_origins(text: str) -> list[re.Pattern[str]]:
     patterns = []
     for each in filter(None, text.split(",")):
         try:
-            patterns.append(re.compile(each, re.IGNORECASE))
+            patterns.append(re.compile(each))
         except re.error as error:
             raise ConfigError(f"--cors-allowed-origins: {each!r}: {error}") from error
         if _ANCHORED.fullmatch(each) is None:
