@@ -181,14 +181,10 @@ def test_a_client_that_does_not_read_stops_the_backend(tmp_path: Path) -> None:
 def test_who_asks_a_silent_pod_shuts_nobody_else_out(tmp_path: Path) -> None:
     async def story(w: ProxyWorld) -> None:
         w.backend.answer, w.backend.echo = b"", True  # it reads, and answers nothing
-        writers = []
-        for method in ("GET", "POST") * 4:
-            head = f"{method} {POD}/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
-            writers.append((await w.send(head))[1])
-        await w.backend.asked(8)
-        assert (await w.ask(f"{NAMESPACE}/pods/p"))[0] == 200
-        for writer in writers:
-            writer.transport.abort()
+        rest = f"{POD}/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+        async with w.waiting([f"GET {rest}", f"POST {rest}"] * 4):
+            await w.backend.asked(8)
+            assert (await w.ask(f"{NAMESPACE}/pods/p"))[0] == 200
 
     in_proxy_world(tmp_path, story)
 

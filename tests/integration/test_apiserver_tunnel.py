@@ -274,15 +274,10 @@ def test_a_node_that_is_down(tmp_path: Path) -> None:
 def test_who_asks_a_silent_agent_shuts_nobody_else_out(tmp_path: Path) -> None:
     async def story(w: World) -> None:
         w.agent.echo = True  # it reads, and answers nothing
-        writers = []
-        for _ in range(4):
-            head = f"GET {PODS}/p/log?follow=1 HTTP/1.1\r\nHost: a\r\n\r\n"
-            writers.append((await w.send(head))[1])
-            writers.append((await w.send(EXEC))[1])
-        await w.agent.asked(8)
-        assert (await w.ask(f"{PODS}/p"))[0] == 200
-        for writer in writers:
-            writer.transport.abort()
+        log = f"GET {PODS}/p/log?follow=1 HTTP/1.1\r\nHost: a\r\n\r\n"
+        async with w.waiting([log, EXEC] * 4):
+            await w.agent.asked(8)
+            assert (await w.ask(f"{PODS}/p"))[0] == 200
 
     in_world(tmp_path, story)
 

@@ -4,7 +4,7 @@ Behind it is what a test puts there: `register` says where the agent of node n1 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -81,6 +81,14 @@ class RestFront:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.http.port, ssl=context)
         writer.write(text.encode() if isinstance(text, str) else text)
         return reader, writer
+
+    @asynccontextmanager
+    async def waiting(self, texts: Sequence[str]) -> AsyncIterator[None]:
+        """Have requests under way until the block ends, each on a connection of its own."""
+        writers = [(await self.send(text))[1] for text in texts]
+        yield
+        for writer in writers:
+            writer.transport.abort()
 
     async def exchange(self, text: str | bytes) -> bytes:
         """Send, and return all that comes until the server ends the connection."""
