@@ -112,11 +112,8 @@ RBAC = "rbac.authorization.k8s.io/v1"
         ),
         (
             "v1/Event",
-            {"reportingInstance": None, "type": "Loud"},
-            [
-                "reportingInstance: Required value",
-                'type: Invalid value: "": has invalid value: Loud',
-            ],
+            {"reportingInstance": None, "action": None},
+            ["reportingInstance: Required value", "action: Required value"],
         ),
         (
             "apiregistration.k8s.io/v1/APIService",

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from wherry.api import kinds
+from wherry.api.errors import Cause
 from wherry.api.kinds import Kind
 from wherry.apiserver.versions import autoscaling, events
 
@@ -23,6 +24,9 @@ class Conversion:
     from_stored: Callable[[Object], Object]
     fields: Mapping[str, str] = field(default_factory=dict)
     """Beginnings of field selectors and their names in the stored object."""
+    refused: Callable[[Object, Object | None], list[Cause]] | None = None
+    """What is wrong with an object, both as stored, where its own version asks for more; None
+    before it is there."""
 
     def stored_object(self, obj: Object) -> Object:
         """Return the object as it is stored."""
@@ -56,7 +60,12 @@ CONVERSIONS: Final[Mapping[Kind, Conversion]] = {
     each.kind: each
     for each in (
         Conversion(
-            kinds.EVENT_V1, kinds.EVENT, events.to_stored, events.from_stored, events.FIELDS
+            kinds.EVENT_V1,
+            kinds.EVENT,
+            events.to_stored,
+            events.from_stored,
+            events.FIELDS,
+            events.refused,
         ),
         Conversion(
             kinds.HORIZONTAL_POD_AUTOSCALER_V1,

@@ -5,6 +5,9 @@ Source: kubernetes `pkg/apis/core/v1/conversion.go` and `staging/src/k8s.io/api/
 
 from typing import Any, Final
 
+from wherry.api.errors import Cause
+from wherry.apiserver.strategy.event import validate_new, validate_step
+
 Object = dict[str, Any]
 
 _STORED_NAMES: Final = {
@@ -32,3 +35,8 @@ def to_stored(event: Object) -> Object:
 def from_stored(event: Object) -> Object:
     """Return the Event of events.k8s.io."""
     return {_NAMES.get(name, name): value for name, value in event.items()}
+
+
+def refused(event: Object, old: Object | None) -> list[Cause]:
+    """Return what this version refuses; both as stored."""
+    return validate_new(event) if old is None else validate_step(event, old)

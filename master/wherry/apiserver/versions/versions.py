@@ -6,7 +6,7 @@ applied here and written as an update at the revision that was read.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,7 +14,12 @@ import orjson
 
 from wherry.api import kinds
 from wherry.api.clock import Clock
-from wherry.api.errors import BadRequestError, ConflictError, MethodNotAllowedError
+from wherry.api.errors import (
+    BadRequestError,
+    ConflictError,
+    MethodNotAllowedError,
+    NotFoundError,
+)
 from wherry.apiserver import refusal
 from wherry.apiserver.registry.prepare import check_types
 from wherry.apiserver.registry.request import apply_patch
@@ -34,8 +39,8 @@ from wherry.apiserver.versions.conversion import CONVERSIONS, Conversion
 from wherry.client.api import PatchType, WatchEvent
 
 Object = dict[str, Any]
-_PATCH_ATTEMPTS = 8
-"""How often another write may come between the read and the write of a patch."""
+_ATTEMPTS = 8
+"""How often another write may come between the read and the write of one."""
 
 
 class Versions:
@@ -118,6 +123,7 @@ class Versions:
         if conversion is None:
             return await self._verbs.create(ctx, row, namespace, obj, name, subresource)
         stored = conversion.stored_object(check_types(ctx, resource, obj))
+        _refuse(row, conversion, namespace, stored["metadata"].get("name", ""), stored, None)
         written = await self._verbs.create(ctx, row, namespace, stored, name, subresource)
         return _shown(written, conversion)
 
@@ -135,7 +141,10 @@ class Versions:
         if conversion is None:
             return await self._verbs.update(ctx, row, namespace, name, obj, subresource)
         stored = conversion.stored_object(check_types(ctx, resource, obj))
-        written = await self._verbs.update(ctx, row, namespace, name, stored, subresource)
+        if conversion.refused is not None:
+            written = await self._checked_update(ctx, row, conversion, namespace, name, stored)
+        else:
+            written = await self._verbs.update(ctx, row, namespace, name, stored, subresource)
         return _shown(written, conversion)
 
     async def patch(
@@ -157,7 +166,7 @@ class Versions:
                 ctx, row, namespace, name, patch, patch_type, subresource
             )
             return _shown(written, conversion) if conversion else written
-        for attempt in range(_PATCH_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             old = orjson.loads(await self.get(ctx, resource, namespace, name))
             new = apply_patch(resource, subresource, old, patch, patch_type)
             revision = old["metadata"]["resourceVersion"]
@@ -165,7 +174,33 @@ class Versions:
             try:
                 return await self.update(ctx, resource, namespace, name, new, subresource)
             except ConflictError:
-                if not stated or attempt == _PATCH_ATTEMPTS - 1:
+                if not stated or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _checked_update(
+        self,
+        ctx: Context,
+        row: Resource,
+        conversion: Conversion,
+        namespace: str,
+        name: str,
+        stored: Object,
+    ) -> Written:
+        """Write what its version takes as a step from what is there, and nothing in between."""
+        for attempt in range(_ATTEMPTS):
+            meta, old = dict(stored["metadata"]), None
+            with suppress(NotFoundError):
+                old = orjson.loads(await self._verbs.get(ctx, row, namespace, name))
+            pinned = old is not None and not meta.get("resourceVersion")
+            if old is not None and pinned:
+                meta["resourceVersion"] = old["metadata"]["resourceVersion"]
+            new = stored | {"metadata": meta}
+            _refuse(row, conversion, namespace, name, new, old)
+            try:
+                return await self._verbs.update(ctx, row, namespace, name, new)
+            except ConflictError:
+                if not pinned or attempt == _ATTEMPTS - 1:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
@@ -204,6 +239,27 @@ def _stored(resource: Resource) -> tuple[Resource, Conversion | None]:
             "the server does not allow this method on the requested resource"
         )
     return BY_KIND[resource.stored_as], conversion
+
+
+def _refuse(
+    row: Resource,
+    conversion: Conversion,
+    namespace: str,
+    name: str,
+    new: Object,
+    old: Object | None,
+) -> None:
+    """Refuse what the version that was used does not take; the registry looks at the rest.
+
+    Raises:
+        InvalidError: with every cause there is.
+    """
+    if conversion.refused is None:
+        return
+    meta = new["metadata"]
+    placed = new | {"metadata": meta | {"namespace": meta.get("namespace") or namespace}}
+    if causes := conversion.refused(placed, old):
+        raise refusal.invalid(row, name, causes)
 
 
 def _shown(written: Written, conversion: Conversion) -> Written:
