@@ -14,9 +14,11 @@ import pytest
 from apiserver_pki import TestPki
 from hollow_cluster import until
 from ports import claim
+from renewed_files import renew
 
-from wherry.pki.certificates import create_signing_key
+from wherry.pki.certificates import create_ca, create_signing_key
 from wherry.pki.tls import client_context
+from wherry.process.clock import SystemClock
 
 pytestmark = pytest.mark.integration
 
@@ -39,10 +41,13 @@ class Process:
         self.tls = tls
         self._log = log
 
+    def connection(self) -> HTTPSConnection:
+        """Return a new connection."""
+        return HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=60)
+
     def ask(self, path: str, method: str = "GET", **headers: str) -> Answer:
         """Send one request on a connection of its own."""
-        connection = HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=60)
-        with closing(connection):
+        with closing(self.connection()) as connection:
             sent = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, headers=sent)
             answer = connection.getresponse()
@@ -107,6 +112,24 @@ def test_old_tls_is_refused_with_an_alert_unless_it_is_asked_for(tmp_path: Path)
     with running(tmp_path, "--tls-min-version", "VersionTLS12") as server:
         server.tls = at_most_tls_1_2(server)
         assert server.ask("/version").status == 200
+
+
+def test_an_authority_that_leaves_its_file_is_believed_no_more(tmp_path: Path) -> None:
+    with running(tmp_path) as server, closing(server.connection()) as kept:
+
+        def status() -> int:
+            kept.request("GET", "/api")
+            with kept.getresponse() as answer:
+                answer.read()
+                return answer.status
+
+        ours, now_s = server.ca.read_bytes(), SystemClock().now()
+        assert status() == 200
+        renew(server.ca, create_ca("other", now_s=now_s).certificate)
+        until(lambda: server.ask("/api").status == 401, "the file to be read")
+        assert status() == 401
+        renew(server.ca, ours)
+        until(lambda: server.ask("/api").status == 200, "the file to be read again")
 
 
 def test_pages_of_allowed_origins_may_ask(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,8 @@ from apiserver_pki import TestPki
 from open_gate import OpenGate
 from prometheus_client import CollectorRegistry
 
+from wherry.api.clock import Clock
+from wherry.apiserver.gate import Gate
 from wherry.apiserver.http import Limits
 from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.registry import Registry, RegistryConfig
@@ -50,9 +52,14 @@ async def running_apiserver(
     limits: Limits | None = None,
     registry_config: RegistryConfig | None = None,
     dialer: Any = None,
+    clock: Clock | None = None,
+    access: Callable[[Registry], Gate] | None = None,
 ) -> AsyncIterator[Running]:
-    """Run a server until the block ends; it is ready when the block begins."""
-    clock = SystemClock()
+    """Run a server until the block ends; it is ready when the block begins.
+
+    Its gate is an `OpenGate`, unless `access` makes another.
+    """
+    clock = clock or SystemClock()
     store = store or MemoryStore(clock)
     registry = Registry(store, clock=clock, rng=random.Random(1), config=registry_config)
     tls = pki.files("kube-apiserver", server=True)
@@ -68,7 +75,7 @@ async def running_apiserver(
         ),
         store,
         registry,
-        gate,
+        access(registry) if access is not None else gate,
         clock=clock,
         dialer=dialer,
         metrics=Metrics(CollectorRegistry()),
