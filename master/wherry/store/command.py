@@ -18,6 +18,7 @@ from wherry.store.etcd import EtcdServer
 from wherry.store.etcd_door import EtcdOptions
 from wherry.store.join import join
 from wherry.store.member_command import group
+from wherry.store.membership import cluster_id
 from wherry.store.metrics import register
 from wherry.store.net import Sockets, parse_cluster
 from wherry.store.page import RevisionPage, page_beside
@@ -26,7 +27,7 @@ from wherry.store.raft.disk import Directory
 from wherry.store.raft.machine import Joined, RaftConfig
 from wherry.store.raft.record import identity
 from wherry.store.renewal import keep_renewed
-from wherry.store.replica import Replica, cluster_id
+from wherry.store.replica import Replica
 from wherry.store.server import StoreServer
 from wherry.store.space import Quota
 from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands

@@ -364,3 +364,9 @@ def encode_change(asked: Change) -> bytes:
 def decode_change(data: bytes) -> Change:
     """Return the change; `msgspec.MsgspecError` if it is none."""
     return _decode_change.decode(data)
+
+
+def cluster_id(members: Sequence[str], token: str = "wherry") -> str:  # noqa: S107  # not a secret
+    """Return a cluster's identity: the same wherever the same names were given."""
+    text = "\0".join([token, *sorted(members)])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -10,9 +10,8 @@ compaction. Both are commands, so that all replicas do the same.
 
 import asyncio
 import contextlib
-import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 
 import msgspec
@@ -395,9 +394,3 @@ class Replica:
                 log.info("proposal lost", extra={"kind": kind, "why": got.value})
 
         self.node.propose(command, done)
-
-
-def cluster_id(members: Sequence[str], token: str = "wherry") -> str:  # noqa: S107  # not a secret
-    """Return a cluster's identity: the same wherever the same names were given."""
-    text = "\0".join([token, *sorted(members)])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

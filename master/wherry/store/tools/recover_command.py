@@ -12,8 +12,8 @@ import msgspec
 
 from wherry.api.errors import ConfigError
 from wherry.api.times import format_time
+from wherry.store.membership import cluster_id
 from wherry.store.net import parse_cluster
-from wherry.store.replica import cluster_id
 from wherry.store.tools import recovery
 from wherry.store.tools.files import held, in_use
 from wherry.store.tools.rebuild import DEFAULT_BUMP, restore
