@@ -81,9 +81,14 @@ def running(operator: Operator, namespace: str) -> Iterator[None]:
     """An operator in a thread, with its own event loop."""
     ready, stop = threading.Event(), threading.Event()
 
+    # A handler is told once, however late its own change comes back by the watch.
+    settings = kopf.OperatorSettings()
+    settings.persistence.consistency_timeout = 120
+
     def work() -> None:
         kopf.run(
             registry=operator.registry,
+            settings=settings,
             standalone=True,
             namespaces=[namespace],
             ready_flag=ready,
@@ -93,11 +98,11 @@ def running(operator: Operator, namespace: str) -> Iterator[None]:
     thread = threading.Thread(target=work, name="kopf")
     thread.start()
     try:
-        assert ready.wait(90), "kopf is ready"
+        assert ready.wait(180), "kopf is ready"
         yield
     finally:
         stop.set()
-        thread.join(90)
+        thread.join(180)
         assert not thread.is_alive()
 
 

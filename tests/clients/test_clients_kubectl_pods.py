@@ -30,10 +30,10 @@ def test_run_get_describe_delete(kubectl: Session) -> None:
         ! Error from server (AlreadyExists): pods "web" already exists
         $ get pods                                      # until
         NAME   READY   STATUS    RESTARTS   AGE
-        web    1/1     Running   0          *s
+        web    1/1     Running   0          <age>
         $ get pods -o wide
         NAME  READY  STATUS   RESTARTS  AGE  IP       NODE  NOMINATED NODE  READINESS GATES
-        web   1/1    Running  0         *s   *.*.*.*  *-*   <none>          <none>
+        web   1/1    Running  0         <age>   *.*.*.*  *-*   <none>          <none>
         $ get pod/web -o name
         pod/web
         $ get pods -o jsonpath={.items[*].spec.containers[0].image}
@@ -46,7 +46,7 @@ def test_run_get_describe_delete(kubectl: Session) -> None:
         ~ NAME *
         $ get pods --show-labels -L tier
         NAME  READY  STATUS   RESTARTS  AGE  TIER   LABELS
-        web   1/1    Running  0         *s   front  app=web,tier=front
+        web   1/1    Running  0         <age>   front  app=web,tier=front
         $ get pods -l app=web,tier!=back -o name
         pod/web
         $ get pods -l app=other
@@ -74,7 +74,7 @@ def test_run_get_describe_delete(kubectl: Session) -> None:
         qosClass: BestEffort
         $ get pod nope                                  # exit 1
         ! Error from server (NotFound): pods "nope" not found
-        $ describe pod web
+        $ describe pod web                              # until
         Name: web
         Namespace: {namespace}
         Node: *-*/127.0.0.1
@@ -163,9 +163,9 @@ def test_logs_and_streams_of_pods_without_processes(kubectl: Session) -> None:
         pod/two created
         $ logs two -c a                                 # until
         hollow container a of pod {namespace}/two
-        $ logs two --all-containers
+        $ logs two --all-containers                     # until
         hollow container a of pod {namespace}/two
-        $ logs two --all-containers
+        $ logs two --all-containers                     # until
         hollow container b of pod {namespace}/two
         $ logs -l app=two -c b --prefix
         *pod/two/b] hollow container b of pod {namespace}/two
@@ -185,7 +185,7 @@ def test_logs_and_streams_of_pods_without_processes(kubectl: Session) -> None:
         pod/job created
         $ get pod job                                   # 1.27+, until
         job 0/1 Error 0 *
-        $ get pod two -o jsonpath={.status.phase}
+        $ get pod two -o jsonpath={.status.phase}       # until
         Running
         """,
         {"pod": POD},
@@ -194,7 +194,7 @@ def test_logs_and_streams_of_pods_without_processes(kubectl: Session) -> None:
         assert following.stdout is not None
         assert "hollow container a" in following.stdout.readline()
         kubectl("delete", "pod", "two")
-        assert following.wait(90) == 0, "a log that is followed ends with its container"
+        assert following.wait(180) == 0, "a log that is followed ends with its container"
 
 
 @every_build
@@ -202,7 +202,7 @@ def test_a_forwarded_port_ends_with_a_reason(kubectl: Session) -> None:
     kubectl("run", "web", "--image=nginx:1")
     kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=90s")
     with kubectl.running("port-forward", "pod/web", ":80") as forwarding:
-        text = forwarding.communicate(timeout=90)[0]
+        text = forwarding.communicate(timeout=180)[0]
     assert forwarding.returncode == 1
     assert "hollow pods have no processes" in text
 
@@ -247,7 +247,7 @@ def test_waiting(kubectl: Session) -> None:
         pod/web created
         $ wait --for=condition=Ready pod/web --timeout=90s
         pod/web condition met
-        $ wait --for=condition=Ready=False pod/web --timeout=1s             # exit 1
+        $ wait --for=condition=Ready=False pod/web --timeout=1s             # exit 1, until
         ! error: timed out waiting for the condition on pods/web
         $ wait --for=jsonpath={.status.phase}=Running pod/web --timeout=90s # 1.27+
         pod/web condition met
@@ -255,7 +255,7 @@ def test_waiting(kubectl: Session) -> None:
         pod/web condition met
         $ wait --for=condition=Ready pod --all --timeout=90s
         pod/web condition met
-        $ wait --for=condition=Ready pod/none --timeout=2s                  # exit 1
+        $ wait --for=condition=Ready pod/none --timeout=2s                  # exit 1, until
         ! Error from server (NotFound): pods "none" not found
         $ delete pod web --wait=false
         pod "web" deleted*

@@ -35,7 +35,7 @@ def test_apply_and_diff(kubectl: Session) -> None:
         deployment.apps/web unchanged
         $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
-        $ diff -f -                                     # < web
+        $ diff -f -                                     # < web, until
         $ diff -f -                                     # < changed, exit 1
         - - image: nginx:1
         + - image: nginx:2
@@ -130,7 +130,7 @@ def test_a_rollout_and_back(kubectl: Session) -> None:
         deployment.apps/web resumed
         $ rollout status deployment/web --timeout=90s
         deployment "web" successfully rolled out
-        $ describe deployment web
+        $ describe deployment web                       # until
         Name: web
         Namespace: {namespace}
         Labels: app=web
@@ -144,10 +144,10 @@ def test_a_rollout_and_back(kubectl: Session) -> None:
         NewReplicaSet: web-* (3/3 replicas created)
         Events:
         Normal ScalingReplicaSet * deployment-controller *Scaled up replica set web-*
-        $ describe rs
+        $ describe rs                                   # until
         Controlled By: Deployment/web
         Normal SuccessfulCreate * replicaset-controller Created pod: web-*
-        $ get all
+        $ get all                                       # until
         pod/web-* 1/1 Running 0 *
         deployment.apps/web 3/3 3 3 *
         replicaset.apps/web-* 3 3 3 *

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.integration
 PODS = 200
 WATCHES = 40
 PROCESSES = ("apiserver", "scheduler", "controller-manager", "agent")
+ROUNDS = 4
 GROWTH_BYTES = 24 << 20
-"""Of a process in a second round. A pod that leaked its object, status and sandbox in the four
+"""Of a process in a later round. A pod that leaked its object, status and sandbox in the four
 processes would be some 10 kB in each; what is kept on purpose is bounded."""
 
 
@@ -51,9 +52,9 @@ def come_and_go(hollow: HollowCluster, namespace: str) -> None:
         )
     assert made == [201] * PODS
     running = f"{pods}?fieldSelector=status.phase%3DRunning"
-    until(lambda: len(hollow.ask(running)[1]["items"]) == PODS, "all run", timeout_s=60)
+    until(lambda: len(hollow.ask(running)[1]["items"]) == PODS, "all run")
     assert hollow.ask(pods, method="DELETE")[0] == 200
-    until(lambda: not hollow.ask(pods)[1]["items"], "all are gone", timeout_s=60)
+    until(lambda: not hollow.ask(pods)[1]["items"], "all are gone")
 
 
 @contextlib.contextmanager
@@ -77,16 +78,25 @@ def test_pods_and_watches_leave_nothing(hollow: HollowCluster, namespace: str) -
         assert watching(hollow) == WATCHES
         come_and_go(hollow, namespace)  # warms up what is kept on purpose
     until(lambda: watching(hollow) == 0, "the end of the watches")
-    memory = {p: gauge(hollow, p, "process_resident_memory_bytes") for p in PROCESSES}
     files = {p: gauge(hollow, p, "process_open_fds") for p in PROCESSES}
-    come_and_go(hollow, namespace)
+    # What leaks grows in every round; what an allocator took for a crowd grows in one.
+    rounds = [growth(hollow, namespace)]
+    while len(rounds) < ROUNDS and max(rounds[-1].values()) >= GROWTH_BYTES:
+        rounds.append(growth(hollow, namespace))
+    assert max(rounds[-1].values()) < GROWTH_BYTES, rounds
     for process in PROCESSES:
         assert files[process] > 0
-        grown = gauge(hollow, process, "process_resident_memory_bytes") - memory[process]
-        assert grown < GROWTH_BYTES, f"{process} grew by {grown / (1 << 20):.0f} MB"
         until(partial(closed, hollow, process, files[process]), f"the files of {process}")
     assert watching(hollow) == 0
-    assert gauge(hollow, "scheduler", "scheduler_pending_pods") == 0
+    until(lambda: gauge(hollow, "scheduler", "scheduler_pending_pods") == 0, "no pod waits")
+
+
+def growth(hollow: HollowCluster, namespace: str) -> dict[str, float]:
+    """Have the pods come and go; return by how many bytes each process grew."""
+    memory = partial(gauge, hollow, name="process_resident_memory_bytes")
+    before = {p: memory(p) for p in PROCESSES}
+    come_and_go(hollow, namespace)
+    return {p: memory(p) - before[p] for p in PROCESSES}
 
 
 def closed(hollow: HollowCluster, process: str, before: float) -> bool:

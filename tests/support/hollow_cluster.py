@@ -25,7 +25,7 @@ from ports import claim_row
 from wherry.cli.plan import PORTS, ports_from
 
 NODES: Final = 3
-UP_S: Final = 120.0
+UP_S: Final = 180.0
 DOWN_S: Final = 90.0
 READY: Final = "the cluster is ready at"
 BUSY: Final = "is another cluster running here?"
@@ -35,7 +35,7 @@ _LOG_TAIL: Final = 40
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T | None], what: str, *, timeout_s: float = 60) -> T:
+def until(condition: Callable[[], T | None], what: str, *, timeout_s: float = 180) -> T:
     """Return the condition's first true value; wait for it with a deadline."""
     deadline = time.perf_counter() + timeout_s
     while not (result := condition()):

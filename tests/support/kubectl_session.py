@@ -21,8 +21,8 @@ from lablib.kubectl import builds
 from lablib.layout import CACHE
 
 VERSIONS: Final = tuple((1, minor) for minor in (20, *range(27, 34)))
-CALL_S: Final = 120.0
-UNTIL_S: Final = 60.0
+CALL_S: Final = 240.0
+UNTIL_S: Final = 180.0
 _EDITOR: Final = "sed -i s/nginx:1$/nginx:9/"
 """What `kubectl edit` does: another image, as a person would type it."""
 WEB: Final = """\
@@ -88,12 +88,13 @@ class Session:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment: a home of its own (caches), and an editor that edits."""
+        """Return the environment: a home of its own (caches), an editor that edits, and no zone."""
         return {
             "HOME": str(self.home),
             "PATH": os.environ["PATH"],
             "KUBE_EDITOR": _EDITOR,
             "TERM": "dumb",
+            "TZ": "UTC",
         }
 
     def attempt(self, *arguments: str, stdin: str = "") -> Output:

@@ -59,7 +59,7 @@ async def asyncio_client(hollow: HollowCluster, factory: Any = None) -> AsyncIte
         str(hollow.kubeconfig), client_configuration=configuration
     )
     make = factory or kubernetes_asyncio.client.ApiClient
-    async with asyncio.timeout(90), make(configuration) as client:
+    async with asyncio.timeout(300), make(configuration) as client:
         yield client
 
 
@@ -67,6 +67,6 @@ async def asyncio_client(hollow: HollowCluster, factory: Any = None) -> AsyncIte
 async def kr8s_api(hollow: HollowCluster, namespace: str) -> AsyncIterator[Any]:
     """kr8s's API, closed in the end: it has no way to do so itself, and would warn later."""
     api = await kr8s.asyncio.api(kubeconfig=str(hollow.kubeconfig), namespace=namespace)
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(300):
         yield api
     await api._session.aclose()
