@@ -131,6 +131,8 @@ def test_links_of_a_page_lead_through_the_proxy(tmp_path: Path, gzipped: bool) -
         )
         status, headers, told = await w.ask(f"{POD}/", "Accept-Encoding: gzip")
         assert (status, "content-encoding" in headers) == (200, False)
+        assert headers["transfer-encoding"] == "chunked"
+        assert "content-length" not in headers
         assert told == page.replace(b'"/x', f'"{POD}/x'.encode())
 
     in_proxy_world(tmp_path, story)

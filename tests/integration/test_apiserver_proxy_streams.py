@@ -22,21 +22,23 @@ from wherry.pki.tls import server_context
 pytestmark = pytest.mark.integration
 
 FRAMINGS = [
-    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", id="length"),
-    pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", id="chunked"),
-    pytest.param(b"HTTP/1.0 200 OK\r\n\r\nbody", id="until the end"),
-    pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", id="announced"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", "4", id="length"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", None, id="chunked"),
+    pytest.param(b"HTTP/1.0 200 OK\r\n\r\nbody", None, id="until the end"),
+    pytest.param(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", "4", id="announced"),
 ]  # fmt: skip
 
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-@pytest.mark.parametrize("answer", FRAMINGS)
-def test_bodies_however_they_end(tmp_path: Path, answer: bytes) -> None:
+
+@pytest.mark.parametrize(("answer", "length"), FRAMINGS)
+def test_bodies_however_they_end(tmp_path: Path, answer: bytes, length: str | None) -> None:
     async def story(w: ProxyWorld) -> None:
         w.backend.answer = answer
         status, headers, body = await w.ask(f"{POD}/")
         assert (status, body) == (200, b"body")
-        assert headers["transfer-encoding"] == "chunked"
-        assert "content-length" not in headers
+        assert headers.get("content-length") == length
+        assert headers.get("transfer-encoding") == (None if length else "chunked")
 
     in_proxy_world(tmp_path, story)
 
@@ -53,7 +55,9 @@ def test_answers_without_bodies_leave_the_connection_usable(tmp_path: Path, code
             assert b"ransfer-" not in head
         writer.close()
         w.backend.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n"
-        assert (await w.ask(f"{POD}/", method="HEAD"))[::2] == (200, b"")
+        status, headers, body = await w.ask(f"{POD}/", method="HEAD")
+        assert (status, headers["content-length"], body) == (200, "7", b"")
+        assert "transfer-encoding" not in headers
         assert w.backend.heads[-1].startswith("HEAD / ")
 
     in_proxy_world(tmp_path, story)
@@ -79,7 +83,25 @@ def test_headers_of_an_answer(tmp_path: Path) -> None:
 def test_an_answer_that_breaks_off_is_not_a_complete_one(tmp_path: Path) -> None:
     async def story(w: ProxyWorld) -> None:
         w.backend.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhello"
+        head, _, body = (await w.until_cut(f"{POD}/")).partition(b"\r\n\r\n")
+        assert b"\r\nContent-Length: 99" in head
+        assert body in (b"", b"hello")  # what was on its way when the connection was cut is lost
+        w.backend.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
         assert not (await w.until_cut(f"{POD}/")).endswith(b"0\r\n\r\n")
+
+    in_proxy_world(tmp_path, story)
+
+
+def test_an_answer_with_a_length_leaves_the_connection_usable(tmp_path: Path) -> None:
+    async def story(w: ProxyWorld) -> None:
+        for answer, body in ((HELLO, b"hello"), (EMPTY, b"")):
+            w.backend.answer = answer
+            reader, writer = await w.send(f"GET {POD}/ HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+            for _ in range(2):
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert f"Content-Length: {len(body)}\r\n".encode() in head
+                assert await reader.readexactly(len(body)) == body
+            writer.close()
 
     in_proxy_world(tmp_path, story)
 

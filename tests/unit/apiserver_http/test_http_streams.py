@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import pytest
 from http_wire import GET, FakeHost, Wire, always, scenario, settle
 
 from wherry.apiserver.http.connection import Connection
@@ -151,3 +152,75 @@ def test_http_1_0_streams_end_with_the_connection() -> None:
     gate.set()
 
     scenario(always(lambda: Stream(ticks([], gate))), story)
+
+
+async def parts(*pieces: bytes) -> AsyncGenerator[bytes, None]:
+    for piece in pieces:
+        yield piece
+
+
+@pytest.mark.parametrize("pieces", [(b"hel", b"", b"lo"), (b"hello",), (b"", b"hello", b"")])
+def test_a_stream_that_says_its_length_has_no_chunks(pieces: tuple[bytes, ...]) -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        for asked, body in ((b"GET", b"hello"), (b"HEAD", b""), (b"GET", b"hello")):
+            wire.sent = b""
+            connection.data_received(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % asked)
+            await settle()
+            head, _, sent = wire.sent.partition(b"\r\n\r\n")
+            assert b"\r\nContent-Length: 5" in head
+            assert b"Transfer-Encoding" not in head
+            assert sent == body
+        assert not wire.closed
+
+    scenario(always(lambda: Stream(parts(*pieces), length=5)), story)
+
+
+def test_an_old_client_is_told_the_length_and_that_nothing_follows() -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.data_received(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        await settle()
+        head, _, sent = wire.sent.partition(b"\r\n\r\n")
+        assert b"\r\nContent-Length: 0" in head
+        assert b"\r\nConnection: close" in head
+        assert sent == b""
+        assert wire.closed
+
+    scenario(always(lambda: Stream(parts(b""), length=0)), story)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "length", "taken"),
+    [
+        ((b"hel",), 5, b"hel"),
+        ((), 5, b""),
+        ((b"hel", b"lo!"), 5, b"hel"),
+        ((b"x",), 0, b""),
+    ],
+)
+def test_a_stream_of_another_length_than_it_said_is_cut_off(
+    pieces: tuple[bytes, ...], length: int, taken: bytes
+) -> None:
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.data_received(GET % b"/1" + GET % b"/2")
+        await settle()
+        assert wire.sent.count(b"HTTP/1.1 200") == 1
+        assert wire.sent.partition(b"\r\n\r\n")[2] == taken
+        assert wire.closed
+
+    scenario(always(lambda: Stream(parts(*pieces), length=length)), story)
+
+
+def test_a_stream_with_a_length_is_not_ended_early_as_if_it_were_whole() -> None:
+    log: list[str] = []
+
+    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
+        connection.data_received(GET % b"/watch")
+        await settle()
+        host.draining = True
+        connection.end()
+        await settle()
+        assert wire.sent.endswith(b"\r\n\r\none\n")
+        assert wire.closed
+        assert log == ["closed"]
+
+    scenario(always(lambda: Stream(ticks(log, asyncio.Event()), length=8)), story)

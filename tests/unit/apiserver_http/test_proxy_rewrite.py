@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from wherry.api.errors import InternalError
 from wherry.apiserver.proxy.rewrite import (
     backend_path,
+    body_length,
     request_headers,
     response_headers,
     rewrite_url,
@@ -172,6 +173,22 @@ def test_headers_for_the_client() -> None:
         ("Set-Cookie", "b=2"),
         ("WWW-Authenticate", "Basic"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "length"),
+    [
+        ([], None),
+        ([("Content-Length", "5")], 5),
+        ([("content-length", "0")], 0),
+        ([("CONTENT-LENGTH", "5, 5"), ("Content-Length", "5")], 5),
+        ([("Content-Length", "5"), ("Content-Length", "6")], None),
+        ([("Content-Length", "5"), ("Transfer-Encoding", "chunked")], None),
+        *(([("Content-Length", text)], None) for text in ("", "-1", "+1", "x", "1e3", "9" * 19)),
+    ],
+)
+def test_the_length_of_an_answer(lines: list[tuple[str, str]], length: int | None) -> None:
+    assert body_length(lines) == length
 
 
 HOSTS = ("10.0.0.1:80", "localhost:8001")

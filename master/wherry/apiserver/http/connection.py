@@ -338,8 +338,9 @@ class Connection(asyncio.Protocol):
 
     async def _stream(self, request: Request, stream: Stream) -> bool:
         """Send pieces as they come. Ends the connection when the stream breaks in the middle."""
-        chunked = not request.http_1_0
-        close = self._closing(request) or not chunked or request.upgrade
+        framing = encode.Framing(stream, http_1_0=request.http_1_0)
+        chunked = framing.chunked
+        close = self._closing(request) or request.http_1_0 or request.upgrade
         head = encode.stream_head(
             stream,
             date=self._host.date,
@@ -355,7 +356,8 @@ class Connection(asyncio.Protocol):
                     stream.sink = self._output.push if chunked else None
                     async for piece in pieces:
                         if piece:
-                            await self._output.write(encode.chunk(piece) if chunked else piece)
+                            await self._output.write(framing.frame(piece))
+                    framing.check_complete()
         except asyncio.CancelledError:
             if not self._ending or self._output.lost or self._task is None:
                 raise

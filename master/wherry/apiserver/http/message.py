@@ -106,6 +106,8 @@ class Stream:
     status: int = 200
     content_type: str = JSON
     headers: Sequence[tuple[str, str]] = ()
+    length: int | None = None
+    """Of the body in bytes, where it is known before it comes; one that is not so long is cut off."""
     sink: Callable[[bytes], bool] | None = None
     """Set by the connection while the iterator runs; see `push`."""
 

@@ -33,6 +33,7 @@ from wherry.apiserver.metrics import Metrics
 from wherry.apiserver.proxy.html import Page, is_page
 from wherry.apiserver.proxy.rewrite import (
     backend_path,
+    body_length,
     request_headers,
     response_headers,
     rewrite_link,
@@ -309,15 +310,19 @@ class Proxies:
             answer.connection.writer.close()
             if answer.status in _NO_BODY:
                 return Response(answer.status, content_type="", headers=headers)
-            return Stream(_nothing(), answer.status, content_type="", headers=headers)
-        page = None
+            length = None if is_page(answer.status, headers) else body_length(answer.headers)
+            return Stream(
+                _nothing(), answer.status, content_type="", headers=headers, length=length
+            )
+        page, length = None, body_length(answer.headers)
         if is_page(answer.status, headers):
             gzipped = any(name.lower() == _ENCODING for name, _ in headers)
             page = Page(partial(rewrite_link, prefix=prefix, hosts=hosts), gzipped=gzipped)
             headers = [(name, value) for name, value in headers if name.lower() != _ENCODING]
+            length = None
         pieces = self._pieces(answer, asked, len(req.body), page)
         await anext(pieces)  # it has begun, so that its end comes, whatever becomes of the client
-        return Stream(pieces, answer.status, content_type="", headers=headers)
+        return Stream(pieces, answer.status, content_type="", headers=headers, length=length)
 
     async def _pieces(
         self, answer: AgentResponse, asked: Attributes, held: int, page: Page | None

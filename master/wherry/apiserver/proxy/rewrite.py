@@ -5,6 +5,7 @@ Sources: apimachinery `util/proxy` (`UpgradeAwareHandler`, `Transport`) and Go's
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit, urlunsplit
 
@@ -46,6 +47,7 @@ _ANSWERED_ANEW = frozenset(
 _PATH_SAFE = "/$&+,:;=@-_.~"
 """What Go's `URL.EscapedPath` leaves as it is."""
 _WITH_BODY = ("POST", "PUT", "PATCH")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 
 
 def split_path(path: str, *, namespaced: bool) -> tuple[str, str]:
@@ -127,6 +129,18 @@ def response_headers(lines: Lines) -> list[tuple[str, str]]:
     """Return the headers for the client, of those that the other side sent."""
     dropped = _HOP_BY_HOP | _ANSWERED_ANEW | _named(lines)
     return [(name, value) for name, value in lines if name.lower() not in dropped]
+
+
+def body_length(lines: Lines) -> int | None:
+    """Return how long the body of an answer says to be, None where it ends by other means."""
+    given: dict[str, set[str]] = {}
+    for name, value in lines:
+        given.setdefault(name.lower(), set()).update(value.split(","))
+    told = {value.strip() for value in given.get("content-length", ())}
+    if "transfer-encoding" in given or len(told) != 1:
+        return None
+    (text,) = told
+    return int(text) if _LENGTH.fullmatch(text) else None
 
 
 def rewrite_url(url: str, prefix: str, hosts: Sequence[str]) -> str:
