@@ -165,8 +165,7 @@ def test_deep_and_endless_patches_are_refused(victim: Victim) -> None:
 
 
 def test_storms_of_silent_connections_leave_no_memory_behind(victim: Victim) -> None:
-    before, quiet = victim.rss_mb(), list[float]()
-    descriptors = victim.descriptors()
+    before, descriptors = victim.rss_mb(), victim.descriptors()
     for _ in range(3):
         with contextlib.ExitStack() as stack:
             for _ in range(500):
@@ -174,9 +173,9 @@ def test_storms_of_silent_connections_leave_no_memory_behind(victim: Victim) -> 
             for _ in range(1500):
                 stack.enter_context(victim.plain())
             assert victim.is_prompt()
-        quiet.append(victim.settled_mb(quiet[0] + 20 if quiet else before + 100))
-    assert quiet[-1] <= quiet[0] + 20
-    assert victim.settled_descriptors(descriptors + 5) <= descriptors + 5
+        # It has to see all of them end: memory of those to come would be told of the next storm.
+        assert victim.settled_descriptors(descriptors + 5) <= descriptors + 5
+        assert victim.settled_mb(before + 40) <= before + 40  # of the 100 that a storm costs
 
 
 def test_slow_headers_are_cut_while_others_are_served(victim: Victim) -> None:
@@ -235,8 +234,7 @@ def test_ten_thousand_idle_connections_hold_up_nobody_and_leave_nothing(
         memory_mb, descriptors = victim.rss_mb(), victim.descriptors()
         served, most_mb_each = 0, 0.0
         with crowds(victim.port, victim.ca, crowd_size, request=request_first) as crowd:
-            # Whoever has asked may be idle for 180 s; of the silent ones nobody is kept so long.
-            deadline = CLOCK.monotonic() + (170 if request_first else 600)
+            deadline = CLOCK.monotonic() + 600  # handshakes, on a machine that may be busy
             while not all(one.assembled() for one in crowd):
                 assert CLOCK.monotonic() < deadline
                 assert victim.is_prompt()

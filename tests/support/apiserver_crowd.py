@@ -1,8 +1,9 @@
 """Thousands of TLS clients that connect and then say nothing, in processes of their own.
 
 A process opens its share one handshake after the other, which bounds the rate by itself, and
-keeps all of them until it is told to let go. Ports suffice because a crowd comes from several
-addresses of 127.0.0.0/8.
+keeps all of them until it is told to let go: who asked something asks it again now and then, as
+a server ends what is idle for minutes, and on a busy machine so many handshakes take as long.
+Ports suffice because a crowd comes from several addresses of 127.0.0.0/8.
 """
 
 import contextlib
@@ -11,13 +12,16 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 
 _EACH = 2_000
 """Connections from one address; the kernel has some 28,000 ports for each."""
 _TIMEOUT_S = 120.0
+_AGAIN_S = 30.0
+"""How long nobody asks again: a sixth of what a server lets a client be idle who has asked."""
 
 
 class Crowd:
@@ -67,10 +71,33 @@ def crowds(
 def _open(port: int, tls: ssl.SSLContext, address: str, request: bytes) -> ssl.SSLSocket:
     plain = socket.create_connection(("127.0.0.1", port), _TIMEOUT_S, (address, 0))
     stream = tls.wrap_socket(plain, server_hostname="127.0.0.1")
+    _ask(stream, request)
+    return stream
+
+
+def _ask(stream: ssl.SSLSocket, request: bytes) -> None:
     if request:
         stream.sendall(request)
         stream.recv(65536)
-    return stream
+
+
+class _Fresh:
+    """Connections, the one that asked last at the end."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._asked: deque[tuple[float, ssl.SSLSocket]] = deque()
+
+    def add(self, stream: ssl.SSLSocket) -> None:
+        self._asked.append((time.perf_counter(), stream))
+
+    def keep(self) -> None:
+        """Have those ask again who asked long ago; whoever was cut is left as he is."""
+        while self._request and self._asked and time.perf_counter() - self._asked[0][0] > _AGAIN_S:
+            _, stream = self._asked.popleft()
+            with contextlib.suppress(OSError):
+                _ask(stream, self._request)
+                self.add(stream)
 
 
 def _fate(stream: ssl.SSLSocket) -> str:
@@ -88,14 +115,19 @@ def _fate(stream: ssl.SSLSocket) -> str:
 def _main(port: str, ca: str, count: str, n: str, request: str) -> None:
     tls = ssl.create_default_context(cafile=ca)
     streams = []
+    fresh = _Fresh(bytes.fromhex(request))
     for number in range(int(count)):
         address = f"127.0.{n}.{number // _EACH + 1}"
         try:
             streams.append(_open(int(port), tls, address, bytes.fromhex(request)))
         except OSError as error:
             print(f"refused:{error.errno}", end=" ")
+        else:
+            fresh.add(streams[-1])
+        fresh.keep()
     print("assembled", flush=True)
-    sys.stdin.readline()
+    while not select.select([sys.stdin], [], [], 1)[0]:
+        fresh.keep()
     print(*map(_fate, streams))
 
 

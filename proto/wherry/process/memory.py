@@ -14,6 +14,8 @@ _TRIM_THRESHOLD: Final = -1  # mallopt(3)
 _MMAP_THRESHOLD: Final = -3
 _LARGEST_MMAP_THRESHOLD: Final = 32 << 20
 _MOST_LET_GO: Final = 64 << 20
+_REST_SWEEPS: Final = 15
+"""How much later the rest of a storm is given back: longer than a handshake may last."""
 
 
 def _find(name: str) -> Any:
@@ -34,19 +36,28 @@ def give_back() -> None:
 
 
 class Turnover:
-    """Gives memory back once much of it was let go by things that ended: a storm leaves none."""
+    """Gives memory back once much of it was let go by things that ended: a storm leaves none.
+
+    And once more a little later: what is counted is not all freed yet (a connection is when it
+    is accepted, for who never says a word is not heard going), and the end of a storm may be
+    little by itself.
+    """
 
     def __init__(self, most_bytes: int = _MOST_LET_GO) -> None:
         self._most = most_bytes
         self._bytes = 0
+        self._rest_in = 0  # sweeps; 0: there is none
 
     def let_go(self, size: int) -> None:
         """Note that something of this size has ended."""
         self._bytes += size
 
     def sweep(self) -> None:
-        """Give back what was let go, if it is much; called now and then, when it has been freed."""
-        if self._bytes >= self._most:
+        """Give back what was let go, if it is much; called about every second."""
+        much = self._bytes >= self._most
+        rest = self._rest_in == 1
+        self._rest_in = _REST_SWEEPS if much else max(0, self._rest_in - 1)
+        if much or rest:
             self._bytes = 0
             gc.collect()  # what was cancelled is kept by its own traceback, and collections are rare
             give_back()

@@ -53,3 +53,23 @@ def test_what_was_let_go_is_given_back_once_it_is_much_circles_too() -> None:
         assert circle() is None
     finally:
         gc.enable()
+
+
+def test_what_ends_soon_after_much_is_given_back_later_and_nothing_after_that() -> None:
+    turnover = Turnover(100)
+    gc.disable()
+    try:
+        turnover.let_go(100)
+        turnover.sweep()
+        rest = weakref.ref(Circle())
+        sweeps = 0
+        while rest() is not None:
+            turnover.sweep()
+            sweeps += 1
+        assert sweeps > 10, "a handshake lasts so many seconds"
+        after = weakref.ref(Circle())
+        for _ in range(100):
+            turnover.sweep()
+        assert after() is not None
+    finally:
+        gc.enable()
