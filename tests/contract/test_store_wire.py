@@ -318,7 +318,7 @@ def test_leases(servers: tuple[Server, Server]) -> None:
         server.kv.Put(put("/key", lease=chosen.ID))
         left = server.lease.LeaseTimeToLive(ttl(ID=chosen.ID, keys=True))
         assert (left.grantedTTL, list(left.keys)) == (1000, [b"/key"])
-        assert 990 <= left.TTL <= 1000
+        assert 900 <= left.TTL <= 1000  # the machine may have paused
         ids = {one.ID for one in server.lease.LeaseLeases(rpc_pb2.LeaseLeasesRequest()).leases}
         assert ids == {9, chosen.ID}
         keep = rpc_pb2.LeaseKeepAliveRequest
@@ -495,17 +495,27 @@ def test_a_response_is_cut_into_fragments(servers: tuple[Server, Server]) -> Non
 def kept_waiting(server: Server, request: Message) -> Message:
     """Ask for a lock that somebody holds; client and server both see the time run out, in a race.
 
-    Who waits has a key, and when the server has seen it, it is gone again: two revisions.
+    Who waits has a key, and when the server has seen it, it is gone again: two revisions. None
+    where the machine paused for all of that time: then once more, with more of it.
     """
     before = _revision(server)
-    with pytest.raises(grpc.RpcError) as caught:
-        server.lock.Lock(request, timeout=3)
-    deadline = CLOCK.monotonic() + 60
-    while _revision(server) < before + 2:
-        assert CLOCK.monotonic() < deadline, "who waited has no key, or still has it"
-    assert caught.value.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN)
-    assert "deadline exceeded" in str(caught.value.details()).lower()
-    return lock_pb2.LockResponse()
+    for patience_s in (3, 30):
+        with pytest.raises(grpc.RpcError) as caught:
+            server.lock.Lock(request, timeout=patience_s)
+        assert caught.value.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNKNOWN)
+        assert "deadline exceeded" in str(caught.value.details()).lower()
+        if grown := _grown(server, before):
+            assert grown == 2, "who waited still has its key"
+            return lock_pb2.LockResponse()
+    raise AssertionError("who waited had no key")
+
+
+def _grown(server: Server, before: int) -> int:
+    """Return how many revisions there are since; waits for two of them."""
+    deadline = CLOCK.monotonic() + 30
+    while (now := _revision(server)) < before + 2 and CLOCK.monotonic() < deadline:
+        pass  # each takes a request
+    return now - before
 
 
 def _revision(server: Server) -> int:

@@ -49,7 +49,7 @@ async def written(writers: list[Writer], more: int = 100) -> None:
 def test_kill_9_of_the_leader_under_load_loses_nothing() -> None:
     async def main() -> None:
         async with cluster(3, flags=("--snapshot-count", "2000")) as processes:
-            clients = [processes.client(name, timeout_s=60) for name in processes.names]
+            clients = [processes.client(name, timeout_s=120) for name in processes.names]
             writers = [Writer(clients[number % 3], number) for number in range(24)]
             stop = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
@@ -66,9 +66,9 @@ def test_kill_9_of_the_leader_under_load_loses_nothing() -> None:
                 stop.set()
             acknowledged = [value for writer in writers for value in writer.acknowledged]
             assert len(acknowledged) > 300
-            assert max(writer.gap_s for writer in writers) < 30
+            assert max(writer.gap_s for writer in writers) < 60
             for name in processes.names:
-                own = StoreClient([processes.socket(name)], Sockets(), Random(), timeout_s=30)
+                own = StoreClient([processes.socket(name)], Sockets(), Random(), timeout_s=90)
                 found = await own.range(Range(b"/v/", b"/v0", keys_only=True))
                 missing = {b"/v/" + value for value in acknowledged} - {kv.key for kv in found.kvs}
                 assert not missing, f"{name} lost {len(missing)} of {len(acknowledged)}"

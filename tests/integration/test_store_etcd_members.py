@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
-from store_process import Processes
+from store_process import ETCDCTL_PATIENT, PATIENT, CountedSockets, Processes
 from store_recorder import TRIES
 
 from wherry.api.errors import UnavailableError
@@ -21,7 +21,6 @@ from wherry.pki.tls import client_context
 from wherry.process.clock import SystemClock
 from wherry.store.client import StoreClient
 from wherry.store.kv import Range
-from wherry.store.net import Sockets
 from wherry.wire.etcd import rpc_pb2 as m
 from wherry.wire.etcd import rpc_pb2_grpc
 
@@ -51,7 +50,7 @@ class Door:
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[Processes]:
-    made = Processes(3)
+    made = Processes(3, flags=PATIENT)
     with contextlib.closing(made):
         made.start_all()
         yield made
@@ -142,8 +141,9 @@ def test_a_learner_comes_and_goes(doors: list[Door], processes: Processes) -> No
 def test_a_snapshot_that_etcdctl_saved_is_one_of_ours(processes: Processes, tmp_path: Path) -> None:
     tls, saved = processes.tls("admin"), tmp_path / "saved"
     flags = ("--cacert", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key))
+    words = ("--endpoints", processes.etcd("m1"), "snapshot", "save", str(saved))
     subprocess.run(
-        ["etcdctl", "--endpoints", processes.etcd("m1"), *flags, "snapshot", "save", str(saved)],
+        ["etcdctl", *ETCDCTL_PATIENT, *flags, *words],
         check=True,
         capture_output=True,
         timeout=90,
@@ -177,13 +177,13 @@ def test_a_nodes_certificate_opens_no_door(processes: Processes, doors: list[Doo
     kubelet.channel.close()
 
     async def rpc(who: str, timeout_s: float) -> None:
-        network = Sockets(client_tls=client_context(processes.tls(who)))
+        network = CountedSockets(client_tls=client_context(processes.tls(who)))
         client = StoreClient([processes.rpc("m1")], network, Random(), timeout_s=timeout_s)
         try:
             await client.range(Range(b"/"))
         finally:
             await client.close()
-            await asyncio.sleep(0.1)  # the transports close in the loop's next turns
+            await network.ended()
 
     asyncio.run(rpc("admin", 60))
     with pytest.raises(UnavailableError):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from store_process import Processes, cluster
+from store_process import ETCDCTL_PATIENT, Processes, cluster
 
 pytestmark = pytest.mark.integration
 
@@ -64,7 +64,7 @@ class Etcdctl:
         self.arguments = [
             *("etcdctl", "--endpoints", ",".join(map(processes.etcd, processes.names))),
             *("--cacert", str(tls.ca), "--cert", str(tls.cert), "--key", str(tls.key)),
-            *("--command-timeout=60s", "--dial-timeout=60s", "--keepalive-timeout=60s"),
+            *ETCDCTL_PATIENT,
         ]
         self.environment = {**os.environ, "ETCDCTL_API": "3"}
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from etcd_pair import Server, pair, told
+from store_process import ETCDCTL_PATIENT
 
 from wherry.process.clock import SystemClock
 from wherry.wire.etcd import rpc_pb2
@@ -105,7 +106,7 @@ class Etcdctl:
         self.words = {"directory": str(directory)}
         self.arguments = (
             *("etcdctl", "--endpoints", server.endpoint, *server.flags),
-            *("--command-timeout=60s", "--dial-timeout=60s", "--keepalive-timeout=60s"),
+            *ETCDCTL_PATIENT,
         )
         self.environment: Mapping[str, str] = {**os.environ, "ETCDCTL_API": "3"}
 

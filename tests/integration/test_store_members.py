@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from store_process import Processes
+from store_process import ETCDCTL_PATIENT, PATIENT, Processes
 
 from wherry.process.clock import SystemClock
 from wherry.store.kv import Put, Range
@@ -25,7 +25,7 @@ class Growing(Processes):
     """Four machines; the first three make a cluster."""
 
     def __init__(self) -> None:
-        super().__init__(4)
+        super().__init__(4, flags=PATIENT)
         self.newcomer = self.names[-1]
         self.names = self.names[:-1]
 
@@ -194,7 +194,7 @@ def test_a_voter_keeps_the_id_that_was_printed_until_its_disk_is_lost(
     if how == "etcdctl":
         tls = processes.tls("admin")
         flags = ["--endpoints", processes.etcd("m2"), "--cacert", str(tls.ca)]
-        flags += ["--cert", str(tls.cert), "--key", str(tls.key)]
+        flags += ["--cert", str(tls.cert), "--key", str(tls.key), *ETCDCTL_PATIENT]
         words = ["member", "add", newcomer, f"--peer-urls=https://{processes.peer(newcomer)}"]
         done = subprocess.run(
             ["etcdctl", *flags, *words],

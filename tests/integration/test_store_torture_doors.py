@@ -7,7 +7,7 @@ from random import Random
 
 import grpc
 import pytest
-from store_process import Processes, cluster, write_pair
+from store_process import CountedSockets, Processes, cluster, write_pair
 from store_recorder import leader
 
 from wherry.api.errors import UnavailableError
@@ -18,7 +18,6 @@ from wherry.process.clock import SystemClock
 from wherry.store.client import StoreClient
 from wherry.store.etcd_client import EtcdStore
 from wherry.store.kv import Put, Range
-from wherry.store.net import Sockets
 
 pytestmark = pytest.mark.integration
 
@@ -39,7 +38,7 @@ def test_clients_of_the_wrong_role_are_refused() -> None:
             for role, subject in STRANGERS.items():
                 give(processes, role, subject)
             for name, welcome in (("admin", True), ("m1", True), *((r, False) for r in STRANGERS)):
-                network = Sockets(client_tls=client_context(processes.tls(name)))
+                network = CountedSockets(client_tls=client_context(processes.tls(name)))
                 patience_s = 60 if welcome else 1
                 client = StoreClient([processes.rpc("m1")], network, Random(), timeout_s=patience_s)
                 etcd = EtcdStore(
@@ -55,6 +54,7 @@ def test_clients_of_the_wrong_role_are_refused() -> None:
                         await etcd.range(Range(b"/a"))
                     assert "permission denied" in str(told.value)
                 await client.close()
+                await network.ended()
                 await etcd.close()
             mode = (processes.directory / "m1.sock").stat().st_mode & 0o777
             assert mode == 0o600

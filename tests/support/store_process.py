@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -24,7 +24,7 @@ from wherry.process.clock import SystemClock
 from wherry.store.client import StoreClient
 from wherry.store.etcd_client import EtcdStore
 from wherry.store.kv import Range, Store
-from wherry.store.net import Sockets
+from wherry.store.net import Connection, Handler, Sockets
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,57 @@ class Host:
 
 
 LOOPBACK: Final = Host("127.0.0.1")
+PATIENT: Final = ("--election-timeout", "3000")
+"""Flags for members among whom no election is to come by itself: they wait longer for their leader
+than a busy machine pauses."""
+ETCDCTL_PATIENT: Final = (
+    *("--command-timeout=60s", "--dial-timeout=60s", "--keepalive-timeout=60s"),
+)
+"""Flags for etcdctl, which gives a command five seconds, and a connection two."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedSockets(Sockets):
+    """Sockets that know which of their connections are open.
+
+    Over TLS a connection ends when its peer has said so too; a loop that is closed before that
+    leaves a socket, of which Python warns.
+    """
+
+    connections: list["_Counted"] = field(default_factory=list)
+
+    async def dial(self, endpoint: str, handler: Handler) -> Connection:
+        """See `Network`."""
+        counted = _Counted(handler, self.connections)
+        self.connections.append(counted)
+        try:
+            return await Sockets.dial(self, endpoint, counted)
+        except BaseException:
+            counted.forget()
+            raise
+
+    async def ended(self) -> None:
+        """Wait until none is open; to be called when all were closed."""
+        async with asyncio.timeout(60):
+            while self.connections:  # they tell nobody
+                await asyncio.sleep(0.01)
+
+
+class _Counted:
+    """A handler that takes its connection off the list when it ends."""
+
+    def __init__(self, handler: Handler, connections: list["_Counted"]) -> None:
+        self.frames = handler.frames
+        self._handler = handler
+        self._connections = connections
+
+    def closed(self) -> None:
+        self.forget()
+        self._handler.closed()
+
+    def forget(self) -> None:
+        if self in self._connections:
+            self._connections.remove(self)
 
 
 def write_pair(directory: Path, name: str, pair: KeyPair) -> None:
