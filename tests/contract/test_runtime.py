@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from wherry.process.clock import SystemClock
 Scenario = Callable[["Bench"], Awaitable[None]]
 
 
+_SERIALS = itertools.count(1)
+
+
 class Bench:
     """A runtime, and how containers are made that live a certain way in it."""
 
@@ -36,14 +40,13 @@ class Bench:
         self.directory = directory
         self.cgroup = cgroup
         self.hollow = hollow
-        self._serial = 0
 
     def sandbox(self, life: dict[str, str] | None = None) -> SandboxConfig:
-        self._serial += 1
-        uid = f"uid-{id(self)}-{self._serial}"
+        serial = next(_SERIALS)  # one containerd, and the logs beside it, serve all tests
+        uid = f"uid-{serial}"
         logs = self.directory / uid
         logs.mkdir(parents=True)
-        pod = PodRef("default", f"p{self._serial}", uid)
+        pod = PodRef("default", f"p{serial}", uid)
         labels = {
             "io.kubernetes.pod.name": pod.name,
             "io.kubernetes.pod.namespace": pod.namespace,

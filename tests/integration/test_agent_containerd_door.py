@@ -7,7 +7,7 @@ import orjson
 import pytest
 from agent_objects import phase, ready
 from containerd_host import BUSYBOX
-from containerd_world import FOREVER, WITHIN_S, Json, Play, World, container
+from containerd_world import FOREVER, WITHIN_S, Json, Play, World, container, settled
 
 from wherry.api.kinds import POD
 
@@ -16,8 +16,10 @@ pytestmark = [pytest.mark.containerd, pytest.mark.integration, pytest.mark.netns
 
 def test_exec_and_port_forward_are_tunnelled(play: Play) -> None:
     async def scenario(world: World) -> None:
-        name = await world.run(f"httpd -p 8080; {FOREVER}")
+        # httpd goes into the background when it listens.
+        name = await world.run(f"httpd -p 8080; touch /v/listens; {FOREVER}", shares=True)
         await world.until(name, ready)
+        await settled((world.shared / "listens").exists)
         key = base64.b64encode(b"0123456789abcdef").decode()
         upgrade = (
             "Host: n1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"

@@ -12,6 +12,7 @@ import orjson
 import pytest
 import uvloop
 from apiserver_pki import TestPki
+from ports import claim
 
 from wherry.api.errors import ConfigError
 from wherry.apiserver.http import HttpServer, Limits, Reply, Request, Response, Stream
@@ -26,7 +27,7 @@ GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class World:
-    def __init__(self, pki: TestPki, limits: Limits = LIMITS) -> None:
+    def __init__(self, pki: TestPki, limits: Limits = LIMITS, port: int = 0) -> None:
         self.pki = pki
         self.asked = 0
         self.produced = 0
@@ -34,7 +35,7 @@ class World:
         self.server = HttpServer(
             self.handle,
             host="127.0.0.1",
-            port=0,
+            port=port,
             clock=SystemClock(),
             tls=server_context(pki.files("kube-apiserver", server=True), require_client=False),
             limits=limits,
@@ -66,8 +67,8 @@ class World:
 
 
 @asynccontextmanager
-async def world(directory: Path, limits: Limits = LIMITS) -> AsyncIterator[World]:
-    one = World(TestPki(directory), limits)
+async def world(directory: Path, limits: Limits = LIMITS, port: int = 0) -> AsyncIterator[World]:
+    one = World(TestPki(directory), limits, port)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(one.server.run())
         await one.server.listening.wait()
@@ -232,7 +233,8 @@ def test_plain_text_on_the_tls_port_hurts_nobody(tmp_path: Path) -> None:
 
 def test_draining_ends_streams_and_frees_the_port(tmp_path: Path) -> None:
     async def main() -> None:
-        async with world(tmp_path) as w:
+        (port,) = claim(1)  # nobody else may be there afterwards
+        async with world(tmp_path, port=port) as w:
             reader, writer = await w.connect()
             writer.write(GET % b"/flood")
             await reader.readuntil(b"\r\n\r\n")

@@ -4,6 +4,8 @@ The table is read as: what is sent, what comes back. After each refusal nothing 
 """
 
 import json
+import urllib.error
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,12 +213,30 @@ def everything(hollow: HollowCluster, namespace: str) -> Any:
     return found
 
 
+def refused(
+    hollow: HollowCluster, path: str, row: Refusal, headers: Mapping[str, str]
+) -> tuple[int, Any]:
+    """Send a row's request.
+
+    Again if the connection broke off for what is too large: that is answered before all of it is
+    sent, and the answer is lost where the machine pauses for a second meanwhile.
+    """
+    tries = 3 if row.code == 413 else 1
+    while True:
+        tries -= 1
+        try:
+            return hollow.ask(path, method=row.method, body=row.body, headers=headers)
+        except (ConnectionError, urllib.error.URLError):
+            if not tries:
+                raise
+
+
 @pytest.mark.parametrize("row", [*CREATES, *CHANGES, *READS], ids=lambda row: row.name)
 def test_refusals(hollow: HollowCluster, there: str, row: Refusal) -> None:
     before = everything(hollow, there)
     path = row.path.replace("{ns}", there)
     headers = {"Content-Type": row.content_type, "Accept": row.accept}
-    code, status = hollow.ask(path, method=row.method, body=row.body, headers=headers)
+    code, status = refused(hollow, path, row, headers)
     assert code == row.code, status
     assert (status["kind"], status["status"]) == ("Status", "Failure")
     assert (status["code"], status["reason"]) == (row.code, row.reason)

@@ -23,7 +23,7 @@ from wherry.client.api import EventType
 from wherry.client.grpc_api import GrpcApi
 
 pytestmark = pytest.mark.integration
-PROMPT_S = 15.0
+PROMPT_S = 30.0
 """A machine may pause; without a deadline of its own gRPC waits for ever, TCP for a quarter of an hour."""
 
 

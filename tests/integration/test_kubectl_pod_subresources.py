@@ -51,8 +51,10 @@ def test_top(kubectl: Session) -> None:
     containers = kubectl("top", "pods", "--containers", "-l", "app=web").splitlines()
     assert re.match(r"POD +NAME +CPU\(cores\) +MEMORY\(bytes\)", containers[0])
     assert {line.split()[1] for line in containers[1:]} == {"a", "b"}
-    # A hollow container uses a tenth of the cpu that it asks for.
-    assert {line.split()[2] for line in containers[1:] if line.split()[1] == "a"} <= {"50m", "51m"}
+    # A hollow container uses a tenth of the cpu that it asks for; over what time was measured
+    # is known to some milliseconds of a second only, where the machine is busy.
+    used = [line.split()[2] for line in containers[1:] if line.split()[1] == "a"]
+    assert all(45 <= int(cpu.removesuffix("m")) <= 55 for cpu in used), used
     nodes = kubectl("top", "nodes", "--no-headers").splitlines()
     assert len(nodes) == 3
     assert all(re.fullmatch(r"\S+ +\d+m +\d+% +\d+Mi +\d+% *", line) for line in nodes), nodes

@@ -49,7 +49,7 @@ def ask(
     async def main() -> list[Response | str]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_tls)
         port = server.sockets[0].getsockname()[1]
-        connection = Connection("127.0.0.1", port, client_tls, timeout_s=0.5 if hang else 60)
+        connection = Connection("127.0.0.1", port, client_tls, timeout_s=3 if hang else 60)
         found: list[Response | str] = []
         for _ in answers:
             try:
