@@ -129,6 +129,20 @@ def ready_nodes(layout: Layout) -> frozenset[str]:
     )
 
 
+def wait_ready(kubectl: Kubectl, pods: Sequence[str], namespace: str, timeout_s: float) -> str:
+    """Wait until pods are ready; what kubectl printed.
+
+    Raises:
+        LabError: they are not, or are not known yet: kubectl asks a cache, so of new pods that
+            is no failure yet.
+    """
+    names = [f"pod/{name}" for name in pods]
+    return kubectl(
+        *("wait", "--for=condition=Ready", *names, "-n", namespace, f"--timeout={timeout_s:g}s"),
+        timeout_s=timeout_s + 10,
+    )
+
+
 def _is_kept_free(node: Any) -> bool:
     """Whether the cluster itself taints a node; it takes that away after the node is Ready."""
     taints: Sequence[Any] = node["spec"].get("taints", [])

@@ -200,7 +200,7 @@ def test_logs_and_streams_of_pods_without_processes(kubectl: Session) -> None:
 @every_build
 def test_a_forwarded_port_ends_with_a_reason(kubectl: Session) -> None:
     kubectl("run", "web", "--image=nginx:1")
-    kubectl("wait", "--for=condition=Ready", "pod/web", "--timeout=90s")
+    kubectl.play("$ wait --for=condition=Ready pod/web --timeout=90s  # until")
     with kubectl.running("port-forward", "pod/web", ":80") as forwarding:
         text = forwarding.communicate(timeout=180)[0]
     assert forwarding.returncode == 1
@@ -245,7 +245,7 @@ def test_waiting(kubectl: Session) -> None:
         """
         $ run web --image=nginx:1
         pod/web created
-        $ wait --for=condition=Ready pod/web --timeout=90s
+        $ wait --for=condition=Ready pod/web --timeout=90s                  # until
         pod/web condition met
         $ wait --for=condition=Ready=False pod/web --timeout=1s             # exit 1, until
         ! error: timed out waiting for the condition on pods/web

@@ -79,6 +79,12 @@ def rolled_out(kubectl: Kubectl) -> None:
     assert "successfully rolled out" in printed
 
 
+def ready(kubectl: Kubectl, pod: str) -> None:
+    """Wait for a new pod: kubectl asks a cache, which may not know it yet."""
+    wait = ("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=280s")
+    until(lambda: "condition met" in kubectl.printed(*wait), f"{pod} being Ready")
+
+
 def web_pods(kubectl: Kubectl) -> list[Any]:
     """The Deployment's pods that are not on their way out."""
     pods = kubectl.json("pods", "-l", "app=web")["items"]
@@ -92,7 +98,7 @@ def images(kubectl: Kubectl) -> set[str]:
 def test_the_short_way(kubectl: Kubectl) -> None:
     """run, get, apply, expose, exec, logs, delete: what every build is asked."""
     kubectl("run", "nginx", "--image=nginx")
-    kubectl("wait", "--for=condition=Ready", "pod/nginx", "--timeout=280s")
+    ready(kubectl, "nginx")
     wide = kubectl("get", "pods", "-o", "wide").splitlines()
     assert wide[0].split()[:7] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
     assert re.match(r"nginx +1/1 +Running +0 +\S+ +10\.244\.\S+ +node-[12] ", wide[1])
@@ -114,7 +120,7 @@ def test_the_short_way(kubectl: Kubectl) -> None:
 def test_all_the_way(kubectl: Kubectl) -> None:
     """The rest of the tutorial, in its order."""
     kubectl("create", "-f", "-", stdin=POD)
-    kubectl("wait", "--for=condition=Ready", "pod/created", "--timeout=280s")
+    ready(kubectl, "created")
     assert "AlreadyExists" in kubectl.fails("create", "-f", "-", stdin=POD)
 
     kubectl("apply", "-f", "-", stdin=DEPLOYMENT + "---\n" + SERVICE)
@@ -130,15 +136,17 @@ def test_all_the_way(kubectl: Kubectl) -> None:
 
     kubectl("scale", "deployment/web", "--replicas=4")
     rolled_out(kubectl)
-    assert kubectl.json("deployment", "web")["status"]["readyReplicas"] == 4
+    # `rollout status` asks a cache too, and may have told of what was before.
+    until(lambda: kubectl.json("deployment", "web")["status"].get("readyReplicas") == 4, "four")
     assert {pod["spec"]["nodeName"] for pod in web_pods(kubectl)} == {"node-1", "node-2"}
 
     kubectl("set", "image", "deployment/web", "nginx=nginx:1.22.1")
     rolled_out(kubectl)
-    assert images(kubectl) == {"nginx:1.22.1"}
+    until(lambda: images(kubectl) == {"nginx:1.22.1"}, "the new image")
     kubectl("rollout", "undo", "deployment/web")
     rolled_out(kubectl)
-    assert images(kubectl) == {"nginx:1.22"}
+    until(lambda: images(kubectl) == {"nginx:1.22"}, "the old image")
+    rolled_out(kubectl)
     assert len(kubectl("rollout", "history", "deployment/web").strip().splitlines()) >= 3
 
     name = web_pods(kubectl)[0]["metadata"]["name"]

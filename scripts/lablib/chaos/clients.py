@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from lablib.demo import FULL_NAME
 from lablib.errors import LabError
-from lablib.kubectl import Kubectl
+from lablib.kubectl import Kubectl, wait_ready
+from lablib.waiting import until
 
 PROGRAM: Final = Path(__file__).with_name("client_program.py")
 READY_S: Final = 180
@@ -94,11 +96,11 @@ class Clients:
         for node in self._nodes:
             pod = manifest(self._namespace, node, service_ip)
             self._kubectl("apply", "-f", "-", stdin=pod)
-        pods = [f"pod/client-{node}" for node in self._nodes]
-        self._kubectl(
-            *("wait", "--for=condition=Ready", *pods, "-n", self._namespace),
-            f"--timeout={READY_S}s",
-            timeout_s=READY_S + 10,
+        pods = [f"client-{node}" for node in self._nodes]
+        until(
+            partial(wait_ready, self._kubectl, pods, self._namespace, READY_S),
+            "the client pods being ready",
+            timeout_s=READY_S,
         )
 
     def reports(self) -> list[Report]:

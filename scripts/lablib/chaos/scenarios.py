@@ -205,13 +205,10 @@ async def _new_pod(experiment: Experiment, node: str) -> None:
         "spec": {**_pod_spec(), "nodeName": node},
     }
     await aside(experiment.kubectl, "apply", "-f", "-", stdin=json.dumps(pod))
-    await aside(
-        partial(
-            experiment.kubectl,
-            *("wait", "--for=condition=Ready", "pod/after", "-n", experiment.namespace),
-            f"--timeout={NEW_POD_S:g}s",
-            timeout_s=NEW_POD_S + 10,
-        )
+    await experiment.wait(
+        partial(kubectl.wait_ready, experiment.kubectl, ["after"], experiment.namespace, NEW_POD_S),
+        f"a new pod on {node} being ready",
+        timeout_s=NEW_POD_S,
     )
 
 
