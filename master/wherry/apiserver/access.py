@@ -31,12 +31,14 @@ class Access:
         try:
             return await self._authenticator.authenticate(certificate, token)
         except UnauthorizedError as error:
-            log.info("unable to authenticate the request: %s", error)
-            raise UnauthorizedError("Unauthorized") from error
+            raise _refused(error) from error
 
     def certified(self, certificate: bytes) -> Certified | None:
         """See `Gate.certified`."""
-        return self._authenticator.certified(certificate)
+        try:
+            return self._authenticator.certified(certificate)
+        except UnauthorizedError as error:
+            raise _refused(error) from error
 
     async def review(self, token: str, audiences: Sequence[str]) -> tuple[User, tuple[str, ...]]:
         """See `Gate.review`."""
@@ -49,6 +51,11 @@ class Access:
     def rules(self, user: User, namespace: str) -> tuple[Sequence[Any], Sequence[Any]]:
         """See `Gate.rules`."""
         return self._authorizer.rules(user, namespace)
+
+
+def _refused(error: UnauthorizedError) -> UnauthorizedError:
+    log.info("unable to authenticate the request: %s", error)
+    return UnauthorizedError("Unauthorized")
 
 
 def node_of_pod(registry: Registry) -> NodeOfPod:

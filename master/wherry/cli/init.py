@@ -130,8 +130,8 @@ def _bootstrap_token(writer: _Writer, ca: KeyPair) -> None:
 
 
 def _kubeconfig(writer: _Writer, cluster: Cluster, ca: KeyPair, pki: Path) -> None:
-    if not (writer.renew or writer.missing("admin.kubeconfig")):
-        return
+    if "pki/admin.crt" not in writer.written and not writer.missing("admin.kubeconfig"):
+        return  # it holds a copy of that
     server = cluster.masters[0].address if cluster.masters else "127.0.0.1"
     text = kubeconfig(
         server=f"https://{server}:{cluster.port}",

@@ -8,6 +8,7 @@ wherry up --data-dir /var/lib/wherry             a node, where `wherry join` has
 
 import asyncio
 import errno
+import logging
 import os
 import shutil
 import socket
@@ -16,9 +17,11 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import click
 
+from wherry.api.clock import Clock
 from wherry.api.errors import ConfigError
 from wherry.cli.init import Cluster, initialise, parse_host
 from wherry.cli.machine_file import FILE_NAME
@@ -40,7 +43,10 @@ from wherry.process.command import process_command, read_flags
 from wherry.process.run import ProcessOptions, Runtime, run
 from wherry.process.supervisor import Child, Supervisor
 
+log = logging.getLogger(__name__)
 PROBE_S = 1.0
+ISSUE_S: Final = 86_400.0
+"""How often a lone master looks at its certificates; they are issued anew a month before their end."""
 _OTHER_PORTS = "choose other ports with --ports-from"
 _WAYS_OUT = {
     errno.EADDRINUSE: f"is another cluster running here? {_OTHER_PORTS}",
@@ -182,6 +188,7 @@ def check_ports(machine: Machine) -> None:
 
 async def _up(machine: Machine, runtime: Runtime) -> None:
     check_ports(machine)
+    cluster = None
     if "master" in machine.roles and machine.masters == (machine.host,):
         cluster = Cluster(
             machine.directory,
@@ -198,10 +205,26 @@ async def _up(machine: Machine, runtime: Runtime) -> None:
     supervisor = Supervisor(children, rng=runtime.rng)
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.run())
+        if cluster is not None:
+            group.create_task(keep_issued(cluster, runtime.clock))
         if subjects:
             group.create_task(_renew(machine, subjects, runtime))
         await supervisor.ready()
         _greet(machine)
+
+
+async def keep_issued(cluster: Cluster, clock: Clock) -> None:
+    """Issue the certificates of a lone master anew before they end, as each start does.
+
+    Its processes notice that the files changed.
+    """
+    while True:
+        await asyncio.sleep(ISSUE_S)
+        try:
+            for name in initialise(cluster, now_s=clock.now()):
+                log.info("wrote %s", cluster.directory / name)
+        except ConfigError as error:
+            log.warning("cannot keep the certificates valid: %s", error)
 
 
 def _settled(machine: Machine) -> dict[str, Subject]:

@@ -1,5 +1,6 @@
 """`wherry init`: whom the certificates name, and what a second run does."""
 
+import asyncio
 import base64
 import ssl
 from dataclasses import replace
@@ -9,14 +10,18 @@ import pytest
 import yaml
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from virtual_loop import VirtualClock, run
 
 from wherry.api.errors import ConfigError
 from wherry.cli.init import Cluster, initialise, parse_host
 from wherry.cli.layout import Host
-from wherry.pki.certificates import identity
+from wherry.cli.up import keep_issued
+from wherry.pki.certificates import LEAF_DAYS, RENEW_DAYS, identity
+from wherry.pki.request import validity
 from wherry.pki.tls import TlsFiles, client_context, server_context
 
 NOW_S = 1_790_000_000.0
+DAY_S = 86_400.0
 ONE = Host("master-1", "10.0.0.1")
 TWO = Host("master-2", "10.0.0.2")
 NODE = Host("node-1", "10.0.0.11")
@@ -93,6 +98,40 @@ def test_an_interrupted_run_is_completed(tmp_path: Path) -> None:
     initialise(cluster(tmp_path, ONE), now_s=NOW_S)
     (tmp_path / "pki/admin.crt").unlink()
     assert "pki/admin.crt" in initialise(cluster(tmp_path, ONE), now_s=NOW_S)
+
+
+def test_a_lone_master_issues_anew_while_it_runs(tmp_path: Path) -> None:
+    made = cluster(tmp_path, ONE)
+    pki, kubeconfig = tmp_path / "pki", tmp_path / "admin.kubeconfig"
+
+    async def main() -> None:
+        clock = VirtualClock()
+        initialise(made, now_s=clock.now())
+        first = {path: path.read_bytes() for path in [*pki.iterdir(), kubeconfig]}
+
+        def changed() -> set[str]:
+            return {path.name for path, was in first.items() if path.read_bytes() != was}
+
+        keeping = asyncio.ensure_future(keep_issued(made, clock))
+        clock.skew_s = (LEAF_DAYS - RENEW_DAYS - 3) * DAY_S
+        await asyncio.sleep(2 * DAY_S)
+        assert changed() == set()
+        pki.rename(tmp_path / "away")  # a run that fails is tried again
+        (tmp_path / "pki").touch()
+        await asyncio.sleep(2 * DAY_S)
+        (tmp_path / "pki").unlink()
+        (tmp_path / "away").rename(pki)
+        await asyncio.sleep(DAY_S)
+        kept = {"ca.crt", "ca.key", "sa.key"}
+        assert changed() == {path.name for path in first} - kept
+        for certificate in pki.glob("*.crt"):
+            assert validity(certificate.read_bytes())[1] > clock.now() + 300 * DAY_S
+        admin = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]
+        held = base64.b64decode(admin["client-certificate-data"])
+        assert held == (pki / "admin.crt").read_bytes()
+        keeping.cancel()
+
+    run(main(), limit_s=30 * DAY_S)
 
 
 def test_kubeconfig(tmp_path: Path) -> None:
