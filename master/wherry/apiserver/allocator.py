@@ -29,7 +29,7 @@ from wherry.apiserver import refusal
 from wherry.apiserver.plan import Guard, Lost
 from wherry.apiserver.resources import Resource
 from wherry.apiserver.strategy import fields
-from wherry.apiserver.strategy.service import is_checked
+from wherry.apiserver.strategy.service import is_checked, repeated_node_ports
 from wherry.store.kv import Compare, DeleteRange, Event, KeyValue, Op, Put, Target
 
 IP_PREFIX = b"/registry/ranges/serviceips/"
@@ -127,7 +127,7 @@ class ServiceAllocator:
         if spec.get("type") != "ExternalName":
             self._cluster_ip(new, had_ips, allocation)
         if spec.get("type") in ("NodePort", "LoadBalancer"):
-            self._ports(new, _numbers(was), allocation)
+            self._ports(new, old, allocation)
         if is_checked(spec) and not (is_checked(was) and was.get("healthCheckNodePort")):
             self._health_check(new, allocation)
         has_ips, has_ports = held(new)
@@ -190,15 +190,23 @@ class ServiceAllocator:
 
     # -- node ports -------------------------------------------------------------------------
 
-    def _ports(self, new: Object, had: set[int], allocation: Allocation) -> None:
-        spec = new["spec"]
+    def _ports(self, new: Object, old: Object | None, allocation: Allocation) -> None:
+        """Claim node ports. Ports of one number, as of DNS, are made with one node port.
+
+        Source: service REST storage, `initNodePorts` and `updateNodePorts`.
+        """
+        spec, had = new["spec"], _numbers(old["spec"] if old is not None else {})
+        given = [port for port in spec.get("ports", ()) if port.get("nodePort")]
+        shared = {port["port"]: port["nodePort"] for port in reversed(given) if old is None}
         balanced = spec.get("type") == "LoadBalancer"
         wanted = not balanced or spec.get("allocateLoadBalancerNodePorts", True)
         claimed: set[int] = set()
-        mine = _numbers(spec)
+        mine = _numbers(spec) | {spec.get("healthCheckNodePort", 0)}
         for index, port in enumerate(spec.get("ports", ())):
-            asked = port.get("nodePort", 0)
-            if asked in had or asked in claimed or not (asked or wanted):
+            if not (port.get("nodePort") or wanted):
+                continue
+            asked = port["nodePort"] = port.get("nodePort") or shared.get(port["port"], 0)
+            if asked in had or asked in claimed:
                 continue  # one number may serve TCP and UDP of one Service
             lost: Lost | None = None
             if asked:
@@ -208,8 +216,12 @@ class ServiceAllocator:
                 asked = self._free_port(mine, "nodePort")
                 mine.add(asked)
             port["nodePort"] = asked
+            if old is None:
+                shared.setdefault(port["port"], asked)
             claimed.add(asked)
             self._claim(new, b"%b%d" % (PORT_PREFIX, asked), lost, allocation)
+        if causes := repeated_node_ports(spec):
+            raise refusal.invalid(self._resource, new["metadata"]["name"], causes)
 
     def _check_port(self, new: Object, index: int, asked: int) -> None:
         if why := self._outside(asked):

@@ -176,6 +176,68 @@ def test_one_number_may_serve_two_protocols_of_one_service() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asked", "made"),
+    [
+        ((0, 0, 0), (1, 1, 2)),
+        ((0, 30053, 0), (30053, 30053, 1)),
+        ((30053, 0, 0), (30053, 30053, 1)),
+        ((30053, 30054, 0), (30053, 30054, 1)),
+    ],
+)
+def test_ports_of_one_number_are_made_with_one_node_port(
+    asked: tuple[int, ...], made: tuple[int, ...]
+) -> None:
+    """Where `made` has 1 and 2, any two ports that differ from each other and from the rest."""
+    spoken = (("tcp", 53, "TCP"), ("udp", 53, "UDP"), ("web", 80, "TCP"))
+    ports = [
+        {"name": name, "port": port, "protocol": protocol, **({"nodePort": node} if node else {})}
+        for (name, port, protocol), node in zip(spoken, asked, strict=True)
+    ]
+
+    async def run(w: World) -> None:
+        got = [
+            p["nodePort"]
+            for p in (await service(w, "s", type="NodePort", ports=ports))["spec"]["ports"]
+        ]
+        names = dict(zip(made, got, strict=True))
+        assert [names[each] for each in made] == got
+        assert len(set(got)) == len(names)
+        assert all(names[each] == each for each in made if each > 2)
+        await check_invariant(w)
+
+    in_world(run)
+
+
+def test_a_node_port_that_is_shared_is_nobody_elses() -> None:
+    ports = [
+        {"name": "tcp", "port": 53},
+        {"name": "udp", "port": 53, "protocol": "UDP", "nodePort": 30053},
+        {"name": "web", "port": 80, "nodePort": 30053},
+    ]
+
+    async def run(w: World) -> None:
+        with pytest.raises(InvalidError) as refused:
+            await service(w, "s", type="NodePort", ports=ports)
+        at = "spec.ports[2].nodePort"
+        assert refused.value.message == f'Service "s" is invalid: {at}: Duplicate value: 30053'
+        await check_invariant(w)
+
+    in_world(run)
+
+
+def test_a_port_that_is_added_has_a_node_port_of_its_own() -> None:
+    async def run(w: World) -> None:
+        made = await service(w, "s", type="NodePort", ports=[{"name": "t", "port": 53}])
+        made["spec"]["ports"].append({"name": "u", "port": 53, "protocol": "UDP"})
+        raw = await w.api.update(kinds.SERVICE, "s", orjson.dumps(made), "default")
+        tcp, udp = (port["nodePort"] for port in orjson.loads(raw)["spec"]["ports"])
+        assert tcp == made["spec"]["ports"][0]["nodePort"] != udp
+        await check_invariant(w)
+
+    in_world(run)
+
+
+@pytest.mark.parametrize(
     "spec", [{"clusterIP": "None"}, {"type": "ExternalName", "externalName": "a.b"}]
 )
 def test_some_services_have_no_address(spec: dict[str, Any]) -> None:
@@ -275,6 +337,15 @@ def test_a_health_check_is_answered_at_no_port_of_the_service() -> None:
         assert await w.get(kinds.SERVICE, "s", "default") == held_already
 
     in_world(run)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_port_of_the_service_is_the_one_that_was_asked_for_health_checks(seed: int) -> None:
+    async def run(w: World) -> None:
+        made = await service(w, "s", **BALANCED, healthCheckNodePort=30000)
+        assert made["spec"]["ports"][0]["nodePort"] == 30001
+
+    in_world(run, config=RegistryConfig(node_ports=(30000, 30001)), seed=seed)
 
 
 @pytest.mark.parametrize("what", ["nodePort", "HealthCheck NodePort 0"])

@@ -268,18 +268,25 @@ def _unique_ports(spec: Object) -> list[Cause]:
             for index, port in ports
             if port.get("nodePort")
         ]
-    nodes: set[tuple[str, int]] = set()
-    for index, port in ports:
-        key = (port.get("protocol", ""), port.get("nodePort", 0))
-        if key[1] and key in nodes:
-            wrong.append(fields.duplicate(f"spec.ports[{index}].nodePort", key[1]))
-        nodes.add(key)
+    wrong += repeated_node_ports(spec)
     seen: set[tuple[str, int]] = set()
     for index, port in ports:
         key = (port.get("protocol", ""), port.get("port", 0))
         if key in seen:
             shown = {"protocol": key[0], "port": key[1]}
             wrong.append(fields.duplicate(f"spec.ports[{index}]", shown))
+        seen.add(key)
+    return wrong
+
+
+def repeated_node_ports(spec: Object) -> list[Cause]:
+    """Return a cause for each port whose node port is another's of its protocol."""
+    wrong: list[Cause] = []
+    seen: set[tuple[str, int]] = set()
+    for index, port in enumerate(spec.get("ports", ())):
+        key = (port.get("protocol", ""), port.get("nodePort", 0))
+        if key[1] and key in seen:
+            wrong.append(fields.duplicate(f"spec.ports[{index}].nodePort", key[1]))
         seen.add(key)
     return wrong
 
