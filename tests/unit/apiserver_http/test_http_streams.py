@@ -53,7 +53,10 @@ def test_a_stream_ends_with_its_client() -> None:
     scenario(always(lambda: Stream(ticks(log, asyncio.Event()))), story)
 
 
-def test_draining_ends_a_stream_properly_and_closes() -> None:
+@pytest.mark.parametrize(("length", "end"), [(None, b"0\r\n\r\n"), (8, b"\r\n\r\none\n")])
+def test_draining_ends_a_stream_as_far_as_it_came_and_closes(
+    length: int | None, end: bytes
+) -> None:
     log: list[str] = []
 
     async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
@@ -62,11 +65,11 @@ def test_draining_ends_a_stream_properly_and_closes() -> None:
         host.draining = True
         connection.end()
         await settle()
-        assert wire.sent.endswith(b"0\r\n\r\n")
+        assert wire.sent.endswith(end)
         assert wire.closed
         assert log == ["closed"]
 
-    scenario(always(lambda: Stream(ticks(log, asyncio.Event()))), story)
+    scenario(always(lambda: Stream(ticks(log, asyncio.Event()), length=length)), story)
 
 
 def test_a_stream_waits_for_a_slow_client_who_is_cut_off_in_the_end() -> None:
@@ -208,19 +211,3 @@ def test_a_stream_of_another_length_than_it_said_is_cut_off(
         assert wire.closed
 
     scenario(always(lambda: Stream(parts(*pieces), length=length)), story)
-
-
-def test_a_stream_with_a_length_is_not_ended_early_as_if_it_were_whole() -> None:
-    log: list[str] = []
-
-    async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
-        connection.data_received(GET % b"/watch")
-        await settle()
-        host.draining = True
-        connection.end()
-        await settle()
-        assert wire.sent.endswith(b"\r\n\r\none\n")
-        assert wire.closed
-        assert log == ["closed"]
-
-    scenario(always(lambda: Stream(ticks(log, asyncio.Event()), length=8)), story)
