@@ -2,8 +2,8 @@
 
 A certificate is due when 70 to 90 % of its life are over (the kubelet's numbers); where in
 between is chance, so that nodes that joined together do not come back together. The
-processes take the new files into use by themselves: clients with their next connection,
-the agent's server within seconds.
+processes take the new files into use by themselves: clients with their next call, the
+agent's server within seconds.
 """
 
 import asyncio
