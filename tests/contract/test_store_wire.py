@@ -196,7 +196,7 @@ def test_comparisons(servers: tuple[Server, Server]) -> None:
     check(
         servers,
         (
-            rpc_pb2.LeaseGrantRequest(ID=9, TTL=100),
+            rpc_pb2.LeaseGrantRequest(ID=9, TTL=1000),
             put("/a", "m"),
             put("/a", "m"),
             put("/b", "n", lease=9),
@@ -525,8 +525,8 @@ def _revision(server: Server) -> int:
 def test_locks_and_elections(servers: tuple[Server, Server]) -> None:
     lock, key = lock_pb2, election_pb2.LeaderKey(name=b"/e", key=b"/e/5", rev=3, lease=5)
     calls: tuple[tuple[str, Call], ...] = (
-        ask(rpc_pb2.LeaseGrantRequest(ID=5, TTL=100)),
-        ask(rpc_pb2.LeaseGrantRequest(ID=6, TTL=100)),
+        ask(rpc_pb2.LeaseGrantRequest(ID=5, TTL=1000)),
+        ask(rpc_pb2.LeaseGrantRequest(ID=6, TTL=1000)),
         ("lock", lambda s: s.lock.Lock(lock.LockRequest(name=b"/l", lease=5))),
         ("lock again", lambda s: s.lock.Lock(lock.LockRequest(name=b"/l", lease=5))),
         ask(get("/l", "/m")),
@@ -546,8 +546,8 @@ def test_locks_and_elections(servers: tuple[Server, Server]) -> None:
 
 def test_an_election(servers: tuple[Server, Server]) -> None:
     for server in servers:
-        server.lease.LeaseGrant(rpc_pb2.LeaseGrantRequest(ID=5, TTL=100))
-        server.lease.LeaseGrant(rpc_pb2.LeaseGrantRequest(ID=6, TTL=100))
+        server.lease.LeaseGrant(rpc_pb2.LeaseGrantRequest(ID=5, TTL=1000))
+        server.lease.LeaseGrant(rpc_pb2.LeaseGrantRequest(ID=6, TTL=1000))
         campaign = election_pb2.CampaignRequest
         first = server.election.Campaign(campaign(name=b"/e", lease=5, value=b"one"))
         observed = server.election.Observe(election_pb2.LeaderRequest(name=b"/e"), timeout=90)
