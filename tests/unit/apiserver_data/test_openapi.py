@@ -144,6 +144,20 @@ def test_codes_and_bodies(
         assert all((each == {"type": "string"}) == path.endswith("/log") for each in shown)
 
 
+@pytest.mark.parametrize(
+    ("sub", "expected"),
+    [
+        ("exec", {"command", "container", "stdin", "stdout", "stderr", "tty"}),
+        ("attach", {"container", "stdin", "stdout", "stderr", "tty"}),
+        ("portforward", {"ports"}),
+        ("eviction", {"dryRun", "fieldManager", "fieldValidation"}),
+    ],
+)
+def test_what_a_subresource_is_asked_for(sub: str, expected: set[str]) -> None:
+    asked = read("api/v1")["paths"][f"/api/v1/namespaces/{{namespace}}/pods/{{name}}/{sub}"]["post"]
+    assert {each["name"] for each in asked["parameters"] if each["in"] == "query"} == expected
+
+
 @pytest.mark.parametrize(("plural", "told"), [("pods", "core.v1.Pod"), ("configmaps", "v1.Status")])
 def test_what_a_delete_answers_with(plural: str, told: str) -> None:
     path = f"/api/v1/namespaces/{{namespace}}/{plural}/{{name}}"

@@ -52,6 +52,29 @@ _PARAMETERS: dict[str, tuple[tuple[str, str], ...]] = {
     "deletecollection": (*_SELECT, *_DELETE),
     "connect": (),
 }
+_STREAMS = (
+    ("stdin", "boolean"),
+    ("stdout", "boolean"),
+    ("stderr", "boolean"),
+    ("tty", "boolean"),
+)
+_OPTIONS: dict[str, tuple[tuple[str, str], ...]] = {
+    "log": (
+        ("container", "string"),
+        ("follow", "boolean"),
+        ("insecureSkipTLSVerifyBackend", "boolean"),
+        ("limitBytes", "integer"),
+        ("previous", "boolean"),
+        ("sinceSeconds", "integer"),
+        ("stream", "string"),
+        ("tailLines", "integer"),
+        ("timestamps", "boolean"),
+    ),
+    "exec": (("command", "string"), ("container", "string"), *_STREAMS),
+    "attach": (("container", "string"), *_STREAMS),
+    "portforward": (("ports", "integer"),),
+}
+"""What a subresource is asked for in the query (`PodLogOptions` and the like)."""
 OK, CREATED, ACCEPTED = ("200", "OK"), ("201", "Created"), ("202", "Accepted")
 UNAUTHORIZED = ("401", "Unauthorized")
 _CODES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -77,11 +100,12 @@ class Operation:
     gvk: GVK
     body: str | None
     response: str | None
+    options: tuple[tuple[str, str], ...] = ()
 
     @property
     def query(self) -> tuple[tuple[str, str], ...]:
         """Return the query parameters, with their types."""
-        return _PARAMETERS[self.action]
+        return (*_PARAMETERS[self.action], *self.options)
 
     @property
     def path_parameters(self) -> list[str]:
@@ -151,12 +175,14 @@ def _of_subresource(
     gvk = sub.body or (row.kind.group, row.kind.version, row.kind.kind)
     name = definitions.name(gvk)
     label = f"{scope}{sub.name.capitalize()}"
+    options = _OPTIONS.get(sub.name, ())
     if sub.name == "proxy":
         yield from _proxied(row, path, gvk)
         return
     if name is None:  # exec, attach, portforward: a stream, not an object
         for method in ("get", "post"):
-            yield Operation(path, method, "connect", f"connect{method}{label}", gvk, None, None)
+            id_ = f"connect{method}{label}"
+            yield Operation(path, method, "connect", id_, gvk, None, None, options)
         return
     if "create" in sub.verbs:
         yield Operation(path, "post", "post", f"post{label}", gvk, name, name)
@@ -164,7 +190,7 @@ def _of_subresource(
         if verb in sub.verbs:
             body = PATCH_BODY if verb == "patch" else name if verb == "update" else None
             response = None if sub.name == "log" else name  # a log is text
-            yield Operation(path, method, action, f"{action}{label}", gvk, body, response)
+            yield Operation(path, method, action, f"{action}{label}", gvk, body, response, options)
 
 
 def _proxied(row: Resource, path: str, gvk: GVK) -> Iterator[Operation]:
