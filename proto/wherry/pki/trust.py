@@ -24,9 +24,9 @@ def read(certificates: bytes) -> list[Certificate]:
     Raises:
         ValueError: there are none, or one cannot be read.
     """
-    if certificates.startswith(b"0"):  # the tag of a SEQUENCE
-        return [x509.load_der_x509_certificate(certificates)]
-    return x509.load_pem_x509_certificates(certificates)
+    if b"-----BEGIN" in certificates:
+        return x509.load_pem_x509_certificates(certificates)
+    return [x509.load_der_x509_certificate(certificates)]
 
 
 def end_s(certificate: Certificate) -> float:

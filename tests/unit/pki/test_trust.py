@@ -77,5 +77,5 @@ def test_what_cannot_be_read(text: bytes) -> None:
 
 
 def test_a_file_may_say_what_it_holds() -> None:
-    file = b"# of 2026\n" + ROOT.pem + b"\n# of 2025\n" + OTHER.pem
+    file = b"0 of 2026\n" + ROOT.pem + b"\n# of 2025\n" + OTHER.pem
     assert Authorities(file).until(read(JOE), NOW) == NOW + 100
