@@ -174,12 +174,12 @@ def _serving(storage: Path, work: Path) -> Iterator[str]:
         yield until(
             lambda: _listening(process.pid),
             "the start of docker-registry",
-            timeout_s=10,
+            timeout_s=60,
             details=lambda: log.read_text(errors="replace"),
         )
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
 
 
 def _listening(pid: int) -> str | None:
