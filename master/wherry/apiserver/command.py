@@ -233,7 +233,8 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
     ca_file = flags.client_ca_file
     trusting = Reload([ca_file], lambda: who.trust(Authorities(ca_file.read_bytes())))
     endpoints = [url for value in flags.store for url in value.split(",") if url]
-    store = open_store(endpoints, tls, clock=clock, rng=rng)
+    opened = open_store(endpoints, tls, clock=clock, rng=rng)
+    store = opened.store
     registry = Registry(store, clock=clock, rng=rng, config=config)
     try:
         authorities = Authorities(ca_file.read_bytes())
@@ -274,6 +275,8 @@ async def serve(flags: Flags, runtime: Runtime) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             beside = [tasks.create_task(_settle(registry)), tasks.create_task(trusting.run())]
+            if opened.reload is not None:
+                beside.append(tasks.create_task(opened.reload.run()))
             try:
                 await server.run()
             finally:

@@ -1,11 +1,13 @@
 """`--store` to a `Store`."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 
 from wherry.api.clock import Clock
 from wherry.api.errors import ConfigError
 from wherry.pki.tls import TlsFiles, client_context
+from wherry.process.reload import CertificateReload
 from wherry.store.client import StoreClient
 from wherry.store.etcd_client import EtcdStore
 from wherry.store.kv import Store
@@ -17,7 +19,15 @@ _ETCD = "etcd://"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-def open_store(endpoints: Sequence[str], tls: TlsFiles, *, clock: Clock, rng: Random) -> Store:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A store, and what has to run beside it where our certificate for it may be renewed."""
+
+    store: Store
+    reload: CertificateReload | None = None
+
+
+def open_store(endpoints: Sequence[str], tls: TlsFiles, *, clock: Clock, rng: Random) -> Opened:
     """Return the store that the endpoints name; it connects when it is first used.
 
     Args:
@@ -34,13 +44,13 @@ def open_store(endpoints: Sequence[str], tls: TlsFiles, *, clock: Clock, rng: Ra
     if not endpoints:
         raise ConfigError("--store is empty: give unix:///PATH, HOST:PORT or memory://")
     if list(endpoints) == [_MEMORY]:
-        return MemoryStore(clock)
+        return Opened(MemoryStore(clock))
     if all(endpoint.startswith(_ETCD) for endpoint in endpoints):
         addresses = [endpoint.removeprefix(_ETCD) for endpoint in endpoints]
         for address in addresses:
             _host(address)
         local = all(_host(address) in _LOOPBACK for address in addresses)
-        return EtcdStore(addresses, rng, tls=None if local else tls)
+        return Opened(EtcdStore(addresses, rng, tls=None if local else tls))
     for endpoint in endpoints:
         scheme, found, _ = endpoint.partition("://")
         if found and scheme != "unix":
@@ -51,8 +61,11 @@ def open_store(endpoints: Sequence[str], tls: TlsFiles, *, clock: Clock, rng: Ra
         if not found:
             _host(endpoint)
     remote = any("://" not in endpoint for endpoint in endpoints)
-    context = client_context(tls) if remote else None
-    return StoreClient(list(endpoints), Sockets(client_tls=context), rng)
+    if not remote:
+        return Opened(StoreClient(list(endpoints), Sockets(), rng))
+    context = client_context(tls)
+    store = StoreClient(list(endpoints), Sockets(client_tls=context), rng)
+    return Opened(store, CertificateReload(context, tls))
 
 
 def _host(endpoint: str) -> str:
