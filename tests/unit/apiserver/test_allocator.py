@@ -225,13 +225,32 @@ def test_a_node_port_that_is_shared_is_nobody_elses() -> None:
     in_world(run)
 
 
-def test_a_port_that_is_added_has_a_node_port_of_its_own() -> None:
+def test_the_first_node_port_that_is_asked_for_is_shared() -> None:
+    ports = [
+        {"name": "tcp", "port": 53},
+        {"name": "udp", "port": 53, "protocol": "UDP", "nodePort": 30053},
+        {"name": "sctp", "port": 53, "protocol": "SCTP", "nodePort": 30054},
+    ]
+
+    async def run(w: World) -> None:
+        made = await service(w, "s", type="NodePort", ports=ports)
+        assert [port["nodePort"] for port in made["spec"]["ports"]] == [30053, 30053, 30054]
+        await check_invariant(w)
+
+    in_world(run)
+
+
+def test_ports_that_are_added_have_node_ports_of_their_own() -> None:
     async def run(w: World) -> None:
         made = await service(w, "s", type="NodePort", ports=[{"name": "t", "port": 53}])
-        made["spec"]["ports"].append({"name": "u", "port": 53, "protocol": "UDP"})
+        made["spec"]["ports"] += [
+            {"name": "u", "port": 53, "protocol": "UDP"},
+            {"name": "s", "port": 53, "protocol": "SCTP"},
+        ]
         raw = await w.api.update(kinds.SERVICE, "s", orjson.dumps(made), "default")
-        tcp, udp = (port["nodePort"] for port in orjson.loads(raw)["spec"]["ports"])
-        assert tcp == made["spec"]["ports"][0]["nodePort"] != udp
+        ports = [port["nodePort"] for port in orjson.loads(raw)["spec"]["ports"]]
+        assert ports[0] == made["spec"]["ports"][0]["nodePort"]
+        assert len(set(ports)) == 3
         await check_invariant(w)
 
     in_world(run)

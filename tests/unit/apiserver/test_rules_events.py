@@ -1,7 +1,7 @@
 """Events by either version: what upstream takes of them, and what of one may change."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -10,10 +10,10 @@ from strategy_cases import created, refused, said
 
 from wherry.api import kinds
 from wherry.api.errors import ConflictError, InvalidError
-from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.resources import BY_KIND, Resource
 from wherry.apiserver.strategy.event import validate_new, validate_step
 from wherry.apiserver.strategy.fields import IMMUTABLE
-from wherry.apiserver.verbs import Context
+from wherry.apiserver.verbs import Context, Verbs
 from wherry.apiserver.versions.versions import Versions
 from wherry.client.api import PatchType
 
@@ -132,6 +132,56 @@ def shown(name: str = "e", **fields: Any) -> Object:
     return {"metadata": {"name": name}, **same, **renamed, **fields}
 
 
+class Interfered:
+    """Verbs between whose reads and writes somebody else writes, once."""
+
+    def __init__(self, w: World, reason: str = "") -> None:
+        self._verbs = Versions(w.registry, clock=w.clock)
+        self._reason = reason
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._verbs, name)
+
+    async def get(self, ctx: Context, resource: Resource, namespace: str, name: str) -> bytes:
+        raw = await self._verbs.get(ctx, resource, namespace, name)
+        self.reads += 1
+        if self._reason and self.reads == 1:
+            patch = {"reason": self._reason}
+            await self._verbs.patch(ctx, CORE, namespace, name, patch, PatchType.MERGE)
+        return raw
+
+
+def test_what_was_written_in_between_is_not_written_back() -> None:
+    async def run(w: World) -> None:
+        between, ctx = Interfered(w, "Other"), Context(ADMIN)
+        await between.create(ctx, CORE, "default", FORM | {"metadata": {"name": "e"}})
+        verbs = Versions(cast("Verbs", between), clock=w.clock)
+        with pytest.raises(
+            InvalidError, match=re.escape(f'reason: Invalid value: "Bound": {IMMUTABLE}')
+        ):
+            await verbs.update(ctx, NEW, "default", "e", shown())
+        assert between.reads == 2
+        assert (await w.get(kinds.EVENT, "e", "default"))["reason"] == "Other"
+
+    in_world(run)
+
+
+def test_who_states_a_version_is_told_at_once_that_it_has_passed() -> None:
+    async def run(w: World) -> None:
+        undisturbed, ctx = Interfered(w), Context(ADMIN)
+        await undisturbed.create(ctx, CORE, "default", FORM | {"metadata": {"name": "e"}})
+        stale = shown()
+        stale["metadata"]["resourceVersion"] = "1"
+        with pytest.raises(ConflictError):
+            await Versions(cast("Verbs", undisturbed), clock=w.clock).update(
+                ctx, NEW, "default", "e", stale
+            )
+        assert undisturbed.reads == 1
+
+    in_world(run)
+
+
 def test_each_version_asks_for_its_own() -> None:
     async def run(w: World) -> None:
         verbs, ctx = Versions(w.registry, clock=w.clock), Context(ADMIN)
@@ -157,12 +207,8 @@ def test_each_version_asks_for_its_own() -> None:
             await verbs.patch(ctx, NEW, "default", "e", {"reason": "x"}, PatchType.MERGE)
         await verbs.patch(ctx, CORE, "default", "e", {"reason": "x"}, PatchType.MERGE)
 
-        stale = shown(reason="x", series={**series, "count": 3})
-        stale["metadata"]["resourceVersion"] = "1"
-        with pytest.raises(ConflictError):
-            await verbs.update(ctx, NEW, "default", "e", stale)
-        del stale["metadata"]["resourceVersion"]
-        written = await verbs.update(ctx, NEW, "default", "e", stale)
+        more = shown(reason="x", series={**series, "count": 3})
+        written = await verbs.update(ctx, NEW, "default", "e", more)
         assert orjson.loads(written.object)["series"]["count"] == 3
         with pytest.raises(InvalidError, match="eventTime: Required value"):
             await verbs.update(ctx, NEW, "default", "new", shown("new", eventTime=None))

@@ -57,6 +57,7 @@ STEPS: list[tuple[Object, Object, Object, list[str]]] = [
     ({}, {"active": 2}, {"active": 2, "ready": 3}, ["status.ready: Invalid value: 3: cannot set more ready pods than active"]),
     ({}, {"active": 2, "ready": 2}, {"ready": 2}, ["status.ready: Invalid value: 2: cannot set more ready pods than active"]),
     ({}, {"ready": 3}, {"ready": 3, "failed": 1}, []),
+    ({}, {"ready": 3}, {"ready": 3, "active": 0}, []),
     ({}, {"failed": 2, "succeeded": 2}, {"failed": 1, "succeeded": 1}, ["status.failed: Invalid value: 1: cannot decrease the failed counter", "status.succeeded: Invalid value: 1: cannot decrease the succeeded counter"]),
     (INDEXED, {"succeeded": 2}, {}, ["status.succeeded: Invalid value: 0: cannot decrease the succeeded counter"]),
     (ELASTIC, {"succeeded": 2}, {}, []),
@@ -79,6 +80,8 @@ STEPS: list[tuple[Object, Object, Object, list[str]]] = [
     ({}, RUNNING, {**BROKEN, "terminating": 2}, ["status.terminating: Invalid value: 2: terminating>0 is invalid for finished job"]),
     ({}, RUNNING, {**BROKEN, "uncountedTerminatedPods": {"failed": ["u"]}}, ['status.uncountedTerminatedPods: Invalid value: {"failed":["u"]}: uncountedTerminatedPods needs to be empty for finished job']),
     ({}, {**DONE, "active": 1}, {**DONE, "active": 1, "succeeded": 2}, []),
+    ({}, DONE, {**DONE, "active": 1}, ["status.active: Invalid value: 1: active>0 is invalid for finished job"]),
+    ({}, BROKEN, {**BROKEN, "terminating": 1}, ["status.terminating: Invalid value: 1: terminating>0 is invalid for finished job"]),
     # indexes
     (INDEXED, {}, {"completedIndexes": "1,1"}, ['status.completedIndexes: Invalid value: "1,1": error parsing completedIndexes: non-increasing order, previous: 1, current: 1']),
     (INDEXED, {}, {"completedIndexes": "5"}, ['status.completedIndexes: Invalid value: "5": error parsing completedIndexes: too large index: "5"']),

@@ -182,6 +182,11 @@ def test_approval_is_dated_and_final() -> None:
         changed = await change(w, with_conditions("Approved"), "approval")
         [condition] = changed["status"]["conditions"]
         assert condition["lastUpdateTime"] == condition["lastTransitionTime"]
+        await asyncio.sleep(60)  # virtual
+        changed = await change(w, with_conditions("Approved"), "approval")
+        [again] = changed["status"]["conditions"]
+        assert again["lastTransitionTime"] == condition["lastTransitionTime"]
+        assert again["lastUpdateTime"] > condition["lastUpdateTime"]
         refused = [
             (with_conditions(), 'updates may not remove a condition of type "Approved"'),
             (with_conditions("Approved", "Denied"), "are mutually exclusive"),
@@ -217,8 +222,10 @@ def test_a_certificate_comes_by_status_only_and_once() -> None:
             await change(w, put("eA=="), "status")
         changed = await change(w, put(certificate), "status")
         assert changed["status"]["certificate"] == certificate
-        with pytest.raises(InvalidError, match="may not modify existing certificate content"):
+        with pytest.raises(InvalidError) as error:
             await change(w, put(REQUEST), "status")
+        assert "only CERTIFICATE PEM blocks are allowed" in error.value.message
+        assert "may not modify existing certificate content" in error.value.message
         await change(w, with_conditions("Approved"), "approval")
         assert (await w.get(CSR, "x"))["status"]["certificate"] == certificate
         with pytest.raises(InvalidError, match='may not remove a condition of type "Approved"'):

@@ -180,7 +180,7 @@ def test_a_stream_that_says_its_length_has_no_chunks(pieces: tuple[bytes, ...]) 
 
 def test_an_old_client_is_told_the_length_and_that_nothing_follows() -> None:
     async def story(wire: Wire, connection: Connection, host: FakeHost) -> None:
-        connection.data_received(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        connection.data_received(b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n")
         await settle()
         head, _, sent = wire.sent.partition(b"\r\n\r\n")
         assert b"\r\nContent-Length: 0" in head

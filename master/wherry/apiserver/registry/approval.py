@@ -27,7 +27,7 @@ def decided(target: Target, sent: Object, old: Object, *, now: float) -> Object:
 
 def dated(target: Target, sent: Object, old: Object, *, now: float) -> Object:
     """Return what was sent as a status, its conditions dated if they are of a request."""
-    if target.resource.kind != kinds.CERTIFICATE_SIGNING_REQUEST or not sent.get("status"):
+    if target.resource.kind != kinds.CERTIFICATE_SIGNING_REQUEST:
         return sent
     conditions = _dated(sent, old, now)
     return {**sent, "status": {**sent["status"], "conditions": conditions}} if conditions else sent
