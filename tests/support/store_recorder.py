@@ -77,7 +77,10 @@ class Client:
         self._known: dict[str, str | None] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
+        answered = 0  # of its requests, when the last one was sent
+        # Who stops has its last answer: nothing of it happens later, while it is judged.
+        while not stop.is_set() or self.answered == answered:
+            answered = self.answered
             await self._one()
             await asyncio.sleep(self._rng.uniform(0, _PAUSE_S if self._writes else _PAUSE_S / 3))
 
