@@ -105,7 +105,7 @@ def test_nodes(kubectl: Session, node: str) -> None:
         $ get nodes -o wide
         NAME STATUS ROLES AGE VERSION INTERNAL-IP EXTERNAL-IP OS-IMAGE KERNEL-VERSION CONTAINER-RUNTIME
         {node} Ready <none> * v1.* 127.0.0.1 <none> * hollow://*
-        $ describe node {node}
+        $ describe node {node}                          # until
         Name: {node}
         Taints: <none>
         Unschedulable: false
@@ -137,7 +137,7 @@ def test_nodes(kubectl: Session, node: str) -> None:
         ! *already has team taint(s) with same effect(s)*
         $ taint node {node} team=api:NoSchedule --overwrite
         node/{node} modified
-        $ describe node {node}
+        $ describe node {node}                          # until
         Taints: team=api:NoSchedule
         $ taint node {node} team-
         node/{node} untainted
