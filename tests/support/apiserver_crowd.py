@@ -20,8 +20,10 @@ from pathlib import Path
 _EACH = 2_000
 """Connections from one address; the kernel has some 28,000 ports for each."""
 _TIMEOUT_S = 120.0
-_AGAIN_S = 30.0
-"""How long nobody asks again: a sixth of what a server lets a client be idle who has asked."""
+_AGAIN_S = 90.0
+"""How long nobody asks again: half of what a server lets a client be idle who has asked."""
+_AT_ONCE = 10
+"""How many ask again before the next one connects: on a slow machine there is always somebody."""
 
 
 class Crowd:
@@ -92,8 +94,10 @@ class _Fresh:
         self._asked.append((time.perf_counter(), stream))
 
     def keep(self) -> None:
-        """Have those ask again who asked long ago; whoever was cut is left as he is."""
-        while self._request and self._asked and time.perf_counter() - self._asked[0][0] > _AGAIN_S:
+        """Have some ask again who asked long ago; whoever was cut is left as he is."""
+        for _ in range(_AT_ONCE if self._request else 0):
+            if not self._asked or time.perf_counter() - self._asked[0][0] < _AGAIN_S:
+                return
             _, stream = self._asked.popleft()
             with contextlib.suppress(OSError):
                 _ask(stream, self._request)
@@ -126,7 +130,7 @@ def _main(port: str, ca: str, count: str, n: str, request: str) -> None:
             fresh.add(streams[-1])
         fresh.keep()
     print("assembled", flush=True)
-    while not select.select([sys.stdin], [], [], 1)[0]:
+    while not select.select([sys.stdin], [], [], 0.02)[0]:
         fresh.keep()
     print(*map(_fate, streams))
 
