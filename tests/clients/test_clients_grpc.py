@@ -16,7 +16,7 @@ def example(hollow: HollowCluster, *arguments: str) -> "subprocess.CompletedProc
     identity = {"--ca": "ca.crt", "--cert": "admin.crt", "--key": "admin.key"}
     files = [part for flag, name in identity.items() for part in (flag, str(hollow.pki(name)))]
     command = [sys.executable, str(EXAMPLE), "--endpoint", hollow.grpc, *files, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_a_deployment_over_grpc(hollow: HollowCluster, namespace: str) -> None:

@@ -40,7 +40,7 @@ def _works(command: Sequence[str], environment: dict[str, str]) -> bool:
     tried = [*as_nobody(*command), "-c", TRIAL]
     try:
         done = subprocess.run(
-            tried, env=environment, cwd="/", capture_output=True, timeout=60, check=False
+            tried, env=environment, cwd="/", capture_output=True, timeout=300, check=False
         )
     except OSError:
         return False

@@ -26,7 +26,7 @@ from wherry.cli.plan import PORTS, ports_from
 
 NODES: Final = 3
 UP_S: Final = 180.0
-DOWN_S: Final = 90.0
+DOWN_S: Final = 180.0
 READY: Final = "the cluster is ready at"
 BUSY: Final = "is another cluster running here?"
 _ATTEMPTS: Final = 5
