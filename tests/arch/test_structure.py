@@ -29,6 +29,20 @@ def test_no_bare_task(path: Path) -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_is_raised_in_except_star(path: Path) -> None:
+    """Before Python 3.11.4, Debian 12's among them, it would be raised in a group: nobody expects it."""
+    found = [
+        raised.lineno
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.TryStar)
+        for handler in node.handlers
+        for raised in ast.walk(handler)
+        if isinstance(raised, ast.Raise) and raised.exc is not None
+    ]
+    assert found == []
+
+
 def test_pysyncobj_is_imported_in_one_place() -> None:
     """What we override of it, and its traps, stay behind one adapter."""
     importing = [

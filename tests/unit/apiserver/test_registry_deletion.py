@@ -4,10 +4,12 @@ from typing import Any
 
 import orjson
 import pytest
-from registry_world import World, in_world
+from registry_world import ADMIN, World, in_world
 
 from wherry.api import kinds
 from wherry.api.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from wherry.apiserver.resources import BY_KIND
+from wherry.apiserver.verbs import Context, DeleteOptions, ListOptions
 
 POD_SPEC = {"containers": [{"name": "c", "image": "nginx"}], "terminationGracePeriodSeconds": 20}
 
@@ -140,6 +142,19 @@ def test_a_delete_for_another_incarnation_is_refused() -> None:
         await w.api.delete(kinds.CONFIG_MAP, "a", "default", uid=made["metadata"]["uid"])
 
     in_world(run)
+
+
+def test_a_refusal_within_a_collection_is_the_answer() -> None:
+    async def test(w: World) -> None:
+        for name in ("a", "b"):
+            await w.create(kinds.CONFIG_MAP, "default", name=name)
+        everything, stale = ListOptions(), DeleteOptions(uid="other")
+        with pytest.raises(ConflictError, match="the UID in the precondition"):
+            await w.registry.delete_collection(
+                Context(ADMIN), BY_KIND[kinds.CONFIG_MAP], "default", everything, stale
+            )
+
+    in_world(test)
 
 
 def test_eviction_deletes_with_the_options_it_carries() -> None:

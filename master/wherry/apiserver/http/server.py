@@ -121,8 +121,7 @@ class HttpServer:
         while True:
             await asyncio.sleep(_SWEEP_S)
             self._tick()
-            for connection in tuple(self._connections):
-                connection.check(self.now)
+            self._check()
             self._turnover.sweep()
             if self.holdings.cut_bytes > self._told_of:
                 self._turnover.let_go(self.holdings.cut_bytes - self._told_of)
@@ -138,6 +137,11 @@ class HttpServer:
                     *(len(self._connections), self._cut, self._refused),
                 )
                 self._cut = self._refused = 0
+
+    def _check(self) -> None:
+        """Look at every deadline; a name of the last one must not outlive this, or it would, too."""
+        for connection in tuple(self._connections):
+            connection.check(self.now)
 
     def _accept(self) -> Connection:
         self._turnover.let_go(_CONNECTION_BYTES)

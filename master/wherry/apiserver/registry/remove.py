@@ -84,12 +84,16 @@ class Remover:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(min(_DELETES_AT_ONCE, len(page.items))):
                     tasks.create_task(work())
-        except* StatusError as failed:
-            raise _first(failed) from failed
+        except ExceptionGroup as failed:
+            # Not `except*`: before Python 3.11.4 what is raised there is put into a group again.
+            refused, failures = failed.split(StatusError)
+            if refused is None or failures is not None:
+                raise
+            raise _first(refused) from failed
         return page
 
 
-def _first(group: BaseExceptionGroup[StatusError]) -> StatusError:
+def _first(group: ExceptionGroup[StatusError]) -> StatusError:
     found: Any = group
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
