@@ -106,6 +106,17 @@ def test_who_was_idle_longest_makes_room_for_a_new_one(caplog: pytest.LogCapture
     )
 
 
+def test_of_those_who_came_together_the_first_make_room() -> None:
+    async def story() -> None:
+        async with world(20) as one:
+            silent = [await one.connect() for _ in range(20)]
+            for _ in range(5):
+                assert await (await one.connect()).ask() == 200
+            assert [await each.ask() for each in silent] == [0] * 5 + [200] * 15
+
+    asyncio.run(story())
+
+
 def test_a_request_half_sent_is_as_good_a_place_as_an_idle_one() -> None:
     async def story() -> None:
         async with world(2) as one:

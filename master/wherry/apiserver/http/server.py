@@ -83,7 +83,7 @@ class HttpServer:
         self._turnover = Turnover()
         self._told_of = 0  # bytes of holdings that were cut
         self._cut = self._refused = 0  # for want of room, since it was last logged
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # in the order in which they were opened
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -174,19 +174,23 @@ class HttpServer:
                     "too many connections, please try again later", retry_after_s=1
                 )
             )
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._empty.clear()
         return self._tasks.create_task(connection.serve())
 
     def closed(self, connection: Connection) -> None:
         """Forget the connection."""
         self._turnover.let_go(_CONNECTION_BYTES + connection.held)
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         if not self._connections:
             self._empty.set()
 
     def _make_room(self) -> bool:
-        """Cut those who have kept the server waiting for longest; tell whether there were any."""
+        """Cut those who have kept the server waiting for longest; tell whether there were any.
+
+        Of those who have since the same tick of the clock, the ones that were opened first: a
+        thousand may come within one, and the newest of them is about to say something.
+        """
         waiting = (
             (since, one) for one in self._connections if (since := one.waiting_since()) is not None
         )
@@ -194,6 +198,6 @@ class HttpServer:
         longest = heapq.nsmallest(count, waiting, key=itemgetter(0))
         for _, connection in longest:
             connection.abort()
-            self._connections.discard(connection)
+            del self._connections[connection]
         self._cut += len(longest)
         return bool(longest)
