@@ -33,6 +33,7 @@ from wherry.store.space import Quota
 from wherry.store.tools.command import SUBCOMMANDS, WithSubcommands
 
 _TIDY_S: Final = 2.0
+_TIDY_AT_MOST: Final = 5  # of these it waits for the end of a sweep
 _file = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -207,13 +208,20 @@ async def _settle(replica: Replica) -> None:
 
 
 async def _tidy(replica: Replica) -> None:
-    """Give back what compaction freed: it lies between what stays."""
-    compacted = 0
+    """Give back what compaction freed, and what left the log: it lies between what stays.
+
+    Only once it is swept, for nothing may follow: memory would stay until the next compaction.
+    """
+    given = kept = since = 0
+    shrunk = False
     while True:
         await asyncio.sleep(_TIDY_S)
-        if replica.state.compact_revision != compacted:
-            compacted = replica.state.compact_revision
-            await asyncio.sleep(_TIDY_S)  # meanwhile it is swept
+        state, length = replica.state, replica.node.log_length
+        shrunk, kept, since = shrunk or length < kept, length, since + 1
+        late = since >= _TIDY_AT_MOST
+        if (state.compact_revision != given and (state.swept or late)) or (shrunk and late):
+            given = state.compact_revision if state.swept else given
+            shrunk, since = False, 0
             await asyncio.to_thread(give_back)
 
 
